@@ -1,0 +1,62 @@
+"""The one type that every data set becomes."""
+
+__all__ = ["ImageSet"]
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of identities in poses."""
+
+    images: np.ndarray
+    """The images, uint8 with shape (N, H, W, 3)."""
+    identity: np.ndarray
+    """The identity of each image, int64 with shape (N,)."""
+    split: np.ndarray
+    """The split of each image, "train", "val" or "test", with shape (N,): an identity is in one only."""
+    pose: np.ndarray | None = None
+    """The pose of each image, int64 with shape (N,): equal numbers mean the same pose, -1 an unknown one."""
+    keypoints: np.ndarray | None = None
+    """The keypoints of each image in pixels, x then y, float32 with shape (N, K, 2)."""
+    name: str = "images"
+    """What the set is called."""
+
+    def __post_init__(self) -> None:
+        images = self.images
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise ValueError(
+                f"images must be uint8 with shape (N, H, W, 3), got {images.dtype} with shape {images.shape}"
+            )
+        for name in ("identity", "split", "pose", "keypoints"):
+            values = getattr(self, name)
+            if values is not None and len(values) != len(images):
+                raise ValueError(
+                    f"{name} must have one entry for each of {len(images)} images, got {len(values)}"
+                )
+        unknown = set(np.unique(self.split)) - {"train", "val", "test"}
+        if unknown:
+            raise ValueError(f"splits must be train, val or test, got {sorted(unknown)}")
+        pairs = np.unique(np.stack((self.identity.astype(str), self.split.astype(str))), axis=1)[0]
+        names, counts = np.unique(pairs, return_counts=True)
+        if (counts > 1).any():
+            raise ValueError(
+                f"an identity must be in one split only, got identity {names[counts > 1][0]} in several"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """The longer side of the images, in pixels."""
+        return max(self.images.shape[1:3])
+
+    def subset(self, *splits: str) -> "ImageSet":
+        """Gives the images of some splits."""
+        keep = np.isin(self.split, splits)
+        fields = ("images", "identity", "split", "pose", "keypoints")
+        values = {name: getattr(self, name) for name in fields}
+        return replace(self, **{name: None if v is None else v[keep] for name, v in values.items()})

@@ -1,0 +1,126 @@
+"""Pictures that show what a model does."""
+
+__all__ = ["curves", "example_rows", "tile", "transfer_grid"]
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from data.image_set import ImageSet
+from data.pairs import as_float, crop_to
+from PIL import Image
+from torch import Tensor
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+def as_pixels(x: Tensor) -> np.ndarray:
+    """Turns images in [-1, 1], with shape (N, 3, H, W), into uint8, with shape (N, H, W, 3)."""
+    x = ((x.clamp(-1, 1) + 1) * 127.5).round().byte()
+    return x.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def tile(rows: list[list[np.ndarray | None]], gap: int = 2, zoom: int = 2) -> Image.Image:
+    """Lays images out as a table on white; `None` leaves a cell empty."""
+    height, width = next(cell.shape[:2] for row in rows for cell in row if cell is not None)
+    columns = max(len(row) for row in rows)
+    canvas = np.full(
+        (len(rows) * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8
+    )
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            if cell is not None:
+                top, left = i * (height + gap) + gap, j * (width + gap) + gap
+                canvas[top : top + height, left : left + width] = cell
+    picture = Image.fromarray(canvas)
+    return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+
+
+@torch.no_grad()
+def transfer_grid(
+    transfer: Callable[[Tensor, Tensor], Tensor],
+    image_set: ImageSet,
+    size: int,
+    device: torch.device,
+    count: int = 8,
+    seed: int = 0,
+) -> Image.Image:
+    """Draws poses across and appearances down, with the inputs on the borders.
+
+    Arguments:
+        transfer: Takes images of appearance and of pose, and draws.
+        image_set: The images to choose from, one an identity where there are enough.
+        size: The size that the model takes.
+        device: Where the model is.
+        count: The number of poses and of appearances.
+        seed: Chooses the images.
+    """
+    random = np.random.default_rng(seed)
+    names = random.permutation(np.unique(image_set.identity))
+    picks = [
+        random.choice(np.flatnonzero(image_set.identity == names[i % len(names)]))
+        for i in range(2 * count)
+    ]
+    native = image_set.images.shape[1:3]
+    x = as_float(torch.from_numpy(image_set.images[picks]), size).to(device)
+    appearance, pose = x[:count], x[count:]
+    rows: list[list[np.ndarray | None]] = [[None, *image_set.images[picks[count:]]]]
+    for i in range(count):
+        drawn = transfer(appearance[i : i + 1].expand_as(pose), pose)
+        rows.append([image_set.images[picks[i]], *as_pixels(crop_to(drawn, native))])
+    return tile(rows, zoom=max(1, 128 // image_set.size))
+
+
+def example_rows(
+    image_set: ImageSet, triplets: np.ndarray, drawn: np.ndarray, zoom: int = 2
+) -> Image.Image:
+    """Draws triplets as columns: appearance, pose, output, truth.
+
+    Arguments:
+        image_set: The images.
+        triplets: Indices of x1, x3 and target, with shape (3, N).
+        drawn: The outputs, uint8 with shape (N, H, W, 3).
+        zoom: The factor to enlarge by.
+    """
+    x1, x3, target = (list(image_set.images[i]) for i in triplets)
+    return tile([x1, x3, list(drawn), target], zoom=zoom)
+
+
+def curves(log: list[dict[str, float]], epsilon: float, path: Path) -> None:
+    """Plots the numbers of a run over its steps.
+
+    Arguments:
+        log: The lines of its log.
+        epsilon: The target in nats, drawn as a line.
+        path: Where to write the picture.
+    """
+    panels = {
+        "squared error": (("error",), "log"),
+        "mutual information (nats)": (("mi_average", "mi_shadow_average"), "linear"),
+        "KL of the pose code (nats)": (("kl",), "log"),
+        "weights": (("gamma", "multiplier"), "linear"),
+    }
+    labels = {
+        "mi_average": "$I_T$",
+        "mi_shadow_average": "$I_{T'}$",
+        "gamma": "$\\gamma$",
+        "multiplier": "$\\lambda$",
+    }
+    figure, axes = plt.subplots(2, 2, figsize=(10, 6), constrained_layout=True)
+    steps = [line["step"] for line in log]
+    for axis, (title, (names, scale)) in zip(axes.flat, panels.items(), strict=True):
+        for name in names:
+            axis.plot(
+                steps, [line.get(name, np.nan) for line in log], label=labels.get(name), linewidth=1
+            )
+        axis.set(title=title, xlabel="step", yscale=scale)
+        axis.grid(alpha=0.3)
+        if len(names) > 1:
+            axis.legend()
+    axes.flat[1].axhline(epsilon, color="black", linestyle=":", linewidth=1)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,85 @@
+"""Trains the pose/appearance model: `python train.py --help` tells how."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from data.image_set import ImageSet
+from evaluation.pictures import curves, transfer_grid
+from training.log import read_log
+from training.options import TrainOptions
+from training.run import (
+    StopSignal,
+    build_trainer,
+    load_images,
+    pick_device,
+    resume,
+    run_folder,
+    train,
+)
+from training.trainer import Trainer
+
+
+def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
+    """Writes the pictures and the last numbers of a run, and tells where they are."""
+    log = read_log(folder)
+    held_out = image_set.subset("val", "test")
+    grid = transfer_grid(
+        trainer.averaged.transfer,
+        held_out if len(held_out) else image_set,
+        trainer.model.options.size,
+        trainer.device,
+    )
+    grid.save(folder / "transfer.png")
+    curves(log, trainer.options.epsilon, folder / "curves.png")
+    last = {
+        name: float(np.mean([line[name] for line in log[-10:]]))
+        for name in log[-1]
+        if name != "step"
+    }
+    metrics = {
+        **last,
+        "steps": trainer.step_count,
+        "seconds": trainer.seconds,
+        "images_per_second": trainer.step_count
+        * trainer.options.identities_per_batch
+        * trainer.options.views
+        / trainer.seconds,
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    print(f"transfer.png, curves.png and metrics.json are in {folder}")
+    print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
+
+
+def main(options: TrainOptions) -> int:
+    """Trains, or resumes, and writes the results."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    options, folder = run_folder(options)
+    device = pick_device(options.device)
+    image_set = load_images(options)
+    print(
+        f"{len(image_set)} images of {len(np.unique(image_set.identity))} identities, on {device}"
+    )
+    trainer = build_trainer(options, image_set, device)
+    if (folder / "checkpoint.pt").exists():
+        resume(trainer, folder)
+        print(f"Resuming at step {trainer.step_count}")
+    stop = StopSignal()
+    if not train(trainer, folder, stop):
+        print(
+            f"Stopped by {stop.name} at step {trainer.step_count}: continue with --resume {folder}"
+        )
+        return 1
+    finish(trainer, image_set, folder)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(TrainOptions)))
+    except (FileNotFoundError, FileExistsError, ValueError) as error:
+        sys.exit(f"error: {error}")

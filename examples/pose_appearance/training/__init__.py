@@ -1,0 +1,1 @@
+"""The training loop, what it is told, and what it leaves behind."""

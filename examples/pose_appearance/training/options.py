@@ -1,0 +1,97 @@
+"""What a run can be told on the command line."""
+
+__all__ = ["MINUTES", "TrainOptions", "read_options", "write_options"]
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+MINUTES = {"puppets": 8.0, "sprites": 75.0, "folder": 60.0}
+"""How long a run trains by default, by data set."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train the pose/appearance model: two images of one character go in, and pose and appearance come apart."""
+
+    data: Literal["puppets", "sprites", "folder"] = "puppets"
+    """The data: puppets need nothing, sprites and folders are read from --data-root."""
+    data_root: Path | None = None
+    """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
+    test_fraction: float = 0.2
+    """The share of identities held out, for puppets and folders. Sprites have a published split."""
+    identities: int = 240
+    """The number of puppets to draw."""
+    poses: int = 160
+    """The number of poses that each puppet is drawn in."""
+    preset: Literal["small", "paper"] = "small"
+    """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
+    objective: Literal["robust"] = "robust"
+    """What keeps pose and appearance apart."""
+    epsilon: float = 0.125
+    """The target of the mutual information of the two codes, in nats."""
+    initial_gamma: float = 1.0
+    """The first weight of the variational bound."""
+    reconstruction: Literal["gaussian", "l1"] = "gaussian"
+    """The reconstruction loss, in nats."""
+    scale: float = 0.5**0.5
+    """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
+    minutes: float | None = None
+    """How long to train. By default 8 for puppets, 75 for sprites, 60 for a folder."""
+    steps: int | None = None
+    """How many steps to train, instead of minutes."""
+    identities_per_batch: int = 16
+    """How many identities make a batch."""
+    views: int = 4
+    """How many poses of an identity are decoded from one encoding of its appearance."""
+    learning_rate: float = 2e-3
+    """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
+    critic_learning_rate: float = 1e-3
+    """The learning rate of the critics."""
+    average_decay: float = 0.998
+    """The decay of the averaged weights, which evaluation uses."""
+    device: str = "auto"
+    """Where to train: auto, cpu, cuda, mps."""
+    threads: int = 0
+    """The number of CPU threads; 0 leaves it to torch."""
+    seed: int = 0
+    """The seed of everything random."""
+    out: Path | None = None
+    """The folder of the run. By default runs/<data>-<date>."""
+    checkpoint_minutes: float = 5.0
+    """How often a checkpoint is written; one is on SIGTERM and Ctrl-C as well."""
+    resume: Path | None = None
+    """A run to continue, with all its options: only --minutes or --steps may be given anew."""
+    smoke: bool = False
+    """Train for a few steps on a few small puppets, to see that everything works."""
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError(
+                f"give either --minutes or --steps, got {self.minutes} and {self.steps}"
+            )
+        positive = ("minutes", "steps", "scale", "learning_rate", "identities_per_batch", "views")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"--{name.replace('_', '-')} must be positive, got {value}")
+        if self.identities_per_batch < 2:
+            raise ValueError(
+                f"--identities-per-batch must be at least 2, got {self.identities_per_batch}"
+            )
+
+
+def write_options(options: TrainOptions, path: Path) -> None:
+    """Writes options as JSON."""
+    fields = dataclasses.asdict(options)
+    path.write_text(json.dumps(fields, indent=2, default=str) + "\n")
+
+
+def read_options(path: Path) -> TrainOptions:
+    """Reads options that :func:`write_options` wrote."""
+    fields = json.loads(path.read_text())
+    for name in ("data_root", "out", "resume"):
+        fields[name] = None if fields[name] is None else Path(fields[name])
+    return TrainOptions(**fields)

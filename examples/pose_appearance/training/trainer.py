@@ -1,0 +1,129 @@
+"""One training run as an object: its step, and all that a checkpoint must hold."""
+
+__all__ = ["Trainer"]
+
+import copy
+import math
+from typing import Any
+
+import torch
+from data.pairs import PairSampler
+from model.presets import PoseAppearanceModel
+from objectives import RECONSTRUCTIONS
+from torch import Tensor
+
+import mireg
+
+from .options import TrainOptions
+
+WARMUP_STEPS = 200
+
+
+class Trainer:
+    """Creates the state of a run: the model and its averaged weights, the regularizer, and both optimizers.
+
+    Arguments:
+        model: The encoders and the decoder.
+        regularizer: What keeps the codes apart.
+        sampler: Gives the batch of each step.
+        options: The options of the run.
+        device: Where everything lives.
+    """
+
+    def __init__(
+        self,
+        model: PoseAppearanceModel,
+        regularizer: mireg.Regularizer,
+        sampler: PairSampler,
+        options: TrainOptions,
+        device: torch.device,
+    ) -> None:
+        self.model = model.to(device)
+        self.regularizer = regularizer.to(device)
+        self.averaged = copy.deepcopy(self.model).requires_grad_(False)
+        self.sampler = sampler
+        self.options = options
+        self.device = device
+        self.reconstruction = RECONSTRUCTIONS[options.reconstruction]
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), fused=True
+        )
+        self.critic_optimizer = torch.optim.Adam(
+            self.regularizer.critic_parameters(),
+            lr=options.critic_learning_rate,
+            betas=(0.5, 0.9),
+            fused=True,
+        )
+        self.step_count = 0
+        self.seconds = 0.0
+
+    def step(self, progress: float) -> dict[str, Tensor]:
+        """Makes one step.
+
+        Arguments:
+            progress: How much of the run is over, from 0 to 1: it sets the learning rate.
+
+        Returns:
+            The metrics of the step, as detached scalars.
+        """
+        batch = self.sampler.batch_at(self.step_count).to(self.device)
+        rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+
+        # One encoding of an appearance serves all the poses of its identity.
+        views = self.options.views
+        target, groups = batch.x2.flatten(0, 1), batch.groups.repeat_interleave(views)
+        posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(target))
+        pi = posterior.rsample()
+        alpha = self.model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
+
+        self.critic_optimizer.zero_grad()
+        self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
+        self.critic_optimizer.step()
+
+        penalty = self.regularizer(pi, alpha, posterior, groups=groups)
+        output = self.model.decoder(pi, alpha)
+        reconstruction = self.reconstruction(output, target, self.options.scale)
+        self.optimizer.zero_grad()
+        (reconstruction + penalty.loss).backward()
+        self.optimizer.step()
+
+        self.regularizer.update(penalty)
+        self.average()
+        self.step_count += 1
+        error = (output.detach() - target).square().mean()
+        return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Moves the averaged weights towards the current ones, fast at first."""
+        decay = min(self.options.average_decay, 1 - 1 / (1 + 0.1 * (self.step_count + 1)))
+        torch._foreach_lerp_(
+            list(self.averaged.parameters()), list(self.model.parameters()), 1 - decay
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gives all that the next step depends on."""
+        state = {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "regularizer": self.regularizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "critic_optimizer": self.critic_optimizer.state_dict(),
+            "step": self.step_count,
+            "seconds": self.seconds,
+            "random": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what :meth:`state_dict` gave."""
+        for name in ("model", "averaged", "regularizer", "optimizer", "critic_optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step_count, self.seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["random"].cpu())
+        if "random_cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)

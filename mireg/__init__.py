@@ -1,0 +1,45 @@
+r"""Regularizers that keep the mutual information between two representations below a target, in nats."""
+
+from . import distributed, functional
+from .controllers import FixedGamma, MovingAverage, Multiplier, RobustGamma, VariationalGamma
+from .critics import (
+    ConcatenatedCritic,
+    ConvolutionalCritic,
+    Critic,
+    LabelCritic,
+    SeparableCritic,
+    default_critic,
+)
+from .encoders import Codes, EncoderPair, diagonal_gaussian
+from .estimators import CriticEstimator
+from .priors import LearnableGaussian, StandardNormal
+from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RobustMIConstraint",
+    "ClassifierMI",
+    "VariationalBound",
+    "Regularizer",
+    "Penalty",
+    "EncoderPair",
+    "Codes",
+    "diagonal_gaussian",
+    "StandardNormal",
+    "LearnableGaussian",
+    "CriticEstimator",
+    "Critic",
+    "ConcatenatedCritic",
+    "SeparableCritic",
+    "ConvolutionalCritic",
+    "LabelCritic",
+    "default_critic",
+    "RobustGamma",
+    "VariationalGamma",
+    "FixedGamma",
+    "Multiplier",
+    "MovingAverage",
+    "functional",
+    "distributed",
+]

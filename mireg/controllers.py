@@ -1,0 +1,198 @@
+r"""The adaptive weights γ and λ, and the moving averages that feed γ, as modules with buffers.
+
+A non-finite estimate moves nothing: one bad batch must not set a weight to NaN for good.
+"""
+
+__all__ = [
+    "Controller",
+    "FixedGamma",
+    "MovingAverage",
+    "Multiplier",
+    "RobustGamma",
+    "VariationalGamma",
+]
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from . import functional
+
+
+class Controller(nn.Module):
+    """A module whose buffers stay in double precision when the model is cast.
+
+    Steps of 1e-4 on a weight of 7 are lost in half precision.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        exact = dict(self._buffers)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, buffer in self._buffers.items():
+            if buffer is not None and buffer.is_floating_point():
+                # MPS has no double precision.
+                dtype = torch.float32 if buffer.device.type == "mps" else torch.float64
+                before = exact[name]
+                assert before is not None
+                source = buffer if before.device.type == "meta" else before
+                self._buffers[name] = source.to(dtype).to(buffer.device)
+        return self
+
+
+class MovingAverage(Controller):
+    r"""Creates an exponential moving average with bias correction.
+
+    .. math:: m \leftarrow \beta m + (1 - \beta) x, \qquad w \leftarrow \beta w + (1 - \beta), \qquad \bar{x} = m / w
+
+    Arguments:
+        decay: The decay :math:`\beta`; 0.99 averages about 200 batches.
+
+    Example:
+        >>> average = MovingAverage(0.9)
+        >>> average.update(torch.tensor(2.0))
+        >>> average.value
+        tensor(2., dtype=torch.float64)
+    """
+
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__()
+
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of a moving average must be in [0, 1), got {decay}")
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
+
+    @property
+    def value(self) -> Tensor:
+        """The average, 0 before the first update."""
+        return self.mean / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Takes one more value, a scalar."""
+        x = x.to(self.mean.dtype)
+        finite = x.isfinite()
+        self.mean.copy_(
+            torch.where(finite, self.decay * self.mean + (1 - self.decay) * x, self.mean)
+        )
+        weight = self.decay * self.weight + (1 - self.decay)
+        self.weight.copy_(torch.where(finite, weight, self.weight))
+
+    def extra_repr(self) -> str:
+        return f"decay={self.decay}"
+
+
+class Multiplier(Controller):
+    r"""Creates the Lagrange multiplier λ of eqs. (22) and (23) of Esser et al., 2019.
+
+    Arguments:
+        mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
+        initial: The first value of :math:`\lambda`.
+    """
+
+    value: Tensor
+
+    def __init__(self, mu: float = 0.1, initial: float = 0.0) -> None:
+        super().__init__()
+
+        if mu <= 0:
+            raise ValueError(f"mu must be positive, got {mu}")
+        if initial < 0:
+            raise ValueError(f"the multiplier λ must start at 0 or above, got {initial}")
+        self.mu = mu
+        self.register_buffer("value", torch.tensor(initial, dtype=torch.float64))
+
+    def forward(self, violation: Tensor) -> Tensor:
+        r"""Gives the loss of eq. (22) for the violation :math:`I_T - \\epsilon`, in nats."""
+        return functional.augmented_lagrangian(violation, self.value.to(violation.dtype), self.mu)
+
+    @torch.no_grad()
+    def update(self, violation: Tensor, active: Tensor | bool = True) -> None:
+        """Takes the step of eq. (23), where `active`."""
+        moved = functional.multiplier_step(self.value, violation.to(self.value.dtype), self.mu)
+        self.value.copy_(torch.where(moved.isfinite() & active, moved, self.value))
+
+    def extra_repr(self) -> str:
+        return f"mu={self.mu}, value={self.value.item():.4g}"
+
+
+class FixedGamma(Controller):
+    r"""Creates a weight γ that stays what it is, column d of Table 1 of Esser et al., 2019.
+
+    Arguments:
+        initial: The weight :math:`\gamma`.
+    """
+
+    value: Tensor
+
+    def __init__(self, initial: float = 1.0) -> None:
+        super().__init__()
+
+        if initial < 0:
+            raise ValueError(f"the weight γ must be 0 or above, got {initial}")
+        self.register_buffer("value", torch.tensor(initial, dtype=torch.float64))
+
+    def forward(self, kl: Tensor) -> Tensor:
+        """Gives the loss of eq. (21) for a bound in nats."""
+        return functional.variational_penalty(kl, self.value.to(kl.dtype))
+
+    def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
+        """Gives the next value for the two estimates, in nats."""
+        return self.value
+
+    @torch.no_grad()
+    def update(self, mi: Tensor, mi_shadow: Tensor, active: Tensor | bool = True) -> None:
+        """Takes a step, where `active`."""
+        moved = self.step(mi.to(self.value.dtype), mi_shadow.to(self.value.dtype))
+        self.value.copy_(torch.where(moved.isfinite() & active, moved, self.value))
+
+    def extra_repr(self) -> str:
+        return f"value={self.value.item():.4g}"
+
+
+class RobustGamma(FixedGamma):
+    r"""Creates the weight γ of eq. (18): it rises where the shadow critic sees what the critic does not.
+
+    Arguments:
+        initial: The first value of :math:`\gamma`.
+        rate: The rate :math:`l_\gamma`.
+        bias: The bias :math:`b_\gamma` in nats; 0 is column c of Table 1.
+    """
+
+    def __init__(self, initial: float = 1.0, rate: float = 0.01, bias: float = 0.01) -> None:
+        super().__init__(initial)
+
+        self.rate, self.bias = rate, bias
+
+    def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
+        return functional.gamma_robust(self.value, mi_shadow, mi, self.rate, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, bias={self.bias}, {super().extra_repr()}"
+
+
+class VariationalGamma(FixedGamma):
+    r"""Creates the weight γ of eq. (24): it rises where the shadow critic sees more than :math:`\epsilon`.
+
+    Arguments:
+        epsilon: The target :math:`\epsilon` in nats.
+        initial: The first value of :math:`\gamma`.
+        rate: The rate :math:`l_\gamma`.
+    """
+
+    def __init__(self, epsilon: float, initial: float = 1.0, rate: float = 0.01) -> None:
+        super().__init__(initial)
+
+        self.epsilon, self.rate = epsilon, rate
+
+    def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
+        return functional.gamma_variational(self.value, mi_shadow, self.epsilon, self.rate)
+
+    def extra_repr(self) -> str:
+        return f"epsilon={self.epsilon}, rate={self.rate}, {super().extra_repr()}"

@@ -1,0 +1,250 @@
+r"""Networks for the critics T and T': a pair of codes goes in, one logit comes out.
+
+Any module that takes `(pi, alpha)` and gives logits with shape :math:`(N,)` is a critic. Those here also have `pairwise`, which gives the logits of all
+:math:`N \times N` pairs at the cost of the layers after the first.
+"""
+
+__all__ = [
+    "ConcatenatedCritic",
+    "ConvolutionalCritic",
+    "Critic",
+    "LabelCritic",
+    "SeparableCritic",
+    "default_critic",
+]
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+Shape = int | Sequence[int]
+
+
+def as_shape(features: Shape) -> tuple[int, ...]:
+    """Gives the shape of one code as a tuple: `32` becomes `(32,)`."""
+    shape = (features,) if isinstance(features, int) else tuple(features)
+    if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"features must be a positive int or a sequence of them, got {features!r}")
+    return shape
+
+
+def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
+    """Creates a ReLU network with `depth` hidden layers of `width` units."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+class Critic(nn.Module):
+    """The interface of a critic: logits of paired rows, and of all pairs."""
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        r"""
+        Arguments:
+            pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
+
+        Returns:
+            The logits, with shape :math:`(N,)`.
+        """
+        raise NotImplementedError
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        r"""
+        Arguments:
+            pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+            alpha: The codes :math:`\alpha`, with shape :math:`(M, *)`.
+
+        Returns:
+            The logits of all pairs, with shape :math:`(N, M)`.
+        """
+        raise NotImplementedError
+
+
+class ConcatenatedCritic(Critic):
+    r"""Creates a multi-layer perceptron on concatenated codes.
+
+    .. math:: T(\pi, \alpha) = \mathrm{MLP}([\pi, \alpha])
+
+    Codes that are not vectors are flattened.
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        alpha_features: The number of features of :math:`\alpha`, or its shape.
+        width: The number of hidden units.
+        depth: The number of hidden layers.
+
+    Example:
+        >>> critic = ConcatenatedCritic(3, 5)
+        >>> critic(torch.randn(8, 3), torch.randn(8, 5)).shape
+        torch.Size([8])
+        >>> critic.pairwise(torch.randn(8, 3), torch.randn(8, 5)).shape
+        torch.Size([8, 8])
+    """
+
+    def __init__(
+        self, pi_features: Shape, alpha_features: Shape, width: int = 256, depth: int = 2
+    ) -> None:
+        super().__init__()
+
+        # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
+        self.pi_layer = nn.Linear(math.prod(as_shape(pi_features)), width)
+        self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
+        self.head = nn.Sequential(nn.ReLU(), mlp(width, width, depth - 1, 1))
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        hidden = self.pi_layer(pi.flatten(1)) + self.alpha_layer(alpha.flatten(1))
+        return cast(Tensor, self.head(hidden)).squeeze(-1)
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        hidden = self.pi_layer(pi.flatten(1))[:, None] + self.alpha_layer(alpha.flatten(1))
+        return cast(Tensor, self.head(hidden)).squeeze(-1)
+
+
+class SeparableCritic(Critic):
+    r"""Creates two towers with an inner product, the critic of the authors' program.
+
+    .. math:: T(\pi, \alpha) = \langle g(\pi), h(\alpha) \rangle
+
+    All pairs cost one matrix product. It is weaker than :class:`ConcatenatedCritic` on most codes, and stronger on a few.
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        alpha_features: The number of features of :math:`\alpha`, or its shape.
+        width: The number of hidden units, and of the outputs of each tower.
+        depth: The number of hidden layers.
+
+    Example:
+        >>> critic = SeparableCritic(3, 5)
+        >>> critic.pairwise(torch.randn(8, 3), torch.randn(8, 5)).shape
+        torch.Size([8, 8])
+    """
+
+    def __init__(
+        self, pi_features: Shape, alpha_features: Shape, width: int = 256, depth: int = 2
+    ) -> None:
+        super().__init__()
+
+        self.pi_tower = mlp(math.prod(as_shape(pi_features)), width, depth, width)
+        self.alpha_tower = mlp(math.prod(as_shape(alpha_features)), width, depth, width)
+        self.scale = width**-0.5
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        g, h = self.pi_tower(pi.flatten(1)), self.alpha_tower(alpha.flatten(1))
+        return cast(Tensor, (g * h).sum(dim=-1) * self.scale)
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        g, h = self.pi_tower(pi.flatten(1)), self.alpha_tower(alpha.flatten(1))
+        return cast(Tensor, g @ h.T * self.scale)
+
+
+class ConvolutionalCritic(Critic):
+    r"""Creates a critic for feature maps: a convolutional tower a code, averaged over space, then a :class:`ConcatenatedCritic`.
+
+    .. math:: T(\pi, \alpha) = \mathrm{MLP}([g(\pi), h(\alpha)])
+
+    The two maps may differ in channels and in size. A code that is no map goes to the perceptron as it is.
+
+    Arguments:
+        pi_features: The shape :math:`(C, H, W)` of :math:`\pi`, or its number of features.
+        alpha_features: The shape :math:`(C, H, W)` of :math:`\alpha`, or its number of features.
+        width: The number of channels and of hidden units.
+        depth: The number of convolutions of a tower, and of hidden layers.
+
+    Example:
+        >>> critic = ConvolutionalCritic((16, 4, 4), 5)
+        >>> critic(torch.randn(8, 16, 4, 4), torch.randn(8, 5)).shape
+        torch.Size([8])
+    """
+
+    def __init__(
+        self, pi_features: Shape, alpha_features: Shape, width: int = 128, depth: int = 2
+    ) -> None:
+        super().__init__()
+
+        self.pi_tower, pi_width = self._tower(as_shape(pi_features), width, depth)
+        self.alpha_tower, alpha_width = self._tower(as_shape(alpha_features), width, depth)
+        self.head = ConcatenatedCritic(pi_width, alpha_width, width, depth)
+
+    @staticmethod
+    def _tower(shape: tuple[int, ...], width: int, depth: int) -> tuple[nn.Module, int]:
+        if len(shape) != 3:
+            return nn.Flatten(), math.prod(shape)
+        layers: list[nn.Module] = []
+        channels = shape[0]
+        for _ in range(depth):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
+        grid = (min(2, shape[1]), min(2, shape[2]))
+        layers += [nn.AdaptiveAvgPool2d(grid), nn.Flatten()]
+        return nn.Sequential(*layers), width * math.prod(grid)
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.pi_tower(pi), self.alpha_tower(alpha)))
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        return self.head.pairwise(self.pi_tower(pi), self.alpha_tower(alpha))
+
+
+class LabelCritic(Critic):
+    r"""Creates a critic for class labels: one output of a perceptron on :math:`\pi` for each class.
+
+    .. math:: T(\pi, \alpha) = \mathrm{MLP}(\pi)_\alpha
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        classes: The number of classes: :math:`\alpha` holds integers from 0 to `classes - 1`.
+        width: The number of hidden units.
+        depth: The number of hidden layers.
+
+    Example:
+        >>> critic = LabelCritic(3, classes=10)
+        >>> critic(torch.randn(8, 3), torch.randint(10, (8,))).shape
+        torch.Size([8])
+    """
+
+    def __init__(self, pi_features: Shape, classes: int, width: int = 256, depth: int = 2) -> None:
+        super().__init__()
+
+        if classes < 2:
+            raise ValueError(f"labels need at least 2 classes, got {classes}")
+        self.classes = classes
+        self.mlp = mlp(math.prod(as_shape(pi_features)), width, depth, classes)
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        logits = self.mlp(pi.flatten(1))
+        return cast(Tensor, logits.gather(1, alpha.long()[:, None]).squeeze(1))
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp(pi.flatten(1))[:, alpha.long()])
+
+
+def default_critic(
+    pi_features: Shape, alpha_features: Shape | None = None, classes: int | None = None
+) -> Critic:
+    r"""Creates the critic that suits the codes: labels, maps, or anything else.
+
+    Arguments:
+        pi_features: The number of features of :math:`\\pi`, or its shape; of three dimensions for a map.
+        alpha_features: Likewise for :math:`\\alpha`; `None` if it is a label.
+        classes: The number of classes where :math:`\\alpha` is a label.
+
+    Returns:
+        A :class:`LabelCritic`, :class:`ConvolutionalCritic` or :class:`ConcatenatedCritic`.
+    """
+    if (alpha_features is None) == (classes is None):
+        raise ValueError(
+            "give either alpha_features (alpha is a code) or classes (alpha is a label), "
+            f"got alpha_features={alpha_features} and classes={classes}"
+        )
+    if alpha_features is None:
+        assert classes is not None
+        return LabelCritic(pi_features, classes)
+    maps = [len(as_shape(features)) == 3 for features in (pi_features, alpha_features)]
+    kind = ConvolutionalCritic if any(maps) else ConcatenatedCritic
+    return kind(pi_features, alpha_features)

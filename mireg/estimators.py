@@ -1,0 +1,84 @@
+r"""A critic with its way to pair a batch and to estimate :math:`I(\pi, \alpha)`: T is one, and so is T'."""
+
+__all__ = ["CriticEstimator"]
+
+from typing import cast
+
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+
+from . import functional
+from .pairing import PAIRINGS, Pairs
+from .validation import check_choice
+
+
+class CriticEstimator(nn.Module):
+    r"""Creates an estimator of mutual information from a critic.
+
+    Arguments:
+        critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
+        estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
+        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+
+    Example:
+        >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
+        >>> estimator.loss(torch.randn(8, 2), torch.randn(8, 3)).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self, critic: nn.Module, estimator: str = "mean_logit", pairs: str = "roll"
+    ) -> None:
+        super().__init__()
+
+        check_choice("estimator", estimator, functional.ESTIMATORS)
+        check_choice("pairs", pairs, PAIRINGS)
+        if not isinstance(critic, nn.Module):
+            raise TypeError(
+                f"a critic must be a module that takes (pi, alpha), got {type(critic).__name__}"
+            )
+        self.critic = critic
+        self.estimator = estimator
+        self.pairs = pairs
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+        marginal: bool = True,
+    ) -> Pairs:
+        """Gives the critic's logits for the pairs of a batch; for joint pairs alone where no `marginal` is asked for."""
+        if marginal:
+            return PAIRINGS[self.pairs](self.critic, pi, alpha, groups, generator)
+        joint = self.critic(pi, alpha)
+        return Pairs(joint, joint.new_zeros(0), None)
+
+    def loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Gives the loss of eqs. (10) and (11), which trains the critic and nothing else."""
+        return functional.critic_loss(*self(pi.detach(), alpha.detach(), groups, generator))
+
+    def estimate(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        """Gives the estimate in nats, with gradients for the codes and none for the critic."""
+        # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled.
+        constants = {name: p.detach() for name, p in self.named_parameters()}
+        marginal = self.estimator != "mean_logit"
+        arguments = (pi, alpha, groups, generator, marginal)
+        pairs = cast(Pairs, functional_call(self, constants, arguments))
+        return functional.ESTIMATORS[self.estimator](*pairs)
+
+    def extra_repr(self) -> str:
+        return f"estimator={self.estimator!r}, pairs={self.pairs!r}"

@@ -1,0 +1,343 @@
+r"""The equations of the paper as pure functions, in nats.
+
+Every function takes and gives tensors, keeps no state, draws no random numbers and never synchronises with the device. Half-precision inputs are
+reduced in float32. Equation numbers are those of `Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis
+<https://arxiv.org/abs/1910.10223>`_ (Esser, Haux and Ommer, ICCV 2019).
+"""
+
+__all__ = [
+    "ESTIMATORS",
+    "augmented_lagrangian",
+    "critic_loss",
+    "donsker_varadhan",
+    "gamma_robust",
+    "gamma_variational",
+    "mean_logit",
+    "multiplier_step",
+    "nwj",
+    "smile",
+    "variational_bound",
+    "variational_penalty",
+]
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Gives `x` in float32 if it is of half precision, and unchanged otherwise."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Averages `x` where `mask` is true: 0 if it is so nowhere."""
+    if mask is None:
+        return x.mean()
+    return torch.where(mask, x, 0).sum() / mask.sum().clamp(min=1)
+
+
+def log_mean_exp(x: Tensor, mask: Tensor | None) -> Tensor:
+    r"""Gives :math:`\log \mathbb{E} \exp x` over the entries where `mask` is true."""
+    if mask is None:
+        return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
+    # A large finite number instead of -inf: with no pair at all the result stays finite.
+    masked = torch.where(mask, x, -1e9).flatten()
+    count = mask.sum().clamp(min=1).to(x.dtype)
+    return torch.where(mask.any(), torch.logsumexp(masked, dim=0) - count.log(), 0)
+
+
+def variational_bound(
+    posterior: Distribution,
+    prior: Distribution,
+    samples: int = 1,
+) -> Tensor:
+    r"""The upper bound of eq. (9) of Esser et al., 2019.
+
+    .. math:: I(\pi, \alpha) \leq I(\pi, x) \leq \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))
+
+    Closed-form where torch registers a KL divergence, Monte Carlo with reparametrised samples otherwise.
+
+    Arguments:
+        posterior: The posterior :math:`q(\pi | x)`, with batch shape :math:`(N,)`.
+        prior: The prior :math:`r(\pi)`.
+        samples: The number of Monte Carlo samples where there is no closed form.
+
+    Returns:
+        The bound in nats, averaged over the batch, a scalar.
+
+    Raises:
+        TypeError: If there is neither a registered KL divergence nor what a Monte Carlo estimate needs.
+
+    Example:
+        >>> mean, log_var = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 2)
+        >>> prior = mireg.diagonal_gaussian(torch.zeros(2), torch.zeros(2))
+        >>> variational_bound(mireg.diagonal_gaussian(mean, log_var), prior)
+        tensor(0.5000)
+    """
+    try:
+        kl = kl_divergence(posterior, prior)
+    except NotImplementedError:
+        kl = _monte_carlo_kl(posterior, prior, samples)
+    return full_precision(kl).mean()
+
+
+def _monte_carlo_kl(posterior: Distribution, prior: Distribution, samples: int) -> Tensor:
+    names = f"{type(posterior).__name__} and {type(prior).__name__}"
+    if not posterior.has_rsample:
+        raise TypeError(
+            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs a posterior with "
+            f"rsample, got {type(posterior).__name__}"
+        )
+    x = posterior.rsample(torch.Size((samples,)))
+    try:
+        return (posterior.log_prob(x) - prior.log_prob(x)).mean(dim=0)
+    except NotImplementedError as error:
+        raise TypeError(
+            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs log_prob of both, "
+            f"which one of them lacks"
+        ) from error
+
+
+def critic_loss(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""The logistic loss of eqs. (10) and (11) of Esser et al., 2019, which T and T' minimise.
+
+    .. math:: \mathbb{E}_{p(\pi, \alpha)} \mathrm{softplus}(-T) + \mathbb{E}_{p(\pi) p(\alpha)} \mathrm{softplus}(T)
+
+    At its minimum :math:`T = \log p(\pi, \alpha) / p(\pi) p(\alpha)`, and the loss is :math:`2 \log 2` less twice the Jensen-Shannon divergence.
+
+    Arguments:
+        joint: The logits of joint pairs, with shape :math:`(N,)`.
+        marginal: The logits of marginal pairs, with any shape.
+        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+
+    Returns:
+        The loss, a scalar.
+
+    Example:
+        >>> critic_loss(torch.zeros(4), torch.zeros(4))
+        tensor(1.3863)
+    """
+    joint, marginal = full_precision(joint), full_precision(marginal)
+    return F.softplus(-joint).mean() + masked_mean(F.softplus(marginal), mask)
+
+
+def mean_logit(joint: Tensor, marginal: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    r"""The estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
+
+    .. math:: I_T = \mathbb{E}_{p(\pi, \alpha)} T(\pi, \alpha)
+
+    It equals :math:`I(\pi, \alpha)` for the optimal critic and is no bound for any other: an offset of T shifts it, and it can be negative.
+
+    Arguments:
+        joint: The logits of joint pairs, with shape :math:`(N,)`.
+        marginal: Ignored: here for the signature that all estimates share.
+        mask: Ignored.
+
+    Returns:
+        The estimate in nats, a scalar.
+
+    Example:
+        >>> mean_logit(torch.tensor([1.0, 0.0]))
+        tensor(0.5000)
+    """
+    return full_precision(joint).mean()
+
+
+def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""The lower bound of Nguyen, Wainwright and Jordan.
+
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T + 1 - \mathbb{E}_{p(\pi) p(\alpha)} e^T
+
+    References:
+        | Estimating Divergence Functionals and the Likelihood Ratio by Convex Risk Minimization (Nguyen et al., 2010)
+        | https://arxiv.org/abs/0809.0853
+
+    Arguments:
+        joint: The logits of joint pairs, with shape :math:`(N,)`.
+        marginal: The logits of marginal pairs, with any shape.
+        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+
+    Returns:
+        The estimate in nats, a scalar.
+
+    Example:
+        >>> nwj(torch.ones(4), torch.zeros(4))
+        tensor(1.)
+    """
+    joint, marginal = full_precision(joint), full_precision(marginal)
+    partition = marginal.exp().mean() if mask is None else masked_mean(marginal.exp(), mask)
+    return joint.mean() + 1 - partition
+
+
+def donsker_varadhan(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""The lower bound of Donsker and Varadhan, which MINE trains on.
+
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^T
+
+    References:
+        | Mutual Information Neural Estimation (Belghazi et al., 2018)
+        | https://arxiv.org/abs/1801.04062
+
+    Arguments:
+        joint: The logits of joint pairs, with shape :math:`(N,)`.
+        marginal: The logits of marginal pairs, with any shape.
+        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+
+    Returns:
+        The estimate in nats, a scalar.
+
+    Example:
+        >>> donsker_varadhan(torch.ones(4), torch.ones(4))
+        tensor(0.)
+    """
+    return full_precision(joint).mean() - log_mean_exp(full_precision(marginal), mask)
+
+
+def smile(joint: Tensor, marginal: Tensor, mask: Tensor | None = None, clip: float = 5.0) -> Tensor:
+    r"""The estimate of Song and Ermon: Donsker-Varadhan with a clipped partition function, of less variance but no longer a bound.
+
+    .. math:: \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{\mathrm{clip}(T, -\tau, \tau)}
+
+    References:
+        | Understanding the Limitations of Variational Mutual Information Estimators (Song and Ermon, 2020)
+        | https://arxiv.org/abs/1910.06222
+
+    Arguments:
+        joint: The logits of joint pairs, with shape :math:`(N,)`.
+        marginal: The logits of marginal pairs, with any shape.
+        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+        clip: The threshold :math:`\tau`.
+
+    Returns:
+        The estimate in nats, a scalar.
+
+    Example:
+        >>> smile(torch.full((4,), 7.0), torch.full((4,), 7.0))
+        tensor(2.)
+    """
+    return donsker_varadhan(joint, full_precision(marginal).clamp(-clip, clip), mask)
+
+
+ESTIMATORS: dict[str, Callable[..., Tensor]] = {
+    "mean_logit": mean_logit,
+    "nwj": nwj,
+    "dv": donsker_varadhan,
+    "smile": smile,
+}
+"""The estimates of :math:`I(\\pi, \\alpha)` that one critic gives, by the name that `estimator=` takes."""
+
+
+def gamma_robust(
+    gamma: Tensor, mi_shadow: Tensor, mi: Tensor, rate: float = 0.01, bias: float = 0.01
+) -> Tensor:
+    r"""The step of γ of eq. (18) of Esser et al., 2019.
+
+    .. math:: \gamma \leftarrow \max(0, \gamma + l_\gamma (I_{T'} - I_T - b_\gamma))
+
+    Arguments:
+        gamma: The weight :math:`\gamma`.
+        mi_shadow: The estimate :math:`I_{T'}` of the shadow critic, in nats.
+        mi: The estimate :math:`I_T` of the critic, in nats.
+        rate: The rate :math:`l_\gamma`.
+        bias: The bias :math:`b_\gamma`, in nats.
+
+    Returns:
+        The next :math:`\gamma`.
+
+    Example:
+        >>> gamma_robust(torch.tensor(1.0), torch.tensor(0.51), torch.tensor(0.0), rate=0.1)
+        tensor(1.0500)
+    """
+    return (gamma + rate * (mi_shadow - mi - bias)).clamp(min=0)
+
+
+def gamma_variational(
+    gamma: Tensor, mi_shadow: Tensor, epsilon: float, rate: float = 0.01
+) -> Tensor:
+    r"""The step of γ of eq. (24) of Esser et al., 2019, where nothing but the variational bound acts.
+
+    .. math:: \gamma \leftarrow \max(0, \gamma + l_\gamma (I_{T'} - \epsilon))
+
+    Arguments:
+        gamma: The weight :math:`\gamma`.
+        mi_shadow: The estimate :math:`I_{T'}`, in nats.
+        epsilon: The target :math:`\epsilon`, in nats.
+        rate: The rate :math:`l_\gamma`.
+
+    Returns:
+        The next :math:`\gamma`.
+
+    Example:
+        >>> gamma_variational(torch.tensor(1.0), torch.tensor(0.6), epsilon=0.1, rate=0.1)
+        tensor(1.0500)
+    """
+    return (gamma + rate * (mi_shadow - epsilon)).clamp(min=0)
+
+
+def variational_penalty(kl: Tensor, gamma: Tensor | float) -> Tensor:
+    r"""The loss :math:`L_{VB} = \gamma \cdot \mathrm{KL}` of eq. (21) of Esser et al., 2019.
+
+    Arguments:
+        kl: The bound of eq. (9) in nats, a scalar.
+        gamma: The weight :math:`\gamma`.
+
+    Returns:
+        The loss, a scalar.
+
+    Example:
+        >>> variational_penalty(torch.tensor(2.0), 0.5)
+        tensor(1.)
+    """
+    return gamma * kl
+
+
+def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: float = 0.1) -> Tensor:
+    r"""The loss :math:`L_{MI}` of eq. (22) of Esser et al., 2019, for :math:`v = I_T - \epsilon`.
+
+    .. math::
+        L_{MI} = \begin{cases}
+            \lambda v + \frac{\mu}{2} v^2 & \text{if } v \geq -\lambda / \mu \\
+            -\frac{\lambda^2}{2 \mu} & \text{otherwise}
+        \end{cases}
+
+    Arguments:
+        violation: The violation :math:`v` in nats, a scalar.
+        multiplier: The multiplier :math:`\lambda`.
+        mu: The weight :math:`\mu` of the square.
+
+    Returns:
+        The loss, a scalar.
+
+    Example:
+        >>> augmented_lagrangian(torch.tensor([1.0, -2.0]), 0.1, mu=0.1)
+        tensor([ 0.1500, -0.0500])
+    """
+    multiplier = torch.as_tensor(multiplier, dtype=violation.dtype, device=violation.device)
+    active = violation * mu >= -multiplier
+    parabola = multiplier * violation + mu / 2 * violation.square()
+    return torch.where(active, parabola, -multiplier.square() / (2 * mu))
+
+
+def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> Tensor:
+    r"""The step of λ of eq. (23) of Esser et al., 2019.
+
+    .. math:: \lambda \leftarrow \max(0, \lambda + \mu (I_T - \epsilon))
+
+    Arguments:
+        multiplier: The multiplier :math:`\lambda`.
+        violation: The violation :math:`I_T - \epsilon` in nats.
+        mu: The weight :math:`\mu`.
+
+    Returns:
+        The next :math:`\lambda`.
+
+    Example:
+        >>> multiplier_step(torch.tensor(0.0), torch.tensor([1.0, -1.0]), mu=0.1)
+        tensor([0.1000, 0.0000])
+    """
+    return (multiplier + mu * violation).clamp(min=0)

@@ -1,0 +1,130 @@
+r"""Joint and marginal pairs of codes, and a critic's logits for them.
+
+Joint pairs are rows of the same batch index; marginal pairs are rows of different samples, and of different `groups` where these are given, since two
+samples of one identity are not independent.
+"""
+
+__all__ = ["PAIRINGS", "Pairs", "all_pairs", "negative_mask", "roll_pairs", "rolled_index"]
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+
+class Pairs(NamedTuple):
+    """A critic's logits for joint and marginal pairs."""
+
+    joint: Tensor
+    """The logits of joint pairs, with shape :math:`(N,)`."""
+    marginal: Tensor
+    """The logits of marginal pairs, with shape :math:`(N,)` or :math:`(N, N)`."""
+    mask: Tensor | None
+    """Which marginal pairs count, with the shape of `marginal`; `None` if all do."""
+
+
+def rolled_index(
+    n: int, device: torch.device | None = None, generator: Generator | None = None
+) -> Tensor:
+    """Gives a cyclic shift of `0, …, n - 1` by a random step from 1 to `n - 1`.
+
+    No index stays in its place, whatever the parity of `n`. A reversed batch of odd size keeps one, and a random permutation one on average.
+
+    Arguments:
+        n: The number of samples, at least 2.
+        device: The device of the index.
+        generator: Where the random step comes from; the global generator by default.
+
+    Returns:
+        The index, with shape :math:`(N,)`.
+
+    Example:
+        >>> rolled_index(2)
+        tensor([1, 0])
+    """
+    if n < 2:
+        raise ValueError(f"marginal pairs need a batch of at least 2 samples, got {n}")
+    # The step stays a tensor: its value never has to reach the host. A generator of the CPU serves any device.
+    source = generator.device if generator is not None else device
+    step = torch.randint(1, n, (1,), device=source, generator=generator).to(device)
+    return (torch.arange(n, device=device) + step) % n
+
+
+def negative_mask(groups: Tensor, index: Tensor) -> Tensor:
+    """Tells which rows of `groups[index]` are of another group than those of `groups`, with shape :math:`(N,)`."""
+    return groups != groups[index]
+
+
+def roll_pairs(
+    critic: nn.Module,
+    pi: Tensor,
+    alpha: Tensor,
+    groups: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Pairs:
+    r"""Pairs each sample with itself and with one other, in a single pass of the critic.
+
+    Arguments:
+        critic: Takes `(pi, alpha)` and gives a logit for each row, with shape :math:`(N,)`.
+        pi: The codes :math:`\\pi`, with shape :math:`(N, *)`.
+        alpha: The codes :math:`\\alpha`, with shape :math:`(N, *)`.
+        groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
+        generator: Where the random shift comes from.
+
+    Returns:
+        The logits of :math:`N` joint and :math:`N` marginal pairs.
+    """
+    index = rolled_index(len(pi), pi.device, generator)
+    logits = critic(torch.cat((pi, pi)), torch.cat((alpha, alpha[index])))
+    if logits.shape != (2 * len(pi),):
+        raise ValueError(
+            f"a critic must give one logit for each pair, with shape {(2 * len(pi),)}, got {tuple(logits.shape)} "
+            f"from {type(critic).__name__}"
+        )
+    joint, marginal = logits.chunk(2)
+    return Pairs(joint, marginal, None if groups is None else negative_mask(groups, index))
+
+
+def all_pairs(
+    critic: nn.Module,
+    pi: Tensor,
+    alpha: Tensor,
+    groups: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Pairs:
+    r"""Pairs each sample with itself and with all others.
+
+    Critics with a method `pairwise` (all of :mod:`mireg.critics`) pay for the first layers once a sample; others see :math:`N^2` rows.
+
+    Arguments:
+        critic: Takes `(pi, alpha)` and gives a logit for each row, with shape :math:`(N,)`.
+        pi: The codes :math:`\\pi`, with shape :math:`(N, *)`.
+        alpha: The codes :math:`\\alpha`, with shape :math:`(N, *)`.
+        groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
+        generator: Ignored: nothing here is random.
+
+    Returns:
+        The logits of :math:`N` joint pairs, and of all :math:`N \\times N` pairs with a mask of the marginal ones.
+    """
+    n = len(pi)
+    if n < 2:
+        raise ValueError(f"marginal pairs need a batch of at least 2 samples, got {n}")
+    pairwise: Callable[[Tensor, Tensor], Tensor] | None = getattr(critic, "pairwise", None)
+    if pairwise is not None:
+        logits = pairwise(pi, alpha)
+    else:
+        rows = torch.arange(n, device=pi.device)
+        logits = critic(pi[rows.repeat_interleave(n)], alpha[rows.repeat(n)])
+        if logits.shape != (n * n,):
+            raise ValueError(
+                f"a critic must give one logit for each pair, with shape {(n * n,)}, got {tuple(logits.shape)} "
+                f"from {type(critic).__name__}"
+            )
+        logits = logits.view(n, n)
+    identity = torch.arange(n, device=pi.device) if groups is None else groups
+    return Pairs(logits.diagonal(), logits, identity[:, None] != identity)
+
+
+PAIRINGS: dict[str, Callable[..., Pairs]] = {"roll": roll_pairs, "all": all_pairs}
+"""The ways to pair a batch, by the name that `pairs=` takes."""

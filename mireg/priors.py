@@ -1,0 +1,99 @@
+r"""Priors :math:`r(\pi)` of the variational bound, as modules that give a distribution for a batch of codes."""
+
+__all__ = ["LazyPrior", "LearnableGaussian", "Prior", "StandardNormal", "as_prior"]
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Distribution,
+    Independent,
+    LowRankMultivariateNormal,
+    MultivariateNormal,
+    Normal,
+)
+
+from .critics import Shape, as_shape
+from .encoders import diagonal_gaussian
+
+
+class Prior(nn.Module):
+    """The interface of a prior."""
+
+    def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
+        """Gives the prior of the codes `pi`, with their event shape, type and device."""
+        raise NotImplementedError
+
+
+class StandardNormal(Prior):
+    """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes."""
+
+    def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
+        zeros = pi.new_zeros(pi.shape[1:])
+        if isinstance(posterior, MultivariateNormal | LowRankMultivariateNormal):
+            # torch registers the divergence of two multivariate normals, but not of one and an Independent.
+            eye = torch.eye(zeros.shape[-1], dtype=pi.dtype, device=pi.device)
+            return MultivariateNormal(zeros, scale_tril=eye, validate_args=False)
+        normal = Normal(zeros, torch.ones_like(zeros), validate_args=False)
+        return Independent(normal, zeros.ndim, validate_args=False)
+
+
+class LearnableGaussian(Prior):
+    r"""Creates a diagonal Gaussian whose mean and variance are parameters. Hand them to the optimizer of the encoders.
+
+    Arguments:
+        features: The number of features of :math:`\\pi`, or its shape.
+    """
+
+    def __init__(self, features: Shape) -> None:
+        super().__init__()
+
+        self.mean = nn.Parameter(torch.zeros(as_shape(features)))
+        self.log_var = nn.Parameter(torch.zeros(as_shape(features)))
+
+    def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
+        if self.mean.shape != pi.shape[1:]:
+            raise ValueError(
+                f"pi must have the shape (N, *{tuple(self.mean.shape)}) of its prior, got {tuple(pi.shape)}"
+            )
+        return diagonal_gaussian(self.mean, self.log_var, batch_dims=0)
+
+
+class LazyPrior(Prior):
+    """Creates a prior from a distribution, or from a module that gives one when it is called without arguments.
+
+    Arguments:
+        source: The distribution, whose tensors stay on the device where they are, or the module, which follows `.to()`.
+    """
+
+    def __init__(self, source: Distribution | nn.Module) -> None:
+        super().__init__()
+
+        self.source = source
+
+    def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
+        prior = self.source() if isinstance(self.source, nn.Module) else self.source
+        if prior.event_shape != pi.shape[1:]:
+            raise ValueError(
+                f"the prior must have the event shape {tuple(pi.shape[1:])} of pi, got {tuple(prior.event_shape)}: "
+                "torch.distributions.Independent turns batch dimensions into event dimensions"
+            )
+        return prior
+
+    def extra_repr(self) -> str:
+        return "" if isinstance(self.source, nn.Module) else repr(self.source)
+
+
+def as_prior(prior: Literal["standard_normal"] | Distribution | nn.Module) -> Prior:
+    """Gives the prior that a user means."""
+    if prior == "standard_normal":
+        return StandardNormal()
+    if isinstance(prior, Prior):
+        return prior
+    if isinstance(prior, Distribution | nn.Module):
+        return LazyPrior(prior)
+    raise TypeError(
+        "the prior must be 'standard_normal', a torch Distribution, or a module that gives one, "
+        f"got {prior!r}"
+    )

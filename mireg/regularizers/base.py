@@ -1,0 +1,231 @@
+r"""What a regularizer is, and how two make one."""
+
+__all__ = ["Penalty", "Regularizer", "Scaled", "Sum"]
+
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+
+
+class Penalty(NamedTuple):
+    """What a regularizer adds to the loss of a step, and what it saw."""
+
+    loss: Tensor
+    """The term to add to the loss of the encoders, in nats, a scalar."""
+    metrics: dict[str, Tensor]
+    """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, `violation`, …"""
+    parts: tuple["Penalty", ...] = ()
+    """The penalties that a composed regularizer is made of."""
+
+
+class Regularizer(nn.Module):
+    r"""The interface that all regularizers share. A sum of two is one, and so is one times a number.
+
+    Each step of a training loop calls three methods: :meth:`critic_loss` trains the critics, :meth:`forward` gives the penalty for the encoders, and
+    :meth:`update` moves the adaptive weights. The loop and its optimizers stay the user's.
+
+    Example:
+        >>> regularizer = 0.1 * mireg.VariationalBound() + mireg.ClassifierMI(32, 64)
+        >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
+        >>> penalty = regularizer(posterior.rsample(), torch.randn(8, 64), posterior)
+        >>> sorted(penalty.metrics)
+        ['gamma', 'kl', 'mi', 'multiplier', 'violation']
+    """
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        r"""Gives the penalty for the encoder of :math:`\pi`. No critic gets a gradient from it.
+
+        Arguments:
+            pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`.
+            posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
+            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
+            generator: Makes the random pairs repeatable.
+
+        Returns:
+            The loss and the metrics, in nats.
+        """
+        raise NotImplementedError
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        r"""Gives the loss that trains the critics. No encoder gets a gradient from it.
+
+        Arguments:
+            pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
+            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
+            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
+            generator: Makes the random pairs repeatable.
+
+        Returns:
+            The loss, a scalar: 0 if there is no critic to train.
+        """
+        return torch.zeros((), device=pi.device, requires_grad=True)
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        """Gives the parameters that :meth:`critic_loss` trains: hand them to an optimizer of their own."""
+        return iter(())
+
+    def update(self, penalty: Penalty) -> None:
+        """Moves the adaptive weights by what a penalty of this regularizer saw: call it once a step.
+
+        Arguments:
+            penalty: The penalty of this step.
+        """
+
+    def __call__(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        return cast(
+            Penalty, super().__call__(pi, alpha, posterior, groups=groups, generator=generator)
+        )
+
+    def __add__(self, other: "Regularizer") -> "Regularizer":
+        if not isinstance(other, Regularizer):
+            return NotImplemented
+        return Sum(self, other)
+
+    def __radd__(self, other: object) -> "Regularizer":
+        # The built-in sum starts at 0.
+        return self if other == 0 else NotImplemented
+
+    def __mul__(self, factor: float) -> "Regularizer":
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        return Scaled(self, factor)
+
+    __rmul__ = __mul__
+
+
+class Scaled(Regularizer):
+    """Creates a regularizer whose loss is that of another times a factor.
+
+    Arguments:
+        inner: The other regularizer. Its critics and its weights are not scaled.
+        factor: The factor, at least 0.
+    """
+
+    def __init__(self, inner: Regularizer, factor: float) -> None:
+        super().__init__()
+
+        if not factor >= 0:
+            raise ValueError(f"a regularizer can be scaled by a factor of at least 0, got {factor}")
+        self.inner = inner
+        self.factor = float(factor)
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        part = self.inner(pi, alpha, posterior, groups=groups, generator=generator)
+        return Penalty(self.factor * part.loss, part.metrics, (part,))
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        return self.inner.critic_loss(pi, alpha, groups=groups, generator=generator)
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        return self.inner.critic_parameters()
+
+    def update(self, penalty: Penalty) -> None:
+        self.inner.update(penalty.parts[0])
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}"
+
+
+class Sum(Regularizer):
+    """Creates the sum of regularizers. Metrics that several of them have are named by position: `0.mi`, `1.mi`.
+
+    Arguments:
+        terms: The regularizers.
+    """
+
+    def __init__(self, *terms: Regularizer) -> None:
+        super().__init__()
+
+        flat: list[Regularizer] = []
+        for term in terms:
+            flat += term.addends() if isinstance(term, Sum) else [term]
+        self.terms = nn.ModuleList(flat)
+
+    def addends(self) -> list[Regularizer]:
+        """Gives the terms: a sum of sums is one flat sum."""
+        return [cast(Regularizer, term) for term in self.terms]
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        parts = tuple(
+            term(pi, alpha, posterior, groups=groups, generator=generator)
+            for term in self.addends()
+        )
+        names = [name for part in parts for name in part.metrics]
+        metrics = {
+            name if names.count(name) == 1 else f"{i}.{name}": value
+            for i, part in enumerate(parts)
+            for name, value in part.metrics.items()
+        }
+        return Penalty(torch.stack([part.loss for part in parts]).sum(), metrics, parts)
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        losses = [
+            term.critic_loss(pi, alpha, groups=groups, generator=generator)
+            for term in self.addends()
+        ]
+        return torch.stack(losses).sum()
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        for term in self.addends():
+            yield from term.critic_parameters()
+
+    def update(self, penalty: Penalty) -> None:
+        for term, part in zip(self.addends(), penalty.parts, strict=True):
+            term.update(part)

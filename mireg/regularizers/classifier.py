@@ -1,0 +1,158 @@
+r"""The classifier's estimate of mutual information, kept below a target by an augmented Lagrangian."""
+
+__all__ = ["ClassifierMI"]
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+
+from .. import distributed
+from ..controllers import Multiplier
+from ..critics import Shape, default_critic
+from ..estimators import CriticEstimator
+from ..validation import check_codes, check_epsilon, check_finite, code_shape
+from .base import Penalty, Regularizer
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+class ClassifierMI(Regularizer):
+    r"""Creates the loss :math:`L_{MI}`, eqs. (10), (12), (22) and (23) of Esser et al., 2019.
+
+    A critic T learns to tell joint pairs :math:`(\pi, \alpha)` from marginal ones. Its estimate :math:`I_T` is kept below :math:`\epsilon`.
+
+    .. math:: I_T = \mathbb{E}_{p(\pi, \alpha)} T(\pi, \alpha) \leq \epsilon
+
+    On its own it can be overpowered: the encoder learns codes that T takes for independent while any fresh critic tells them apart (Table 1 b).
+    :class:`mireg.RobustMIConstraint` is the answer.
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        alpha_features: The number of features of :math:`\alpha`, or its shape.
+        classes: The number of classes, if :math:`\alpha` is a label.
+        epsilon: The target :math:`\epsilon` in nats.
+        critic: The network of T; :func:`mireg.default_critic` by default.
+        estimator: The estimate: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`.
+        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
+        initial_multiplier: The first value of :math:`\lambda`.
+        warmup_steps: For how many calls of :meth:`update` there is no penalty and :math:`\lambda` rests, while T learns.
+        alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
+        finite_check: Whether to raise at non-finite codes, which waits for the device.
+        process_group: The ranks to agree with; the default group if `None`.
+
+    Metrics: `mi` and `violation` in nats, `multiplier`.
+
+    Example:
+        >>> regularizer = ClassifierMI(2, 3)
+        >>> pi, alpha = torch.randn(8, 2), torch.randn(8, 3)
+        >>> regularizer.critic_loss(pi, alpha).backward()
+        >>> penalty = regularizer(pi, alpha)
+        >>> regularizer.update(penalty)
+    """
+
+    step: Tensor
+
+    def __init__(
+        self,
+        pi_features: Shape,
+        alpha_features: Shape | None = None,
+        *,
+        classes: int | None = None,
+        epsilon: float = 0.125,
+        critic: nn.Module | None = None,
+        estimator: str = "mean_logit",
+        pairs: str = "roll",
+        mu: float = 0.1,
+        initial_multiplier: float = 0.0,
+        warmup_steps: int = 0,
+        alpha_gradient: bool = False,
+        finite_check: bool = False,
+        process_group: Optional["ProcessGroup"] = None,
+    ) -> None:
+        super().__init__()
+
+        if (alpha_features is None) == (classes is None):
+            raise ValueError(
+                "give either alpha_features (alpha is a code) or classes (alpha is a label), "
+                f"got alpha_features={alpha_features} and classes={classes}"
+            )
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+        if critic is None:
+            critic = default_critic(pi_features, alpha_features, classes)
+        self.pi_shape, self.alpha_shape = code_shape(pi_features), code_shape(alpha_features)
+        self.epsilon = check_epsilon(epsilon)
+        self.critic = CriticEstimator(critic, estimator, pairs)
+        self.multiplier_controller = Multiplier(mu, initial_multiplier)
+        self.warmup_steps = warmup_steps
+        self.alpha_gradient = alpha_gradient
+        self.finite_check = finite_check
+        self.process_group = process_group
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def multiplier(self) -> Tensor:
+        r"""The multiplier :math:`\lambda`."""
+        return self.multiplier_controller.value
+
+    @property
+    def active(self) -> Tensor:
+        """Whether the warm-up is over."""
+        return self.step >= self.warmup_steps
+
+    def check(self, pi: Tensor, alpha: Tensor, groups: Tensor | None) -> None:
+        """Raises if the codes are not those that this regularizer was made for."""
+        check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
+        if self.finite_check:
+            check_finite(pi=pi, alpha=alpha)
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        self.check(pi, alpha, groups)
+        alpha = alpha if self.alpha_gradient else alpha.detach()
+        mi = self.critic.estimate(pi, alpha, groups, generator)
+        mi = distributed.average(mi, self.process_group)
+        violation = mi - self.epsilon
+        loss = self.multiplier_controller(violation)
+        if self.warmup_steps:
+            loss = torch.where(self.active, loss, 0)
+        metrics = {
+            "mi": mi.detach(),
+            "violation": violation.detach(),
+            "multiplier": self.multiplier.to(mi.dtype, copy=True),
+        }
+        return Penalty(loss, metrics)
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        self.check(pi, alpha, groups)
+        return self.critic.loss(pi, alpha, groups, generator)
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        return self.critic.parameters()
+
+    @torch.no_grad()
+    def update(self, penalty: Penalty) -> None:
+        self.multiplier_controller.update(penalty.metrics["violation"], self.active)
+        self.step.add_(1)
+
+    def extra_repr(self) -> str:
+        return f"epsilon={self.epsilon}, warmup_steps={self.warmup_steps}"

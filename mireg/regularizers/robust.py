@@ -1,0 +1,215 @@
+r"""The constraint of the paper: a critic, a shadow critic, and two adaptive weights."""
+
+__all__ = ["RobustMIConstraint"]
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal, Optional
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+
+from .. import distributed
+from ..controllers import FixedGamma, MovingAverage, RobustGamma, VariationalGamma
+from ..critics import Shape, default_critic
+from ..estimators import CriticEstimator
+from ..validation import check_choice
+from .base import Penalty, Regularizer
+from .classifier import ClassifierMI
+from .variational import VariationalBound
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+class RobustMIConstraint(Regularizer):
+    r"""Creates the constraint :math:`I(\pi, \alpha) \leq \epsilon` of Esser et al., 2019, eqs. (18) to (24).
+
+    .. math:: L = \gamma \, \mathrm{KL} + L_{MI}(\lambda, I_T - \epsilon)
+
+    A critic T estimates :math:`I(\pi, \alpha)` and the encoder of :math:`\pi` keeps its estimate below :math:`\epsilon`. A *shadow* critic T', whose
+    gradients never reach an encoder, tells whether T is overpowered: then :math:`I_{T'} > I_T`, the weight :math:`\gamma` of the variational bound rises,
+    and :math:`\pi` loses capacity until T can see again.
+
+    .. code-block:: python
+
+        constraint = mireg.RobustMIConstraint(pi_features=32, alpha_features=64, epsilon=0.125)
+        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
+
+        for x1, x2 in loader:
+            posterior = pose_encoder(x2)
+            pi, alpha = posterior.rsample(), appearance_encoder(x1)
+
+            critic_optimizer.zero_grad()
+            constraint.critic_loss(pi, alpha).backward()
+            critic_optimizer.step()
+
+            penalty = constraint(pi, alpha, posterior)
+            loss = reconstruction(decoder(pi, alpha), x2) + penalty.loss
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+
+            constraint.update(penalty)
+
+    The columns of Table 1 are: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI`; c) `gamma_bias=0`; d) `gamma="fixed"`; e) the defaults.
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        alpha_features: The number of features of :math:`\alpha`, or its shape.
+        classes: The number of classes, if :math:`\alpha` is a label.
+        epsilon: The target :math:`\epsilon` in nats.
+        critic: The network of T; :func:`mireg.default_critic` by default. Give `shadow` with it.
+        shadow: The network of T', of its own initialisation.
+        prior: The prior :math:`r(\pi)`, as in :class:`mireg.VariationalBound`.
+        gamma: How :math:`\gamma` moves: `"robust"` by eq. (18), `"variational"` by eq. (24), or `"fixed"`.
+        initial_gamma: The first value of :math:`\gamma`.
+        gamma_rate: The rate :math:`l_\gamma`.
+        gamma_bias: The bias :math:`b_\gamma` in nats.
+        decay: The decay of the moving averages that eq. (18) compares.
+        lagrangian: Whether :math:`L_{MI}` is part of the penalty.
+        estimator: The estimate of both critics: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`.
+        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
+        initial_multiplier: The first value of :math:`\lambda`.
+        warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
+        alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
+        finite_check: Whether to raise at non-finite codes, which waits for the device.
+        process_group: The ranks to agree with; the default group if `None`.
+
+    Metrics: `mi`, `mi_shadow`, their moving averages `mi_average` and `mi_shadow_average`, `kl` and `violation` in nats, `gamma`, `multiplier`.
+
+    Example:
+        >>> constraint = RobustMIConstraint(32, 64, epsilon=0.125)
+        >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
+        >>> penalty = constraint(posterior.rsample(), torch.randn(8, 64), posterior)
+        >>> constraint.update(penalty)
+        >>> penalty.metrics["gamma"]
+        tensor(1.)
+    """
+
+    def __init__(
+        self,
+        pi_features: Shape,
+        alpha_features: Shape | None = None,
+        *,
+        classes: int | None = None,
+        epsilon: float = 0.125,
+        critic: nn.Module | None = None,
+        shadow: nn.Module | None = None,
+        prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
+        gamma: Literal["robust", "variational", "fixed"] = "robust",
+        initial_gamma: float = 1.0,
+        gamma_rate: float = 0.01,
+        gamma_bias: float = 0.01,
+        decay: float = 0.99,
+        lagrangian: bool = True,
+        estimator: str = "mean_logit",
+        pairs: str = "roll",
+        mu: float = 0.1,
+        initial_multiplier: float = 0.0,
+        warmup_steps: int = 0,
+        alpha_gradient: bool = False,
+        finite_check: bool = False,
+        process_group: Optional["ProcessGroup"] = None,
+    ) -> None:
+        super().__init__()
+
+        controllers: dict[str, Callable[[], FixedGamma]] = {
+            "robust": lambda: RobustGamma(initial_gamma, gamma_rate, gamma_bias),
+            "variational": lambda: VariationalGamma(epsilon, initial_gamma, gamma_rate),
+            "fixed": lambda: FixedGamma(initial_gamma),
+        }
+        check_choice("gamma", gamma, controllers)
+        if (critic is None) != (shadow is None) or (critic is not None and critic is shadow):
+            raise ValueError(
+                "give two networks of one kind, critic and shadow, each of its own initialisation, or neither: "
+                f"got critic={type(critic).__name__} and shadow={type(shadow).__name__}"
+                + (", the same object" if critic is shadow else "")
+            )
+        self.classifier = ClassifierMI(
+            pi_features,
+            alpha_features,
+            classes=classes,
+            epsilon=epsilon,
+            critic=critic,
+            estimator=estimator,
+            pairs=pairs,
+            mu=mu,
+            initial_multiplier=initial_multiplier,
+            warmup_steps=warmup_steps,
+            alpha_gradient=alpha_gradient,
+            finite_check=finite_check,
+            process_group=process_group,
+        )
+        if shadow is None:
+            shadow = default_critic(pi_features, alpha_features, classes)
+        self.shadow = CriticEstimator(shadow, estimator, pairs)
+        self.bound = VariationalBound(prior, gamma=controllers[gamma]())
+        self.mi_average = MovingAverage(decay)
+        self.mi_shadow_average = MovingAverage(decay)
+        self.lagrangian = lagrangian
+
+    @property
+    def epsilon(self) -> float:
+        r"""The target :math:`\epsilon` in nats."""
+        return self.classifier.epsilon
+
+    @property
+    def gamma(self) -> Tensor:
+        r"""The weight :math:`\gamma` of the variational bound."""
+        return self.bound.gamma
+
+    @property
+    def multiplier(self) -> Tensor:
+        r"""The multiplier :math:`\lambda`."""
+        return self.classifier.multiplier
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        classified = self.classifier(pi, alpha, groups=groups, generator=generator)
+        bounded = self.bound(pi, alpha, posterior)
+        with torch.no_grad():
+            mi_shadow = self.shadow.estimate(pi, alpha, groups, generator)
+            mi_shadow = distributed.average(mi_shadow, self.classifier.process_group)
+        metrics = {
+            **classified.metrics,
+            "mi_shadow": mi_shadow,
+            **bounded.metrics,
+            "mi_average": self.mi_average.value.to(mi_shadow.dtype),
+            "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),
+        }
+        loss = bounded.loss + classified.loss if self.lagrangian else bounded.loss
+        return Penalty(loss, metrics, (classified, bounded))
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Tensor:
+        critic = self.classifier.critic_loss(pi, alpha, groups=groups, generator=generator)
+        return critic + self.shadow.loss(pi, alpha, groups, generator)
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        yield from self.classifier.critic_parameters()
+        yield from self.shadow.parameters()
+
+    @torch.no_grad()
+    def update(self, penalty: Penalty) -> None:
+        self.mi_average.update(penalty.metrics["mi"])
+        self.mi_shadow_average.update(penalty.metrics["mi_shadow"])
+        self.bound.gamma_controller.update(
+            self.mi_average.value, self.mi_shadow_average.value, self.classifier.active
+        )
+        self.classifier.update(penalty.parts[0])
+
+    def extra_repr(self) -> str:
+        return f"lagrangian={self.lagrangian}"

@@ -1,0 +1,76 @@
+r"""The variational bound: a KL divergence to a prior."""
+
+__all__ = ["VariationalBound"]
+
+from typing import Literal
+
+from torch import Generator, Tensor, nn
+from torch.distributions import Distribution
+
+from .. import functional
+from ..controllers import FixedGamma
+from ..priors import as_prior
+from ..validation import check_codes, check_finite, check_posterior
+from .base import Penalty, Regularizer
+
+
+class VariationalBound(Regularizer):
+    r"""Creates the loss :math:`L_{VB}`, eqs. (9) and (21) of Esser et al., 2019.
+
+    .. math:: L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \qquad I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
+
+    It is the only part of the library that bounds from above, and it cannot tell what :math:`\pi` reveals of :math:`\alpha` from what it must keep.
+
+    Arguments:
+        prior: The prior :math:`r(\pi)`: `"standard_normal"`, a :class:`mireg.LearnableGaussian`, a torch Distribution, or a module that gives one.
+        gamma: The weight :math:`\gamma`, or the controller that holds it.
+        samples: The number of Monte Carlo samples where torch registers no KL divergence.
+        finite_check: Whether to raise at non-finite codes, which waits for the device.
+
+    Metrics: `kl` in nats, `gamma`.
+
+    Example:
+        >>> bound = VariationalBound(gamma=0.5)
+        >>> posterior = mireg.diagonal_gaussian(torch.ones(8, 2), torch.zeros(8, 2))
+        >>> bound(posterior.rsample(), torch.zeros(8, 3), posterior).loss
+        tensor(0.5000)
+    """
+
+    def __init__(
+        self,
+        prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
+        gamma: float | FixedGamma = 1.0,
+        *,
+        samples: int = 1,
+        finite_check: bool = False,
+    ) -> None:
+        super().__init__()
+
+        if samples < 1:
+            raise ValueError(f"the number of Monte Carlo samples must be 1 or more, got {samples}")
+        self.prior = as_prior(prior)
+        self.gamma_controller = gamma if isinstance(gamma, FixedGamma) else FixedGamma(gamma)
+        self.samples = samples
+        self.finite_check = finite_check
+
+    @property
+    def gamma(self) -> Tensor:
+        r"""The weight :math:`\gamma`."""
+        return self.gamma_controller.value
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Penalty:
+        check_codes(pi, alpha, groups)
+        posterior = check_posterior(pi, posterior)
+        if self.finite_check:
+            check_finite(pi=pi)
+        kl = functional.variational_bound(posterior, self.prior(pi, posterior), self.samples)
+        metrics = {"kl": kl.detach(), "gamma": self.gamma.to(kl.dtype, copy=True)}
+        return Penalty(self.gamma_controller(kl), metrics)
