@@ -45,7 +45,7 @@ def estimates(trainer: Trainer, image_set: ImageSet, batches: int = 40) -> dict[
     totals: dict[str, float] = {}
     for step in range(batches):
         batch = sampler.batch_at(step).to(trainer.device)
-        posterior = mireg.diagonal_gaussian(*trainer.model.pose_encoder(batch.x2.flatten(0, 1)))
+        posterior = mireg.diagonal_gaussian(*trainer.model.pose_encoder(batch.x2))
         alpha = trainer.model.appearance_encoder(batch.x1).repeat_interleave(options.views, dim=0)
         groups = batch.groups.repeat_interleave(options.views)
         penalty = trainer.regularizer(posterior.rsample(), alpha, posterior, groups=groups)

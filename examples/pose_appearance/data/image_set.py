@@ -39,11 +39,12 @@ class ImageSet:
         unknown = set(np.unique(self.split)) - {"train", "val", "test"}
         if unknown:
             raise ValueError(f"splits must be train, val or test, got {sorted(unknown)}")
-        pairs = np.unique(np.stack((self.identity.astype(str), self.split.astype(str))), axis=1)[0]
-        names, counts = np.unique(pairs, return_counts=True)
-        if (counts > 1).any():
+        _, first, inverse = np.unique(self.identity, return_index=True, return_inverse=True)
+        stray = self.split != self.split[first][inverse]
+        if stray.any():
             raise ValueError(
-                f"an identity must be in one split only, got identity {names[counts > 1][0]} in several"
+                "an identity must be in one split only, "
+                f"got identity {self.identity[stray][0]} in several"
             )
 
     def __len__(self) -> int:

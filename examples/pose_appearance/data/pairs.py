@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     x1: Tensor
     """The images that give the appearance, with shape (B, 3, H, W)."""
     x2: Tensor
-    """The images that give the pose and are reconstructed, with shape (B, views, 3, H, W)."""
+    """The images that give the pose and are reconstructed, with shape (B * views, 3, H, W), identity by identity."""
     groups: Tensor
     """The identities, with shape (B,)."""
 
@@ -102,10 +102,9 @@ class PairSampler:
         first = (first * count).long()
         others = (first + 1 + (steps * (count - 1)).long()) % count
         index = self.order[self.start[chosen, None] + torch.cat((first, others), dim=1)]
-        x = as_float(self.images[index.flatten()], self.size)
-        x = x.unflatten(0, (self.identities, self.views + 1))
-        x1 = x[:, 0].contiguous(memory_format=torch.channels_last)
-        return Batch(x1, x[:, 1:], self.names[chosen])
+        x1 = as_float(self.images[index[:, 0]], self.size)
+        x2 = as_float(self.images[index[:, 1:].flatten()], self.size)
+        return Batch(x1, x2, self.names[chosen])
 
 
 class Triplets(NamedTuple):
@@ -129,24 +128,31 @@ def triplets(image_set: ImageSet, count: int = 8000, seed: int = 1) -> Triplets:
     """
     if image_set.pose is None:
         raise ValueError(f"triplets need known poses, and {image_set.name} has none")
-    known = np.flatnonzero(image_set.pose >= 0)
-    identity, pose = image_set.identity[known], image_set.pose[known]
-    lookup = {(i, p): n for n, i, p in zip(known, identity, pose, strict=True)}
-    # Targets that have a partner: their pose is known of another identity as well.
-    shared = {p for p in np.unique(pose) if len(np.unique(identity[pose == p])) > 1}
-    poses_of = {i: np.intersect1d(pose[identity == i], list(shared)) for i in np.unique(identity)}
-    usable = [i for i, poses in poses_of.items() if len(poses) > 1]
+    table = _pose_table(image_set)
+    # Targets need a partner: a pose counts where it is known of two identities.
+    table[:, (table >= 0).sum(0) < 2] = -1
+    usable = np.flatnonzero((table >= 0).sum(1) > 1)
     if len(usable) < 2:
         raise ValueError(
-            f"triplets need at least 2 identities that share 2 poses, and {image_set.name} has {len(usable)}"
+            "triplets need at least 2 identities that share 2 poses, "
+            f"and {image_set.name} has {len(usable)}"
         )
     random = np.random.default_rng(seed)
     rows = []
     while len(rows) < count:
-        a = usable[random.integers(len(usable))]
-        p1, p3 = random.choice(poses_of[a], 2, replace=False)
-        others = [i for i in usable if i != a and (i, p3) in lookup]
-        if others:
-            b = others[random.integers(len(others))]
-            rows.append((lookup[a, p1], lookup[b, p3], lookup[a, p3]))
+        a = random.choice(usable)
+        p1, p3 = random.choice(np.flatnonzero(table[a] >= 0), 2, replace=False)
+        others = np.flatnonzero(table[:, p3] >= 0)
+        b = random.choice(others[others != a])
+        rows.append((table[a, p1], table[b, p3], table[a, p3]))
     return Triplets(*np.array(rows).T)
+
+
+def _pose_table(image_set: ImageSet) -> np.ndarray:
+    """Gives the index of the image of each identity in each pose, -1 where there is none."""
+    assert image_set.pose is not None
+    names, identity = np.unique(image_set.identity, return_inverse=True)
+    table = np.full((len(names), image_set.pose.max(initial=0) + 1), -1)
+    known = image_set.pose >= 0
+    table[identity[known], image_set.pose[known]] = np.flatnonzero(known)
+    return table

@@ -20,7 +20,7 @@ class ModelOptions:
     """The size of the patches that the networks read and draw, in pixels."""
     encoder_widths: tuple[int, ...] = (64, 128)
     """The channels of the encoders at each resolution, from fine to coarse."""
-    decoder_widths: tuple[int, ...] = (48,)
+    decoder_widths: tuple[int, ...] = (64,)
     """The channels of the decoder at each resolution, from coarse to fine."""
     blocks: int = 1
     """The residual blocks at each resolution."""

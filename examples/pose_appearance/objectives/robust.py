@@ -10,5 +10,5 @@ def robust(
 ) -> mireg.Regularizer:
     """Builds the constraint with T, T', an adaptive weight and a multiplier: column e of Table 1."""
     return mireg.RobustMIConstraint(
-        pi_features, alpha_features, epsilon=epsilon, initial_gamma=initial_gamma
+        pi_features, alpha_features, epsilon=epsilon, initial_gamma=initial_gamma, pairs="all"
     )

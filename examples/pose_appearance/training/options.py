@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-MINUTES = {"puppets": 8.0, "sprites": 75.0, "folder": 60.0}
+MINUTES = {"puppets": 8.0, "sprites": 85.0, "folder": 60.0}
 """How long a run trains by default, by data set."""
 
 
@@ -32,21 +32,21 @@ class TrainOptions:
     """What keeps pose and appearance apart."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
-    initial_gamma: float = 1.0
+    initial_gamma: float = 5.0
     """The first weight of the variational bound."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 8 for puppets, 75 for sprites, 60 for a folder."""
+    """How long to train. By default 8 for puppets, 85 for sprites, 60 for a folder."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
-    identities_per_batch: int = 16
+    identities_per_batch: int = 8
     """How many identities make a batch."""
     views: int = 4
     """How many poses of an identity are decoded from one encoding of its appearance."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
     critic_learning_rate: float = 1e-3
     """The learning rate of the critics."""
@@ -54,6 +54,8 @@ class TrainOptions:
     """The decay of the averaged weights, which evaluation uses."""
     device: str = "auto"
     """Where to train: auto, cpu, cuda, mps."""
+    compile: bool = False
+    """Compile the networks: faster after a minute, and needs a C++ compiler on a CPU."""
     threads: int = 0
     """The number of CPU threads; 0 leaves it to torch."""
     seed: int = 0

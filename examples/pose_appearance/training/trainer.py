@@ -56,6 +56,10 @@ class Trainer:
         )
         self.step_count = 0
         self.seconds = 0.0
+        if options.compile:
+            # In place: the names of the parameters, and so checkpoints, stay what they are.
+            for network in self.model.children():
+                network.compile()
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """Makes one step.
@@ -73,7 +77,7 @@ class Trainer:
 
         # One encoding of an appearance serves all the poses of its identity.
         views = self.options.views
-        target, groups = batch.x2.flatten(0, 1), batch.groups.repeat_interleave(views)
+        target, groups = batch.x2, batch.groups.repeat_interleave(views)
         posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(target))
         pi = posterior.rsample()
         alpha = self.model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)

@@ -1,0 +1,16 @@
+"""What every doctest and test may use."""
+
+import pytest
+import torch
+
+import mireg
+
+
+@pytest.fixture(autouse=True)
+def seeded(doctest_namespace):
+    """Seeds torch, and gives doctests the two names that every example needs."""
+    doctest_namespace["torch"] = torch
+    doctest_namespace["mireg"] = mireg
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
