@@ -22,23 +22,31 @@ from . import functional
 
 
 class Controller(nn.Module):
-    """A module whose buffers stay in double precision when the model is cast.
+    """A module whose state stays in double precision when the model is cast.
 
     Steps of 1e-4 on a weight of 7 are lost in half precision.
     """
 
+    state: Tensor
+
+    def __init__(self, *initial: float) -> None:
+        super().__init__()
+
+        # A vector even for one number: compiled graphs of torch 2.13 lose what is written to scalars of float64.
+        self.register_buffer("state", torch.tensor(initial, dtype=torch.float64))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        exact = dict(self._buffers)
+        before = self.state
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, buffer in self._buffers.items():
-            if buffer is not None and buffer.is_floating_point():
-                # MPS has no double precision.
-                dtype = torch.float32 if buffer.device.type == "mps" else torch.float64
-                before = exact[name]
-                assert before is not None
-                source = buffer if before.device.type == "meta" else before
-                self._buffers[name] = source.to(dtype).to(buffer.device)
+        # MPS has no double precision.
+        dtype = torch.float32 if self.state.device.type == "mps" else torch.float64
+        source = self.state if before.is_meta else before
+        self.state = source.to(dtype).to(self.state.device)
         return self
+
+    def number(self) -> str:
+        """Gives the first number of the state for people to read."""
+        return "unknown" if self.state.is_meta else f"{self.state[0].item():.4g}"
 
 
 class MovingAverage(Controller):
@@ -56,33 +64,25 @@ class MovingAverage(Controller):
         tensor(2., dtype=torch.float64)
     """
 
-    mean: Tensor
-    weight: Tensor
-
     def __init__(self, decay: float = 0.99) -> None:
-        super().__init__()
+        super().__init__(0.0, 0.0)
 
         if not 0 <= decay < 1:
             raise ValueError(f"the decay of a moving average must be in [0, 1), got {decay}")
         self.decay = decay
-        self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("weight", torch.zeros((), dtype=torch.float64))
 
     @property
     def value(self) -> Tensor:
         """The average, 0 before the first update."""
-        return self.mean / self.weight.clamp(min=torch.finfo(self.weight.dtype).tiny)
+        mean, weight = self.state.unbind()
+        return mean / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Takes one more value, a scalar."""
-        x = x.to(self.mean.dtype)
-        finite = x.isfinite()
-        self.mean.copy_(
-            torch.where(finite, self.decay * self.mean + (1 - self.decay) * x, self.mean)
-        )
-        weight = self.decay * self.weight + (1 - self.decay)
-        self.weight.copy_(torch.where(finite, weight, self.weight))
+        x = x.to(self.state.dtype)
+        moved = self.decay * self.state + (1 - self.decay) * torch.stack((x, torch.ones_like(x)))
+        self.state.copy_(torch.where(x.isfinite(), moved, self.state))
 
     def extra_repr(self) -> str:
         return f"decay={self.decay}"
@@ -96,17 +96,19 @@ class Multiplier(Controller):
         initial: The first value of :math:`\lambda`.
     """
 
-    value: Tensor
-
     def __init__(self, mu: float = 0.1, initial: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(initial)
 
         if mu <= 0:
             raise ValueError(f"mu must be positive, got {mu}")
         if initial < 0:
             raise ValueError(f"the multiplier λ must start at 0 or above, got {initial}")
         self.mu = mu
-        self.register_buffer("value", torch.tensor(initial, dtype=torch.float64))
+
+    @property
+    def value(self) -> Tensor:
+        r"""The multiplier :math:`\lambda`."""
+        return self.state[0]
 
     def forward(self, violation: Tensor) -> Tensor:
         r"""Gives the loss of eq. (22) for the violation :math:`I_T - \\epsilon`, in nats."""
@@ -115,11 +117,11 @@ class Multiplier(Controller):
     @torch.no_grad()
     def update(self, violation: Tensor, active: Tensor | bool = True) -> None:
         """Takes the step of eq. (23), where `active`."""
-        moved = functional.multiplier_step(self.value, violation.to(self.value.dtype), self.mu)
-        self.value.copy_(torch.where(moved.isfinite() & active, moved, self.value))
+        moved = functional.multiplier_step(self.value, violation.to(self.state.dtype), self.mu)
+        self.state.copy_(torch.where(moved.isfinite() & active, moved, self.state))
 
     def extra_repr(self) -> str:
-        return f"mu={self.mu}, value={self.value.item():.4g}"
+        return f"mu={self.mu}, value={self.number()}"
 
 
 class FixedGamma(Controller):
@@ -129,18 +131,20 @@ class FixedGamma(Controller):
         initial: The weight :math:`\gamma`.
     """
 
-    value: Tensor
-
     def __init__(self, initial: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(initial)
 
         if initial < 0:
             raise ValueError(f"the weight γ must be 0 or above, got {initial}")
-        self.register_buffer("value", torch.tensor(initial, dtype=torch.float64))
+
+    @property
+    def value(self) -> Tensor:
+        r"""The weight :math:`\gamma`."""
+        return self.state[0]
 
     def forward(self, kl: Tensor) -> Tensor:
         """Gives the loss of eq. (21) for a bound in nats."""
-        return functional.variational_penalty(kl, self.value.to(kl.dtype))
+        return functional.variational_penalty(kl, self.value.to(kl.dtype, copy=True))
 
     def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
         """Gives the next value for the two estimates, in nats."""
@@ -149,11 +153,11 @@ class FixedGamma(Controller):
     @torch.no_grad()
     def update(self, mi: Tensor, mi_shadow: Tensor, active: Tensor | bool = True) -> None:
         """Takes a step, where `active`."""
-        moved = self.step(mi.to(self.value.dtype), mi_shadow.to(self.value.dtype))
-        self.value.copy_(torch.where(moved.isfinite() & active, moved, self.value))
+        moved = self.step(mi.to(self.state.dtype), mi_shadow.to(self.state.dtype))
+        self.state.copy_(torch.where(moved.isfinite() & active, moved, self.state))
 
     def extra_repr(self) -> str:
-        return f"value={self.value.item():.4g}"
+        return f"value={self.number()}"
 
 
 class RobustGamma(FixedGamma):

@@ -38,7 +38,8 @@ def average(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
         return x
     total = x.detach().clone()
     dist.all_reduce(total, group=group)
-    return x + (total / count - x.detach())
+    # In this order the value is the mean to the last bit, the same on every rank.
+    return total / count + (x - x.detach())
 
 
 def average_gradients(

@@ -75,7 +75,7 @@ def variational_bound(
 
     Example:
         >>> mean, log_var = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 2)
-        >>> prior = mireg.diagonal_gaussian(torch.zeros(2), torch.zeros(2))
+        >>> prior = mireg.diagonal_gaussian(torch.zeros(2), torch.zeros(2), batch_dims=0)
         >>> variational_bound(mireg.diagonal_gaussian(mean, log_var), prior)
         tensor(0.5000)
     """

@@ -77,7 +77,9 @@ class Regularizer(nn.Module):
         Returns:
             The loss, a scalar: 0 if there is no critic to train.
         """
-        return torch.zeros((), device=pi.device, requires_grad=True)
+        # The user's loop may call backward on it, critics or not; a compiled graph cannot make such a leaf.
+        zero = torch.zeros((), device=pi.device)
+        return zero if torch.compiler.is_compiling() else zero.requires_grad_()
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         """Gives the parameters that :meth:`critic_loss` trains: hand them to an optimizer of their own."""

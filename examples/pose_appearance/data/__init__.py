@@ -31,7 +31,9 @@ def load(
     if name == "puppets":
         from .puppets import puppets
 
-        return puppets(identities, poses, size, seed, test_fraction)
+        return puppets(
+            identities=identities, poses=poses, size=size, seed=seed, test_fraction=test_fraction
+        )
     if name not in ("sprites", "folder"):
         raise ValueError(f"the data must be 'puppets', 'sprites' or 'folder', got {name!r}")
     if root is None:

@@ -11,13 +11,12 @@ from torch import Tensor
 from .image_set import ImageSet
 
 
-def as_float(images: Tensor, size: int, background: Tensor | None = None) -> Tensor:
-    """Turns uint8 images (N, H, W, 3) into floats in [-1, 1], (N, 3, size, size), padded around the middle.
+def as_float(images: Tensor, size: int) -> Tensor:
+    """Turns uint8 images (N, H, W, 3) into floats in [-1, 1], (N, 3, size, size).
 
     Arguments:
         images: The images.
-        size: The size to pad to, at least that of the images.
-        background: The uint8 colour to pad with, with shape (3,); the colour of the first pixel by default.
+        size: The size to pad to, at least that of the images: each around its middle, with the colour of its first pixel.
 
     Returns:
         The images in channels-last memory.
@@ -28,8 +27,7 @@ def as_float(images: Tensor, size: int, background: Tensor | None = None) -> Ten
     x = images.float().div_(127.5).sub_(1).permute(0, 3, 1, 2)
     if (height, width) == (size, size):
         return x
-    colour = images[0, 0, 0] if background is None else background
-    canvas = (colour.float() / 127.5 - 1)[None, :, None, None].expand(len(x), 3, size, size)
+    canvas = x[:, :, :1, :1].expand(-1, -1, size, size)
     canvas = canvas.contiguous(memory_format=torch.channels_last)
     crop_to(canvas, (height, width)).copy_(x)
     return canvas

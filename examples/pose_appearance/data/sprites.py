@@ -5,16 +5,28 @@ They are read as published, one `sprites_{i}.mat` a character with `sprites_spli
 
 __all__ = ["sprites"]
 
+import importlib
 import re
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .image_set import ImageSet
 
-FRAMES = 172
-"""The frames of a character without its last animation ("hurt"), whose images carry a white strip."""
+LENGTHS = tuple(length for length in (7, 8, 9, 6, 13) for _ in range(4))
+"""The frames of spellcast, thrust, walk, slash and shoot, in 4 views each.
+
+The published files end with "hurt", whose images carry a white strip: it is left out.
+"""
+
+FRAMES = sum(LENGTHS)
+"""The frames of a character."""
+
+UNREADABLE = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+"""What readers raise for files that are broken or hold something else."""
 
 
 def sprites(root: Path) -> ImageSet:
@@ -30,12 +42,13 @@ def sprites(root: Path) -> ImageSet:
     converted = root if root.suffix == ".npz" else root / "sprites.npz"
     if converted.is_file():
         return _read_npz(converted)
-    folder = root / "mat" if (root / "mat").is_dir() else root
-    if not any(folder.glob("sprites_*.mat")):
-        raise FileNotFoundError(
-            f"no sprites at {root}: expected sprites.npz, or sprites_0.mat … and sprites_splits.mat"
-        )
-    return _read_mat(folder)
+    for folder in (root, root / "mat"):
+        if files := _even_characters(folder):
+            return _read_mat(files, folder / "sprites_splits.mat")
+    raise FileNotFoundError(
+        f"no sprites at {root}: expected sprites.npz, or sprites_0.mat, sprites_2.mat … "
+        "and sprites_splits.mat"
+    )
 
 
 def _image_set(frames: np.ndarray, characters: np.ndarray, splits: np.ndarray) -> ImageSet:
@@ -52,9 +65,10 @@ def _image_set(frames: np.ndarray, characters: np.ndarray, splits: np.ndarray) -
 
 def _read_npz(path: Path) -> ImageSet:
     try:
-        with np.load(path) as file:
+        # Opened here: numpy would leave a broken archive open.
+        with path.open("rb") as stream, np.load(stream) as file:
             frames, characters, splits = (file[name] for name in ("frames", "character", "split"))
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} must be an archive with frames, character and split: {error}"
         ) from error
@@ -63,23 +77,34 @@ def _read_npz(path: Path) -> ImageSet:
             f"{path} must hold uint8 frames with shape (N, {FRAMES}, 60, 60, 3), "
             f"got {frames.dtype} with shape {frames.shape}"
         )
+    if not characters.shape == splits.shape == frames.shape[:1]:
+        raise ValueError(
+            f"{path} must hold a character and a split for each of {len(frames)} rows of frames, "
+            f"got shapes {characters.shape} and {splits.shape}"
+        )
+    unknown = set(splits.tolist()) - {"train", "val", "test"}
+    if unknown:
+        raise ValueError(f"{path} must hold splits train, val or test, got {unknown}")
     even = characters % 2 == 0
     return _image_set(frames[even], characters[even], splits[even])
 
 
-def _read_mat(folder: Path) -> ImageSet:
-    splits = _read_splits(folder / "sprites_splits.mat")
-    paths = {
-        int(m[1]): p for p in folder.iterdir() if (m := re.fullmatch(r"sprites_(\d+)\.mat", p.name))
-    }
-    characters = sorted(i for i in paths if i % 2 == 0)
-    missing = [i for i in characters if i not in splits]
+def _even_characters(folder: Path) -> dict[int, Path]:
+    """Finds the published files, sorted by number."""
+    if not folder.is_dir():
+        return {}
+    found = [(re.fullmatch(r"sprites_(\d+)\.mat", path.name), path) for path in folder.iterdir()]
+    numbered = {int(match[1]): path for match, path in found if match}
+    return {number: numbered[number] for number in sorted(numbered) if number % 2 == 0}
+
+
+def _read_mat(files: dict[int, Path], splits_path: Path) -> ImageSet:
+    splits = _read_splits(splits_path)
+    missing = [number for number in files if number not in splits]
     if missing:
-        raise ValueError(
-            f"{folder / 'sprites_splits.mat'} must name every character, and has no {missing[0]}"
-        )
-    frames = np.stack([_read_character(paths[i]) for i in characters])
-    return _image_set(frames, np.array(characters), np.array([splits[i] for i in characters]))
+        raise ValueError(f"{splits_path} must name every character, and has no {missing[0]}")
+    frames = np.stack([_read_character(path) for path in files.values()])
+    return _image_set(frames, np.array(list(files)), np.array([splits[i] for i in files]))
 
 
 def _read_splits(path: Path) -> dict[int, str]:
@@ -102,25 +127,27 @@ def _read_character(path: Path) -> np.ndarray:
     h5py = _import("h5py")
     try:
         with h5py.File(path, "r") as file:
-            # The last animation is "hurt".
-            references = file["sprites"][:-1, 0]
-            parts = [np.asarray(file[reference]) for reference in references]
-        flat = np.concatenate(parts)
-        frames = flat.reshape(-1, 3, 60, 60).transpose(0, 3, 2, 1)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+            parts = [np.asarray(file[reference]) for reference in file["sprites"][:, 0]]
+    except UNREADABLE as error:
         raise ValueError(
-            f"{path} must be a MATLAB v7.3 file with 21 animations of 60x60 sprites: {error}"
+            f"{path} must be a MATLAB v7.3 file with references to animations in sprites: {error}"
         ) from error
-    if len(frames) != FRAMES:
+    shapes = [part.shape for part in parts]
+    if len(parts) != len(LENGTHS) + 1 or shapes[:-1] != [(n, 3 * 60 * 60) for n in LENGTHS]:
         raise ValueError(
-            f"{path} must hold {FRAMES} frames besides its last animation, got {len(frames)}"
+            f"{path} must hold {len(LENGTHS)} animations of {LENGTHS} frames with 10800 values each, "
+            f"and one more that is left out, got shapes {shapes}"
         )
+    flat = np.concatenate(parts[:-1])
+    if not (flat.min() >= 0 and flat.max() <= 1):
+        raise ValueError(
+            f"{path} must hold values in [0, 1], got some from {flat.min()} to {flat.max()}"
+        )
+    frames = flat.reshape(-1, 3, 60, 60).transpose(0, 3, 2, 1)
     return np.rint(frames * 255).astype(np.uint8)
 
 
-def _import(name: str):
-    import importlib
-
+def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:

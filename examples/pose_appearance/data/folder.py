@@ -1,0 +1,121 @@
+"""Images of one's own: a folder for each identity."""
+
+__all__ = ["folder"]
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .image_set import ImageSet
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def folder(
+    root: Path, size: int = 64, test_fraction: float = 0.1, seed: int = 0, resize: bool = True
+) -> ImageSet:
+    """Reads `root/<identity>/<anything>.png`, `.jpg` or `.jpeg`.
+
+    Names that repeat across identities, like `ann/jump.png` and `bob/jump.jpg`, mean the same pose. Names that begin with a dot are skipped.
+
+    Arguments:
+        root: The folder that has one folder for each identity, with at least 2 images each.
+        size: The side of the square images in pixels.
+        test_fraction: The share of the identities that are kept for the test, at least one if it is positive.
+        seed: What decides which identities these are.
+        resize: Whether images of another size are scaled to fit, keeping their aspect, and padded around the middle
+            with the colour of their first pixel: nothing of a pose is cut off. Otherwise they are an error.
+
+    Returns:
+        The images, sorted by identity and name, with transparency laid on white. The pose is -1 for names of one identity only,
+        and None if no name repeats.
+    """
+    root = Path(root)
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    files = _files(root)
+    paths = [path for group in files for path in group]
+    images = np.empty((len(paths), size, size, 3), np.uint8)
+    for index, path in enumerate(paths):
+        images[index] = _square(_read(path), size, path, resize)
+    counts = [len(group) for group in files]
+    return ImageSet(
+        images=images,
+        identity=np.repeat(np.arange(len(files)), counts),
+        split=np.repeat(_splits(len(files), test_fraction, seed), counts),
+        pose=_poses(files),
+        name=root.resolve().name,
+    )
+
+
+def _files(root: Path) -> list[list[Path]]:
+    """Lists the images of each identity."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} must be a folder with one folder of images per identity")
+    identities = [p for p in _visible(root) if p.is_dir()]
+    if len(identities) < 2:
+        raise ValueError(
+            f"{root} must have one folder of images for each of at least 2 identities, "
+            f"got {len(identities)}"
+        )
+    files = []
+    for identity in identities:
+        files.append([p for p in _visible(identity) if p.suffix.lower() in SUFFIXES])
+        if len(files[-1]) < 2:
+            raise ValueError(
+                f"each identity needs at least 2 images ({', '.join(SUFFIXES)}), "
+                f"got {len(files[-1])} in {identity}: add some or move the folder away"
+            )
+    return files
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _splits(identities: int, test_fraction: float, seed: int) -> np.ndarray:
+    """Draws the split of each identity, leaving at least one to train on."""
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction must lie in [0, 1), got {test_fraction}")
+    tested = min(max(round(test_fraction * identities), int(test_fraction > 0)), identities - 1)
+    splits = np.full(identities, "train")
+    splits[np.random.default_rng(seed).permutation(identities)[:tested]] = "test"
+    return splits
+
+
+def _poses(files: list[list[Path]]) -> np.ndarray | None:
+    """Numbers the names that several identities have."""
+    owners = Counter(stem for group in files for stem in {path.stem for path in group})
+    shared = sorted(stem for stem, count in owners.items() if count > 1)
+    if not shared:
+        return None
+    number = {stem: index for index, stem in enumerate(shared)}
+    return np.array([number.get(path.stem, -1) for group in files for path in group])
+
+
+def _read(path: Path) -> Image.Image:
+    """Reads an image of any mode as RGB."""
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):
+                # Pillow would clip 16 bits to white instead of scaling them.
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            canvas = Image.new("RGBA", image.size, "white")
+            canvas.alpha_composite(image.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} must be a PNG or JPEG image: {error}") from error
+    return canvas.convert("RGB")
+
+
+def _square(image: Image.Image, size: int, path: Path, resize: bool) -> Image.Image:
+    if image.size == (size, size):
+        return image
+    if not resize:
+        raise ValueError(
+            f"{path} must have {size}x{size} pixels, got {image.width}x{image.height}: "
+            "scale it, or read the folder with resize=True"
+        )
+    return ImageOps.pad(image, (size, size), color=image.getpixel((0, 0)))

@@ -1,0 +1,210 @@
+"""The flagship's training: it resumes exactly, stops when told to, and loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from data.image_set import ImageSet
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.log import RunLog, read_log
+from training.options import TrainOptions, read_options, write_options
+from training.run import build_trainer, load_images, pick_device, run_folder
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pose_appearance"
+TINY = TrainOptions(identities=6, poses=6, steps=4, identities_per_batch=3, views=2)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    return load_images(TINY)
+
+
+def trainer_of(images, **changes):
+    return build_trainer(replace(TINY, **changes), images, torch.device("cpu"))
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.equal(b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_resuming_equals_never_having_stopped(images, tmp_path):
+    whole = trainer_of(images)
+    for step in range(2):
+        whole.step(step / 4)
+    save_checkpoint(whole.state_dict(), tmp_path / "checkpoint.pt")
+    for step in range(2, 4):
+        whole.step(step / 4)
+
+    resumed = trainer_of(images)
+    torch.manual_seed(99)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "checkpoint.pt"))
+    for step in range(2, 4):
+        resumed.step(step / 4)
+    assert same(whole.state_dict(), resumed.state_dict())
+
+
+def test_the_same_seed_gives_the_same_run(images):
+    first, second, other = (trainer_of(images, seed=seed) for seed in (0, 0, 1))
+    values = []
+    for trainer in (first, second, other):
+        torch.manual_seed(trainer.options.seed)
+        values.append(trainer.step(0.0)["reconstruction"])
+    assert values[0] == values[1] != values[2]
+
+
+def test_a_step_moves_every_network_and_its_average(images):
+    trainer = trainer_of(images)
+    before = {name: p.clone() for name, p in trainer.model.named_parameters()}
+    averaged = {name: p.clone() for name, p in trainer.averaged.named_parameters()}
+    for step in range(3):
+        metrics = trainer.step(step / 4)
+    assert all(value.isfinite() for value in metrics.values())
+    still = [n for n, p in trainer.model.named_parameters() if p.equal(before[n])]
+    assert not still
+    assert not all(p.equal(averaged[n]) for n, p in trainer.averaged.named_parameters())
+
+
+def test_decoder_and_appearance_encoder_see_the_reconstruction_alone(images):
+    trainer = trainer_of(images)
+    trainer.regularizer.classifier.multiplier_controller.value.fill_(100.0)
+    batch = trainer.sampler.batch_at(0)
+    alpha = trainer.model.appearance_encoder(batch.x1).repeat_interleave(2, dim=0)
+    mean, log_var = trainer.model.pose_encoder(batch.x2)
+    import mireg
+
+    posterior = mireg.diagonal_gaussian(mean, log_var)
+    trainer.regularizer(posterior.rsample(), alpha, posterior).loss.backward()
+    assert all(p.grad is None for p in trainer.model.appearance_encoder.parameters())
+    assert all(p.grad is None for p in trainer.model.decoder.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in trainer.model.pose_encoder.parameters())
+
+
+def test_a_checkpoint_that_fails_to_write_leaves_the_one_before(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 1}, path)
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint({"step": 2, "bad": lambda: None}, path)
+    assert load_checkpoint(path) == {"step": 1}
+
+
+def test_checkpoints_hold_nothing_but_tensors_and_plain_values(images, tmp_path):
+    trainer = trainer_of(images)
+    trainer.step(0.0)
+    save_checkpoint(trainer.state_dict(), tmp_path / "checkpoint.pt")
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 1
+
+
+def test_a_missing_or_broken_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nothing\.pt"):
+        load_checkpoint(tmp_path / "nothing.pt")
+    (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(ValueError, match=r"cut\.pt is no checkpoint"):
+        load_checkpoint(tmp_path / "cut.pt")
+
+
+def test_options_survive_the_round_trip(tmp_path):
+    options = replace(TINY, data_root=Path("a/b"), epsilon=0.1)
+    write_options(options, tmp_path / "options.json")
+    assert read_options(tmp_path / "options.json") == options
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(minutes=1.0), "either --minutes or --steps"),
+        (dict(steps=0), "--steps must be positive, got 0"),
+        (dict(scale=-1.0), "--scale must be positive"),
+        (dict(identities_per_batch=1), "at least 2, got 1"),
+    ],
+)
+def test_impossible_options_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(TINY, **changes)
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path):
+    _, folder = run_folder(replace(TINY, out=tmp_path / "run"))
+    save_checkpoint({"step": 1}, folder / "checkpoint.pt")
+    with pytest.raises(FileExistsError, match="--resume"):
+        run_folder(replace(TINY, out=tmp_path / "run"))
+    resumed, same_folder = run_folder(TrainOptions(resume=folder, steps=9))
+    assert same_folder == folder
+    assert resumed == replace(TINY, out=tmp_path / "run", steps=9)
+    with pytest.raises(FileNotFoundError, match="no run at"):
+        run_folder(TrainOptions(resume=tmp_path / "nowhere"))
+
+
+def test_a_resumed_log_goes_on_where_the_checkpoint_was(tmp_path):
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.write(step, {"loss": float(step)})
+    with open(tmp_path / "log.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')
+    with RunLog(tmp_path, step=2) as log:
+        log.write(3, {"loss": 30.0})
+    assert [(line["step"], line["loss"]) for line in read_log(tmp_path)] == [
+        (1, 1.0),
+        (2, 2.0),
+        (3, 30.0),
+    ]
+
+
+def test_the_device_can_be_named():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def run_program(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, text=True, **options)
+
+
+def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
+    """From the first step to the report, as a user would: start, SIGTERM, resume, evaluate."""
+    run = tmp_path / "run"
+    sizes = ["--identities", 8, "--poses", 8, "--identities-per-batch", 2, "--views", 2]
+    start = [EXAMPLE / "train.py", "--steps", 4000, "--out", run, *sizes]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = run_program(*start, **pipes)
+    deadline = time.monotonic() + 100
+    while not read_log(run) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 1, err
+    assert "Stopped by SIGTERM" in out and "--resume" in out
+    stopped = load_checkpoint(run / "checkpoint.pt")["step"]
+    assert 0 < stopped < 4000
+
+    process = run_program(EXAMPLE / "train.py", "--resume", run, "--steps", stopped + 2, **pipes)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    assert f"Resuming at step {stopped}" in out
+    for name in ("transfer.png", "curves.png", "metrics.json"):
+        assert (run / name).stat().st_size > 0
+    assert json.loads((run / "metrics.json").read_text())["steps"] == stopped + 2
+
+    process = run_program(EXAMPLE / "evaluate.py", run, "--count", 40, **pipes)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    result = json.loads((run / "evaluation.json").read_text())
+    assert result["triplets"]["count"] == 40 and result["triplets"]["mean"] > 0
+    assert (run / "triplets_worst.png").stat().st_size > 0
+
+    process = run_program(*start, **pipes)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode != 0 and "holds a run already" in err

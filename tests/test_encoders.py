@@ -1,0 +1,115 @@
+"""Any two encoders: what they may return, and what is said of the rest."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
+
+import mireg
+
+
+class Returns(nn.Module):
+    """An encoder that returns the same for any input."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, x):
+        return self.output
+
+
+SHAPES = {"vectors": (8, 3), "maps": (8, 3, 4, 4), "tokens": (8, 6, 3)}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_every_kind_of_output_gives_codes_that_a_constraint_takes(shape):
+    mean, log_var = torch.randn(shape, requires_grad=True), torch.zeros(shape)
+    normal = Normal(mean, torch.ones(shape))
+    outputs = {
+        "pair": (mean, log_var),
+        "list": [mean, log_var],
+        "independent": Independent(normal, len(shape) - 1),
+        "batch of scalars": normal,
+    }
+    for name, output in outputs.items():
+        constraint = mireg.RobustMIConstraint(shape[1:], 2)
+        pair = mireg.EncoderPair(Returns(output), Returns(torch.randn(8, 2)), constraint)
+        codes = pair(None, None)
+        assert codes.pi.shape == shape, name
+        assert codes.posterior.batch_shape == (8,) and codes.posterior.event_shape == shape[1:]
+        assert not codes.pi.equal(mean), f"{name} must be sampled"
+        pair.constraint(*codes).loss.backward()
+        assert mean.grad is not None
+
+
+def test_a_tensor_is_a_code_without_a_posterior():
+    pi = torch.randn(8, 3)
+    codes = mireg.EncoderPair(Returns(pi), Returns(torch.randn(8, 2)))(None, None)
+    assert codes.pi is pi and codes.posterior is None
+    mireg.ClassifierMI(3, 2)(*codes)
+    with pytest.raises(ValueError, match="needs the posterior of pi, got None"):
+        mireg.RobustMIConstraint(3, 2)(*codes)
+
+
+def test_samples_have_the_distribution_that_was_returned():
+    mean = torch.tensor([1.0, -2.0]).expand(20_000, 2)
+    log_var = torch.full_like(mean, 2.0)
+    pair = mireg.EncoderPair(Returns((mean, log_var)), nn.Identity())
+    for mode in (True, False):
+        pi = pair.train(mode)(None, torch.randn(20_000, 2)).pi
+        torch.testing.assert_close(pi.mean(0), mean[0], atol=0.1, rtol=0)
+        torch.testing.assert_close(pi.var(0).log(), log_var[0], atol=0.1, rtol=0)
+
+
+def test_a_full_covariance_posterior_is_kept_whole():
+    posterior = MultivariateNormal(torch.zeros(8, 3), torch.eye(3))
+    codes = mireg.EncoderPair(Returns(posterior), Returns(torch.randn(8, 2)))(None, None)
+    assert codes.posterior is posterior
+    mireg.RobustMIConstraint(3, 2)(*codes)
+
+
+def test_alpha_may_be_sampled_or_a_label():
+    pi = (torch.randn(8, 3), torch.zeros(8, 3))
+    alpha = (torch.zeros(8, 2), torch.zeros(8, 2))
+    assert mireg.EncoderPair(Returns(pi), Returns(alpha))(None, None).alpha.std() > 0
+    labels = torch.arange(8) % 3
+    codes = mireg.EncoderPair(Returns(pi), nn.Identity())(None, labels)
+    assert codes.alpha is labels
+    mireg.RobustMIConstraint(3, classes=3)(*codes)
+
+
+@pytest.mark.parametrize(
+    ("output", "error", "message"),
+    [
+        ({"mean": torch.zeros(8, 3)}, TypeError, "pose_encoder must return.*got dict: wrap it"),
+        (None, TypeError, "got NoneType"),
+        ((torch.zeros(8, 3),) * 3, TypeError, "got tuple of Tensor, Tensor, Tensor"),
+        ((torch.zeros(8, 3), None), TypeError, "got tuple of Tensor, NoneType"),
+        (
+            (torch.zeros(8, 3), torch.zeros(8, 4)),
+            ValueError,
+            r"same shape, got \(8, 3\) and \(8, 4\)",
+        ),
+        (
+            Categorical(torch.ones(8, 3)),
+            TypeError,
+            "Categorical, which has no reparametrised sample",
+        ),
+        (torch.zeros(8), ValueError, r"vectors \(N, D\).*got shape \(8,\)"),
+        (torch.zeros(8, 1, 1, 1, 1), ValueError, r"got shape \(8, 1, 1, 1, 1\)"),
+        (torch.zeros(8, 3, dtype=torch.int64), ValueError, "floating-point codes.*int64"),
+        (torch.zeros(7, 3), ValueError, "one code a sample, got 7 of pi and 8 of alpha"),
+    ],
+)
+def test_what_cannot_be_read_is_named(output, error, message):
+    pair = mireg.EncoderPair(Returns(output), Returns(torch.zeros(8, 2)))
+    with pytest.raises(error, match=message):
+        pair(None, None)
+
+
+def test_one_state_dict_holds_all():
+    constraint = mireg.RobustMIConstraint(3, 2)
+    pair = mireg.EncoderPair(nn.Linear(4, 3), nn.Linear(4, 2), constraint)
+    keys = pair.state_dict().keys()
+    assert {"pose_encoder.weight", "constraint.bound.gamma_controller.state"} <= keys
