@@ -1,5 +1,7 @@
 """What every doctest and test may use."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import mireg
 
 
 @pytest.fixture(autouse=True)
-def seeded(doctest_namespace):
+def seeded(doctest_namespace: dict[str, object]) -> Iterator[None]:
     """Seeds torch, and gives doctests the two names that every example needs."""
     doctest_namespace["torch"] = torch
     doctest_namespace["mireg"] = mireg

@@ -15,7 +15,7 @@ from torch import Tensor
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 def as_pixels(x: Tensor) -> np.ndarray:

@@ -128,7 +128,8 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
     checkpoint = folder / "checkpoint.pt"
     before, start, saved = trainer.seconds, time.monotonic(), time.monotonic()
     progress = _progress(options)
-    bar = tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| [{elapsed}<{remaining}] {postfix}")
+    shape = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}  {desc}"
+    bar = tqdm(total=100, bar_format=shape, mininterval=0.5)
     with RunLog(folder, trainer.step_count) as log, bar:
         while (done := progress(trainer)) < 1 and stop.name is None:
             metrics = trainer.step(done)
@@ -136,7 +137,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
             if trainer.step_count % LOG_EVERY == 0 or trainer.step_count == 1:
                 values = {name: float(value) for name, value in metrics.items()}
                 log.write(trainer.step_count, {**values, "seconds": trainer.seconds})
-                bar.set_postfix_str(_summary(trainer.step_count, values), refresh=False)
+                bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
             bar.update(100 * min(1.0, progress(trainer)) - bar.n)
             if time.monotonic() - saved > 60 * options.checkpoint_minutes:
                 save_checkpoint(trainer.state_dict(), checkpoint)
