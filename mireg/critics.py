@@ -30,6 +30,16 @@ def as_shape(features: Shape) -> tuple[int, ...]:
     return shape
 
 
+def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
+    """Gives the shape of one code alpha, `()` for a label."""
+    if (alpha_features is None) == (classes is None):
+        raise ValueError(
+            "give either alpha_features (alpha is a code) or classes (alpha is a label), "
+            f"got alpha_features={alpha_features} and classes={classes}"
+        )
+    return () if alpha_features is None else as_shape(alpha_features)
+
+
 def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
     """Creates a ReLU network with `depth` hidden layers of `width` units."""
     layers: list[nn.Module] = []
@@ -237,14 +247,10 @@ def default_critic(
     Returns:
         A :class:`LabelCritic`, :class:`ConvolutionalCritic` or :class:`ConcatenatedCritic`.
     """
-    if (alpha_features is None) == (classes is None):
-        raise ValueError(
-            "give either alpha_features (alpha is a code) or classes (alpha is a label), "
-            f"got alpha_features={alpha_features} and classes={classes}"
-        )
-    if alpha_features is None:
-        assert classes is not None
+    shape = alpha_shape(alpha_features, classes)
+    if classes is not None:
         return LabelCritic(pi_features, classes)
-    maps = [len(as_shape(features)) == 3 for features in (pi_features, alpha_features)]
-    kind = ConvolutionalCritic if any(maps) else ConcatenatedCritic
-    return kind(pi_features, alpha_features)
+    kind = (
+        ConvolutionalCritic if 3 in (len(as_shape(pi_features)), len(shape)) else ConcatenatedCritic
+    )
+    return kind(pi_features, shape)

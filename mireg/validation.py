@@ -2,11 +2,11 @@ r"""Checks of what a user hands in: each error names what was required and what 
 
 __all__: list[str] = []
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-
-from .critics import Shape, as_shape
 
 
 def check_epsilon(epsilon: float) -> float:
@@ -16,9 +16,9 @@ def check_epsilon(epsilon: float) -> float:
     return float(epsilon)
 
 
-def check_choice(name: str, value: str, choices: object) -> None:
+def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
     """Raises if `value` is not among the `choices`."""
-    names = sorted(choices)  # type: ignore[call-overload]
+    names = sorted(choices)
     if value not in names:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}, got {value!r}")
 
@@ -97,11 +97,6 @@ def check_finite(**tensors: Tensor) -> None:
             raise ValueError(
                 f"{name} must be finite, got {bad} NaN or infinite of {x.numel()} values"
             )
-
-
-def code_shape(features: Shape | None) -> tuple[int, ...]:
-    """Gives the shape of one code, `()` for a label."""
-    return () if features is None else as_shape(features)
 
 
 def _join(shape: tuple[int, ...]) -> str:

@@ -11,9 +11,9 @@ from torch.distributions import Distribution
 
 from .. import distributed
 from ..controllers import Multiplier
-from ..critics import Shape, default_critic
+from ..critics import Shape, alpha_shape, as_shape, default_critic
 from ..estimators import CriticEstimator
-from ..validation import check_codes, check_epsilon, check_finite, code_shape
+from ..validation import check_codes, check_epsilon, check_finite
 from .base import Penalty, Regularizer
 
 if TYPE_CHECKING:
@@ -76,16 +76,12 @@ class ClassifierMI(Regularizer):
     ) -> None:
         super().__init__()
 
-        if (alpha_features is None) == (classes is None):
-            raise ValueError(
-                "give either alpha_features (alpha is a code) or classes (alpha is a label), "
-                f"got alpha_features={alpha_features} and classes={classes}"
-            )
+        self.pi_shape = as_shape(pi_features)
+        self.alpha_shape = alpha_shape(alpha_features, classes)
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         if critic is None:
             critic = default_critic(pi_features, alpha_features, classes)
-        self.pi_shape, self.alpha_shape = code_shape(pi_features), code_shape(alpha_features)
         self.epsilon = check_epsilon(epsilon)
         self.critic = CriticEstimator(critic, estimator, pairs)
         self.multiplier_controller = Multiplier(mu, initial_multiplier)

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from data.image_set import ImageSet
+from PIL import Image
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.log import RunLog, read_log
 from training.options import TrainOptions, read_options, write_options
 from training.run import build_trainer, load_images, pick_device, run_folder
+
+import mireg
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pose_appearance"
 TINY = TrainOptions(identities=6, poses=6, steps=4, identities_per_batch=3, views=2)
@@ -83,13 +86,31 @@ def test_decoder_and_appearance_encoder_see_the_reconstruction_alone(images):
     batch = trainer.sampler.batch_at(0)
     alpha = trainer.model.appearance_encoder(batch.x1).repeat_interleave(2, dim=0)
     mean, log_var = trainer.model.pose_encoder(batch.x2)
-    import mireg
-
     posterior = mireg.diagonal_gaussian(mean, log_var)
     trainer.regularizer(posterior.rsample(), alpha, posterior).loss.backward()
     assert all(p.grad is None for p in trainer.model.appearance_encoder.parameters())
     assert all(p.grad is None for p in trainer.model.decoder.parameters())
     assert any(p.grad.abs().sum() > 0 for p in trainer.model.pose_encoder.parameters())
+
+
+def test_images_smaller_than_the_model_are_padded(images):
+    cropped = replace(images, images=images.images[:, 2:62, 2:62])
+    metrics = trainer_of(cropped).step(0.0)
+    assert metrics["reconstruction"].isfinite()
+
+
+def test_a_folder_of_ones_own_is_trained_on(images, tmp_path):
+    for index, (identity, image) in enumerate(zip(images.identity, images.images, strict=True)):
+        path = tmp_path / str(identity) / f"{index % 6}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    options = replace(TINY, data="folder", data_root=tmp_path)
+    loaded = load_images(options)
+    assert len(loaded) == len(images) and set(loaded.split) == {"train", "test"}
+    trainer = build_trainer(options, loaded, torch.device("cpu"))
+    assert trainer.step(0.0)["reconstruction"].isfinite()
+    with pytest.raises(ValueError, match=r"0\.png must have 256x256 pixels, got 64x64"):
+        load_images(replace(options, preset="paper", resize=False))
 
 
 def test_a_checkpoint_that_fails_to_write_leaves_the_one_before(tmp_path):

@@ -12,6 +12,7 @@ def load(
     root: Path | None = None,
     *,
     size: int = 64,
+    resize: bool = True,
     test_fraction: float = 0.2,
     identities: int = 240,
     poses: int = 160,
@@ -22,7 +23,8 @@ def load(
     Arguments:
         name: "puppets", which are drawn, or "sprites" or "folder", which are read.
         root: Where the files of sprites and folders are.
-        size: The size of puppets, and what images of a folder are scaled to.
+        size: The size of puppets, and of the images of a folder.
+        resize: Whether images of a folder are scaled to it; otherwise another size is an error.
         test_fraction: The share of identities held out, for puppets and folders.
         identities: The number of puppets.
         poses: The number of poses of each puppet.
@@ -46,4 +48,4 @@ def load(
         return sprites(Path(root))
     from .folder import folder
 
-    return folder(Path(root), size=size, test_fraction=test_fraction, seed=seed)
+    return folder(Path(root), size=size, test_fraction=test_fraction, seed=seed, resize=resize)

@@ -44,7 +44,7 @@ PRESETS: dict[str, ModelOptions] = {
     "paper": ModelOptions(
         size=256,
         patch=1,
-        encoder_widths=(32, 64, 128, 128, 256, 256),
+        encoder_widths=(32, 64, 128, 128, 256, 256, 256),
         decoder_widths=(256, 256, 256, 128, 128, 64, 32),
         pi_features=256,
         alpha_features=256,

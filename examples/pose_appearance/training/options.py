@@ -20,6 +20,8 @@ class TrainOptions:
     """The data: puppets need nothing, sprites and folders are read from --data-root."""
     data_root: Path | None = None
     """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
+    resize: bool = True
+    """Scale the images of a folder to the size of the model; otherwise another size is an error."""
     test_fraction: float = 0.2
     """The share of identities held out, for puppets and folders. Sprites have a published split."""
     identities: int = 240

@@ -41,6 +41,7 @@ def load_images(options: TrainOptions) -> ImageSet:
         options.data,
         options.data_root,
         size=PRESETS[options.preset].size,
+        resize=options.resize,
         test_fraction=options.test_fraction,
         identities=options.identities,
         poses=options.poses,
