@@ -1,6 +1,7 @@
 """The sprites of Reed et al., "Deep Visual Analogy-Making" (2015), which Fig. 7 of the paper is measured on.
 
-They are read as published, one `sprites_{i}.mat` a character with `sprites_splits.mat`, or converted, as `sprites.npz`. No licence came with them.
+They are read as published, one `sprites_{i}.mat` a character with `sprites_splits.mat`, or converted, as `sprites.npz`.
+The authors of the data published them as `nips2015-analogy-data.tar.gz`, in its folder `data/sprites`. No licence came with them.
 """
 
 __all__ = ["sprites"]

@@ -36,9 +36,7 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.linear(condition).chunk(2, dim=1)
-        if x.ndim == 4:
-            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
-        return x * (1 + scale) + shift
+        return x * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
@@ -51,12 +49,17 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
-        self.modulation = Modulation(condition, channels) if condition else None
+        self.modulations = nn.ModuleList(
+            [Modulation(condition, channels) for _ in range(2)] if condition else []
+        )
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
-        if self.modulation is not None:
-            h = self.modulation(h, condition)
+        h = self.norm1(x)
+        if condition is not None:
+            h = self.modulations[0](h, condition)
+        h = self.norm2(self.conv1(F.silu(h)))
+        if condition is not None:
+            h = self.modulations[1](h, condition)
         return x + self.conv2(F.silu(h))
 
 
