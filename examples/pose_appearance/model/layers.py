@@ -36,7 +36,9 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.linear(condition).chunk(2, dim=1)
-        return x * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+        if x.ndim == 4:
+            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+        return x * (1 + scale) + shift
 
 
 class ResidualBlock(nn.Module):
@@ -49,17 +51,12 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
-        self.modulations = nn.ModuleList(
-            [Modulation(condition, channels) for _ in range(2)] if condition else []
-        )
+        self.modulation = Modulation(condition, channels) if condition else None
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        h = self.norm1(x)
-        if condition is not None:
-            h = self.modulations[0](h, condition)
-        h = self.norm2(self.conv1(F.silu(h)))
-        if condition is not None:
-            h = self.modulations[1](h, condition)
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.modulation is not None:
+            h = self.modulation(h, condition)
         return x + self.conv2(F.silu(h))
 
 

@@ -58,10 +58,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    r"""Creates the decoder: the pose code lays out a map, and the appearance code modulates all that follows.
-
-    The appearance has no part in the layout. Where it had, training settled on pose codes that mean one pose for some
-    appearances and another for others: independent of the appearance as asked, and of no use to any other character.
+    r"""Creates the decoder: the pose code lays out a coarse map, and the appearance code modulates all that follows.
 
     Arguments:
         size: The size of the images, in pixels.
@@ -95,12 +92,12 @@ class Decoder(nn.Module):
             nn.SiLU(),
         )
         self.pose = nn.Sequential(
-            nn.Linear(pi_features, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, widths[0] * self.side**2),
+            nn.Linear(pi_features, condition), nn.SiLU(), nn.Linear(condition, condition), nn.SiLU()
         )
+        self.pose_hidden = nn.Linear(condition, hidden)
+        self.hidden_modulation = Modulation(condition, hidden)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.layout = nn.Linear(hidden, widths[0] * self.side**2)
 
         layers: list[nn.Module] = []
         for i, width in enumerate(widths):
@@ -116,7 +113,9 @@ class Decoder(nn.Module):
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         condition = self.appearance(alpha)
-        x = self.pose(pi).view(len(pi), self.side, self.side, -1).permute(0, 3, 1, 2)
+        h = F.silu(self.hidden_modulation(self.pose_hidden(self.pose(pi)), condition))
+        h = F.silu(h + self.hidden(h))
+        x = self.layout(h).view(len(h), self.side, self.side, -1).permute(0, 3, 1, 2)
         for layer in self.layers:
             x = layer(x, condition) if isinstance(layer, ResidualBlock) else layer(x)
         x = self.patches(F.silu(self.modulation(self.norm(x), condition)))
