@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -144,22 +145,26 @@ def test_values_beyond_one_are_refused_instead_of_wrapped(two):
         sprites(two)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "text", "empty", "an array"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "undecodable", "text", "empty", "an array"]
+)
 def test_a_broken_converted_file_is_named(tmp_path, damage):
     path = tmp_path / "sprites.npz"
     if damage == "an array":
         with path.open("wb") as file:
             np.save(file, np.zeros(3))
     else:
-        # Few colours, so that they are truly compressed.
-        frames = np.random.default_rng(0).integers(0, 4, (1, 172, 6, 6, 3), np.uint8)
+        frames = np.random.default_rng(0).integers(0, 256, (1, 172, 6, 6, 3), np.uint8)
         np.savez_compressed(path, frames=frames, character=[0], split=["train"])
         content = path.read_bytes()
         half = len(content) // 2
+        # The compressed frames begin after a header that tells the lengths of its two last fields.
+        start = 30 + sum(struct.unpack("<HH", content[26:30]))
         path.write_bytes(
             {
                 "truncated": content[:half],
                 "flipped": content[:half] + b"\xff" * 500 + content[half + 500 :],
+                "undecodable": content[:start] + b"\xff" + content[start + 1 :],
                 "text": b"hello",
                 "empty": b"",
             }[damage]

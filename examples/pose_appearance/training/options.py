@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-MINUTES = {"puppets": 6.0, "sprites": 85.0, "folder": 60.0}
+MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
 """How long a run trains by default, by data set."""
 
 
@@ -41,7 +41,7 @@ class TrainOptions:
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 6 for puppets, 85 for sprites, 60 for a folder."""
+    """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
     identities_per_batch: int = 8
