@@ -36,9 +36,10 @@ class Controller(nn.Module):
         self.register_buffer("state", torch.tensor(initial, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # The move itself is made in float32: MPS takes no double precision.
         before = self.state
+        self.state = before.float()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # MPS has no double precision.
         dtype = torch.float32 if self.state.device.type == "mps" else torch.float64
         source = self.state if before.is_meta else before
         self.state = source.to(dtype).to(self.state.device)
@@ -112,7 +113,9 @@ class Multiplier(Controller):
 
     def forward(self, violation: Tensor) -> Tensor:
         r"""Gives the loss of eq. (22) for the violation :math:`I_T - \\epsilon`, in nats."""
-        return functional.augmented_lagrangian(violation, self.value.to(violation.dtype), self.mu)
+        return functional.augmented_lagrangian(
+            violation, self.value.to(violation.dtype, copy=True), self.mu
+        )
 
     @torch.no_grad()
     def update(self, violation: Tensor, active: Tensor | bool = True) -> None:

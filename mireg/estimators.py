@@ -75,6 +75,7 @@ class CriticEstimator(nn.Module):
         """Gives the estimate in nats, with gradients for the codes and none for the critic."""
         # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled.
         constants = {name: p.detach() for name, p in self.named_parameters()}
+        constants |= {name: buffer.clone() for name, buffer in self.named_buffers()}
         marginal = self.estimator != "mean_logit"
         arguments = (pi, alpha, groups, generator, marginal)
         pairs = cast(Pairs, functional_call(self, constants, arguments))

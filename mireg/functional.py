@@ -123,7 +123,9 @@ def critic_loss(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> 
         tensor(1.3863)
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
-    return F.softplus(-joint).mean() + masked_mean(F.softplus(marginal), mask)
+    loss = F.softplus(-joint).mean() + masked_mean(F.softplus(marginal), mask)
+    # Joint pairs alone would drive the logits up without end: a batch with no negative teaches nothing.
+    return loss if mask is None else torch.where(mask.any(), loss, 0)
 
 
 def mean_logit(joint: Tensor, marginal: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
@@ -170,8 +172,10 @@ def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
         tensor(1.)
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
-    partition = marginal.exp().mean() if mask is None else masked_mean(marginal.exp(), mask)
-    return joint.mean() + 1 - partition
+    if mask is not None:
+        marginal = torch.where(mask, marginal, 0)
+    # An exponent that overflows would turn gradients into NaN.
+    return joint.mean() + 1 - masked_mean(marginal.clamp(max=80).exp(), mask)
 
 
 def donsker_varadhan(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -318,9 +322,9 @@ def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: floa
         tensor([ 0.1500, -0.0500])
     """
     multiplier = torch.as_tensor(multiplier, dtype=violation.dtype, device=violation.device)
-    active = violation * mu >= -multiplier
-    parabola = multiplier * violation + mu / 2 * violation.square()
-    return torch.where(active, parabola, -multiplier.square() / (2 * mu))
+    # Below its vertex at v = -λ/μ the parabola stays at its minimum -λ²/(2μ), with no gradient.
+    violation = torch.maximum(violation, -multiplier / mu)
+    return multiplier * violation + mu / 2 * violation.square()
 
 
 def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> Tensor:

@@ -63,6 +63,8 @@ def check_codes(
                 f"alpha must be floating-point codes, got {alpha.dtype}: give classes= instead of alpha_features= "
                 "if alpha is a label"
             )
+    if groups is not None and not isinstance(groups, Tensor):
+        raise TypeError(f"groups must be a tensor, got {type(groups).__name__}")
     if groups is not None and groups.shape != (len(pi),):
         raise ValueError(
             f"groups must have shape ({len(pi)},), one identity a sample, got {tuple(groups.shape)}"

@@ -11,12 +11,15 @@ PI, ALPHA, CLASSES = 5, 7, 4
 
 REGULARIZERS = {
     "variational": lambda **kw: mireg.VariationalBound(**kw),
-    "classifier": lambda **kw: mireg.ClassifierMI(PI, ALPHA, **kw),
-    "robust": lambda **kw: mireg.RobustMIConstraint(PI, ALPHA, **kw),
+    "classifier": lambda **kw: mireg.ClassifierMI(PI, ALPHA, initial_multiplier=1.0, **kw),
+    "robust": lambda **kw: mireg.RobustMIConstraint(PI, ALPHA, initial_multiplier=1.0, **kw),
     "robust, all pairs, NWJ": lambda **kw: mireg.RobustMIConstraint(
-        PI, ALPHA, pairs="all", estimator="nwj", **kw
+        PI, ALPHA, pairs="all", estimator="nwj", initial_multiplier=1.0, **kw
     ),
-    "sum": lambda **kw: 0.1 * mireg.VariationalBound(**kw) + mireg.ClassifierMI(PI, ALPHA, **kw),
+    "sum": lambda **kw: (
+        0.1 * mireg.VariationalBound(**kw)
+        + mireg.ClassifierMI(PI, ALPHA, initial_multiplier=1.0, **kw)
+    ),
 }
 """Makers of every kind of regularizer, by name."""
 

@@ -105,3 +105,14 @@ def test_weights_move_to_another_device():
 def test_impossible_settings_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_weights_move_to_a_device_without_double_precision():
+    def refuse_double(tensor):
+        if tensor.dtype == torch.float64:
+            raise TypeError("this device has no float64")
+        return tensor
+
+    constraint = mireg.RobustMIConstraint(2, 3, initial_gamma=7.123456789)
+    constraint._apply(refuse_double)
+    assert constraint.gamma.item() == 7.123456789

@@ -185,3 +185,15 @@ def test_bound_of_a_full_covariance_posterior_has_a_closed_form():
     diagonal = mireg.diagonal_gaussian(torch.ones(6, 3), torch.full((6, 3), math.log(0.25)))
     expected = mireg.VariationalBound()(pi, torch.zeros(6, 2), diagonal)
     torch.testing.assert_close(bound.loss, expected.loss)
+
+
+@pytest.mark.parametrize("name", functional.ESTIMATORS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_huge_logits_give_no_nan_gradient(name, masked):
+    joint = torch.zeros(4, requires_grad=True)
+    marginal = torch.tensor([0.0, 0.0, 0.0, 200.0], requires_grad=True)
+    mask = torch.tensor([True, True, True, False]) if masked else None
+    violation = functional.ESTIMATORS[name](joint, marginal, mask) - 0.125
+    functional.augmented_lagrangian(violation, 0.1).backward()
+    assert joint.grad.isfinite().all()
+    assert marginal.grad is None or marginal.grad.isfinite().all()

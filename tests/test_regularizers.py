@@ -114,6 +114,9 @@ def test_resuming_equals_never_having_stopped(regularizer, tmp_path):
     torch.save(state, tmp_path / "state.pt")
     for seed in range(5, 10):
         expected = train_step(regularizer, optimizer, seed)
+    assert all(
+        m.value not in (0, 1) for m in regularizer.modules() if isinstance(m, mireg.Multiplier)
+    )
 
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     resumed = _rebuilt(regularizer)
@@ -328,3 +331,37 @@ def _rebuilt(regularizer):
         for tensor in (*twin.parameters(), *twin.buffers()):
             tensor.add_(1)
     return twin
+
+
+def test_a_penalty_leaves_the_buffers_of_a_critic():
+    class Normalised(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(PI)
+
+        def forward(self, pi, alpha):
+            return self.norm(pi).sum(1) * alpha[:, 0]
+
+    regularizer = mireg.ClassifierMI(PI, ALPHA, critic=Normalised())
+    before = copy.deepcopy(regularizer.state_dict())
+    _, pi, alpha, _ = codes()
+    regularizer(pi, alpha)
+    assert all(before[name].equal(value) for name, value in regularizer.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_update_before_the_backward_pass_is_allowed(dtype):
+    regularizer = _violated(mireg.ClassifierMI(PI, ALPHA)).to(dtype)
+    pi = torch.randn(8, PI, dtype=dtype, requires_grad=True)
+    penalty = regularizer(pi, torch.randn(8, ALPHA, dtype=dtype))
+    regularizer.update(penalty)
+    penalty.loss.backward()
+    assert pi.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("pairs", ["roll", "all"])
+def test_a_batch_of_one_identity_teaches_no_critic(pairs):
+    regularizer = mireg.RobustMIConstraint(PI, ALPHA, pairs=pairs)
+    _, pi, alpha, _ = codes()
+    regularizer.critic_loss(pi, alpha, groups=torch.zeros(16)).backward()
+    assert all(not p.grad.any() for p in regularizer.critic_parameters())

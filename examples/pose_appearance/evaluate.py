@@ -77,7 +77,7 @@ def main(options: EvaluateOptions) -> None:
     device = pick_device(options.device)
     image_set = load_images(trained)
     trainer = build_trainer(trained, image_set, device)
-    trainer.load_state_dict(load_checkpoint(options.run / "checkpoint.pt", device))
+    trainer.load_state_dict(load_checkpoint(options.run / "checkpoint.pt"))
 
     train_set, held_out = image_set.subset("train"), image_set.subset("val", "test")
     if not len(held_out):

@@ -56,9 +56,9 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
 
 def main(options: TrainOptions) -> int:
     """Trains, or resumes, and writes the results."""
+    options, folder = run_folder(options)
     if options.threads:
         torch.set_num_threads(options.threads)
-    options, folder = run_folder(options)
     device = pick_device(options.device)
     image_set = load_images(options)
     print(

@@ -164,6 +164,8 @@ def test_a_finished_run_is_not_overwritten(tmp_path):
     resumed, same_folder = run_folder(TrainOptions(resume=folder, steps=9))
     assert same_folder == folder
     assert resumed == replace(TINY, out=tmp_path / "run", steps=9)
+    again, _ = run_folder(TrainOptions(resume=folder))
+    assert again == resumed
     with pytest.raises(FileNotFoundError, match="no run at"):
         run_folder(TrainOptions(resume=tmp_path / "nowhere"))
 

@@ -78,6 +78,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         saved = read_options(path)
         if options.minutes is not None or options.steps is not None:
             saved = replace(saved, minutes=options.minutes, steps=options.steps)
+            write_options(saved, path)
         return saved, options.resume
     if options.smoke:
         options = replace(
@@ -109,7 +110,7 @@ class StopSignal:
             signal.signal(number, self._raise)
 
     def _raise(self, number: int, frame: object) -> None:
-        if self.name is not None:
+        if self.name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
 
@@ -149,7 +150,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
 
 def resume(trainer: Trainer, folder: Path) -> None:
     """Takes a run up where its checkpoint left it."""
-    trainer.load_state_dict(load_checkpoint(folder / "checkpoint.pt", trainer.device))
+    trainer.load_state_dict(load_checkpoint(folder / "checkpoint.pt"))
 
 
 def _progress(options: TrainOptions) -> Callable[[Trainer], float]:
