@@ -2,7 +2,7 @@ r"""Agreement between the ranks of a process group: all of it does nothing where
 
 The loss of eq. (22) is not linear in :math:`I_T`, so each rank must apply it to the estimate of the whole batch, and γ and λ must move by that estimate.
 Here a rank's estimate takes the value of the mean over ranks and keeps its own gradient: averaging gradients over ranks, as DDP does, then gives the
-gradient of the joined batch.
+gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A mean over ranks of DV or SMILE is near that of the joined batch, and not equal.
 """
 
 __all__ = ["average", "average_gradients", "broadcast"]

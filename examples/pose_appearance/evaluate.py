@@ -87,8 +87,9 @@ def main(options: EvaluateOptions) -> None:
         "steps": trainer.step_count,
         "seconds": trainer.seconds,
         "estimates_train": estimates(trainer, train_set),
-        "estimates_held_out": estimates(trainer, held_out),
     }
+    if len(np.unique(held_out.identity)) > 1:
+        result["estimates_held_out"] = estimates(trainer, held_out)
     if held_out.pose is not None:
         drawn = triplets(held_out, options.count, options.seed)
         size = trainer.model.options.size

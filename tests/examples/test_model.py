@@ -97,6 +97,7 @@ def test_mean_images_are_those_of_all_and_of_each_pose(shared_poses):
     mean, poses = mean_images(shared_poses)
     np.testing.assert_allclose(mean, shared_poses.images.mean(0))
     np.testing.assert_allclose(poses[2], shared_poses.images[shared_poses.pose == 2].mean(0))
+    np.testing.assert_allclose(mean_images(shared_poses, 9)[1][8], mean)
 
 
 def test_pixels_are_the_inverse_of_floats():

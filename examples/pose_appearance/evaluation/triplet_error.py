@@ -61,20 +61,23 @@ def triplet_errors(
     return TripletErrors(*(np.concatenate(x) for x in zip(*errors, strict=True)))
 
 
-def mean_images(image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+def mean_images(image_set: ImageSet, count: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Gives the mean image of a set, and of each of its poses, in [0, 255].
+
+    Arguments:
+        image_set: The images.
+        count: The least number of poses to give: one that has no image gets the mean of all.
 
     Returns:
         The mean, with shape (H, W, 3), and the means of the poses 0 to P - 1, with shape (P, H, W, 3).
     """
     assert image_set.pose is not None
     shape = image_set.images.shape[1:]
-    sums = np.zeros((image_set.pose.max() + 1, *shape))
-    counts = np.zeros(len(sums))
+    mean = image_set.images.mean(0, dtype=np.float64)
+    poses = np.broadcast_to(mean, (max(count, image_set.pose.max() + 1), *shape)).copy()
     for pose in np.unique(image_set.pose[image_set.pose >= 0]):
-        members = image_set.images[image_set.pose == pose]
-        sums[pose], counts[pose] = members.sum(0, dtype=np.float64), len(members)
-    return sums.sum(0) / counts.sum(), sums / np.maximum(counts, 1)[:, None, None, None]
+        poses[pose] = image_set.images[image_set.pose == pose].mean(0, dtype=np.float64)
+    return mean, poses
 
 
 def trivial_errors(train: ImageSet, image_set: ImageSet, triplets: Triplets) -> dict[str, float]:
@@ -85,8 +88,8 @@ def trivial_errors(train: ImageSet, image_set: ImageSet, triplets: Triplets) -> 
         image_set: The images of the triplets.
         triplets: The indices into them.
     """
-    mean, pose_means = mean_images(train)
     assert image_set.pose is not None
+    mean, pose_means = mean_images(train, image_set.pose.max() + 1)
     sums = dict.fromkeys(("copy_x1", "copy_x3", "mean_image", "mean_image_of_the_pose"), 0.0)
     for x1, x3, target in zip(*triplets, strict=True):
         truth = image_set.images[target].astype(np.float64)
