@@ -45,6 +45,15 @@ class Controller(nn.Module):
         self.state = source.to(dtype).to(self.state.device)
         return self
 
+    @property
+    def value(self) -> Tensor:
+        """The number that the state stands for, a scalar."""
+        return self.state[0]
+
+    def move(self, state: Tensor, accepted: Tensor | bool) -> None:
+        """Takes a new state where it is finite and `accepted`."""
+        self.state.copy_(torch.where(state.isfinite() & accepted, state, self.state))
+
     def number(self) -> str:
         """Gives the first number of the state for people to read."""
         return "unknown" if self.state.is_meta else f"{self.state[0].item():.4g}"
@@ -83,7 +92,7 @@ class MovingAverage(Controller):
         """Takes one more value, a scalar."""
         x = x.to(self.state.dtype)
         moved = self.decay * self.state + (1 - self.decay) * torch.stack((x, torch.ones_like(x)))
-        self.state.copy_(torch.where(x.isfinite(), moved, self.state))
+        self.move(moved, x.isfinite())
 
     def extra_repr(self) -> str:
         return f"decay={self.decay}"
@@ -106,13 +115,8 @@ class Multiplier(Controller):
             raise ValueError(f"the multiplier λ must start at 0 or above, got {initial}")
         self.mu = mu
 
-    @property
-    def value(self) -> Tensor:
-        r"""The multiplier :math:`\lambda`."""
-        return self.state[0]
-
     def forward(self, violation: Tensor) -> Tensor:
-        r"""Gives the loss of eq. (22) for the violation :math:`I_T - \\epsilon`, in nats."""
+        r"""Gives the loss of eq. (22) for the violation :math:`I_T - \epsilon`, in nats."""
         return functional.augmented_lagrangian(
             violation, self.value.to(violation.dtype, copy=True), self.mu
         )
@@ -121,7 +125,7 @@ class Multiplier(Controller):
     def update(self, violation: Tensor, active: Tensor | bool = True) -> None:
         """Takes the step of eq. (23), where `active`."""
         moved = functional.multiplier_step(self.value, violation.to(self.state.dtype), self.mu)
-        self.state.copy_(torch.where(moved.isfinite() & active, moved, self.state))
+        self.move(moved, active)
 
     def extra_repr(self) -> str:
         return f"mu={self.mu}, value={self.number()}"
@@ -140,11 +144,6 @@ class FixedGamma(Controller):
         if initial < 0:
             raise ValueError(f"the weight γ must be 0 or above, got {initial}")
 
-    @property
-    def value(self) -> Tensor:
-        r"""The weight :math:`\gamma`."""
-        return self.state[0]
-
     def forward(self, kl: Tensor) -> Tensor:
         """Gives the loss of eq. (21) for a bound in nats."""
         return functional.variational_penalty(kl, self.value.to(kl.dtype, copy=True))
@@ -157,7 +156,7 @@ class FixedGamma(Controller):
     def update(self, mi: Tensor, mi_shadow: Tensor, active: Tensor | bool = True) -> None:
         """Takes a step, where `active`."""
         moved = self.step(mi.to(self.state.dtype), mi_shadow.to(self.state.dtype))
-        self.state.copy_(torch.where(moved.isfinite() & active, moved, self.state))
+        self.move(moved, active)
 
     def extra_repr(self) -> str:
         return f"value={self.number()}"

@@ -240,9 +240,9 @@ def default_critic(
     r"""Creates the critic that suits the codes: labels, maps, or anything else.
 
     Arguments:
-        pi_features: The number of features of :math:`\\pi`, or its shape; of three dimensions for a map.
-        alpha_features: Likewise for :math:`\\alpha`; `None` if it is a label.
-        classes: The number of classes where :math:`\\alpha` is a label.
+        pi_features: The number of features of :math:`\pi`, or its shape; of three dimensions for a map.
+        alpha_features: Likewise for :math:`\alpha`; `None` if it is a label.
+        classes: The number of classes where :math:`\alpha` is a label.
 
     Returns:
         A :class:`LabelCritic`, :class:`ConvolutionalCritic` or :class:`ConcatenatedCritic`.

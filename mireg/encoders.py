@@ -4,9 +4,10 @@ __all__ = ["Codes", "EncoderPair", "diagonal_gaussian"]
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
+
+from .functional import full_precision
 
 
 def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Distribution:
@@ -28,9 +29,7 @@ def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Dis
         raise ValueError(
             f"mean and log_var must have the same shape, got {tuple(mean.shape)} and {tuple(log_var.shape)}"
         )
-    half = (torch.float16, torch.bfloat16)
-    mean = mean.float() if mean.dtype in half else mean
-    log_var = log_var.float() if log_var.dtype in half else log_var
+    mean, log_var = full_precision(mean), full_precision(log_var)
     # The arguments are valid by construction, and checking them would wait for the device.
     normal = Normal(mean, (log_var / 2).exp(), validate_args=False)
     return Independent(normal, max(mean.ndim - batch_dims, 0), validate_args=False)

@@ -172,8 +172,6 @@ def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
         tensor(1.)
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
-    if mask is not None:
-        marginal = torch.where(mask, marginal, 0)
     # An exponent that overflows would turn gradients into NaN.
     return joint.mean() + 1 - masked_mean(marginal.clamp(max=80).exp(), mask)
 

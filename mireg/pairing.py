@@ -4,7 +4,7 @@ Joint pairs are rows of the same batch index; marginal pairs are rows of differe
 samples of one identity are not independent.
 """
 
-__all__ = ["PAIRINGS", "Pairs", "all_pairs", "negative_mask", "roll_pairs", "rolled_index"]
+__all__ = ["PAIRINGS", "Pairs", "all_pairs", "roll_pairs", "rolled_index"]
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -43,17 +43,11 @@ def rolled_index(
         >>> rolled_index(2)
         tensor([1, 0])
     """
-    if n < 2:
-        raise ValueError(f"marginal pairs need a batch of at least 2 samples, got {n}")
+    _check_batch(n)
     # The step stays a tensor: its value never has to reach the host. A generator of the CPU serves any device.
     source = generator.device if generator is not None else device
     step = torch.randint(1, n, (1,), device=source, generator=generator).to(device)
     return (torch.arange(n, device=device) + step) % n
-
-
-def negative_mask(groups: Tensor, index: Tensor) -> Tensor:
-    """Tells which rows of `groups[index]` are of another group than those of `groups`, with shape :math:`(N,)`."""
-    return groups != groups[index]
 
 
 def roll_pairs(
@@ -67,8 +61,8 @@ def roll_pairs(
 
     Arguments:
         critic: Takes `(pi, alpha)` and gives a logit for each row, with shape :math:`(N,)`.
-        pi: The codes :math:`\\pi`, with shape :math:`(N, *)`.
-        alpha: The codes :math:`\\alpha`, with shape :math:`(N, *)`.
+        pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+        alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
         generator: Where the random shift comes from.
 
@@ -76,14 +70,9 @@ def roll_pairs(
         The logits of :math:`N` joint and :math:`N` marginal pairs.
     """
     index = rolled_index(len(pi), pi.device, generator)
-    logits = critic(torch.cat((pi, pi)), torch.cat((alpha, alpha[index])))
-    if logits.shape != (2 * len(pi),):
-        raise ValueError(
-            f"a critic must give one logit for each pair, with shape {(2 * len(pi),)}, got {tuple(logits.shape)} "
-            f"from {type(critic).__name__}"
-        )
+    logits = _logits(critic, torch.cat((pi, pi)), torch.cat((alpha, alpha[index])))
     joint, marginal = logits.chunk(2)
-    return Pairs(joint, marginal, None if groups is None else negative_mask(groups, index))
+    return Pairs(joint, marginal, None if groups is None else groups != groups[index])
 
 
 def all_pairs(
@@ -99,31 +88,40 @@ def all_pairs(
 
     Arguments:
         critic: Takes `(pi, alpha)` and gives a logit for each row, with shape :math:`(N,)`.
-        pi: The codes :math:`\\pi`, with shape :math:`(N, *)`.
-        alpha: The codes :math:`\\alpha`, with shape :math:`(N, *)`.
+        pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+        alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
         generator: Ignored: nothing here is random.
 
     Returns:
-        The logits of :math:`N` joint pairs, and of all :math:`N \\times N` pairs with a mask of the marginal ones.
+        The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones.
     """
     n = len(pi)
-    if n < 2:
-        raise ValueError(f"marginal pairs need a batch of at least 2 samples, got {n}")
+    _check_batch(n)
     pairwise: Callable[[Tensor, Tensor], Tensor] | None = getattr(critic, "pairwise", None)
     if pairwise is not None:
         logits = pairwise(pi, alpha)
     else:
         rows = torch.arange(n, device=pi.device)
-        logits = critic(pi[rows.repeat_interleave(n)], alpha[rows.repeat(n)])
-        if logits.shape != (n * n,):
-            raise ValueError(
-                f"a critic must give one logit for each pair, with shape {(n * n,)}, got {tuple(logits.shape)} "
-                f"from {type(critic).__name__}"
-            )
-        logits = logits.view(n, n)
+        logits = _logits(critic, pi[rows.repeat_interleave(n)], alpha[rows.repeat(n)]).view(n, n)
     identity = torch.arange(n, device=pi.device) if groups is None else groups
     return Pairs(logits.diagonal(), logits, identity[:, None] != identity)
+
+
+def _check_batch(n: int) -> None:
+    if n < 2:
+        raise ValueError(f"marginal pairs need a batch of at least 2 samples, got {n}")
+
+
+def _logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
+    """Gives a critic's logits of paired rows, and raises if they are not one a pair."""
+    logits: Tensor = critic(pi, alpha)
+    if logits.shape != pi.shape[:1]:
+        raise ValueError(
+            f"a critic must give one logit for each pair, with shape {(len(pi),)}, got {tuple(logits.shape)} "
+            f"from {type(critic).__name__}"
+        )
+    return logits
 
 
 PAIRINGS: dict[str, Callable[..., Pairs]] = {"roll": roll_pairs, "all": all_pairs}

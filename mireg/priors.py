@@ -43,7 +43,7 @@ class LearnableGaussian(Prior):
     r"""Creates a diagonal Gaussian whose mean and variance are parameters. Hand them to the optimizer of the encoders.
 
     Arguments:
-        features: The number of features of :math:`\\pi`, or its shape.
+        features: The number of features of :math:`\pi`, or its shape.
     """
 
     def __init__(self, features: Shape) -> None:

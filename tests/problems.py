@@ -37,7 +37,7 @@ def codes(n=16, seed=0, pi=PI, alpha=ALPHA):
     return mean, mean + noise * (log_var / 2).exp(), a, posterior
 
 
-def train_step(regularizer, optimizer, seed, encoder=None):
+def train_step(regularizer, optimizer, seed):
     """Makes the three calls of a training loop on random codes."""
     _, pi, alpha, posterior = codes(seed=seed)
     torch.manual_seed(seed)

@@ -18,8 +18,6 @@ from training.options import read_options
 from training.run import build_trainer, load_images, pick_device
 from training.trainer import Trainer
 
-import mireg
-
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -45,10 +43,8 @@ def estimates(trainer: Trainer, image_set: ImageSet, batches: int = 40) -> dict[
     totals: dict[str, float] = {}
     for step in range(batches):
         batch = sampler.batch_at(step).to(trainer.device)
-        posterior = mireg.diagonal_gaussian(*trainer.model.pose_encoder(batch.x2))
-        alpha = trainer.model.appearance_encoder(batch.x1).repeat_interleave(options.views, dim=0)
-        groups = batch.groups.repeat_interleave(options.views)
-        penalty = trainer.regularizer(posterior.rsample(), alpha, posterior, groups=groups)
+        codes, groups = trainer.encode(batch)
+        penalty = trainer.regularizer(*codes, groups=groups)
         for name in ("mi", "mi_shadow", "kl"):
             totals[name] = totals.get(name, 0.0) + float(penalty.metrics[name]) / batches
     return totals

@@ -122,6 +122,6 @@ class Decoder(nn.Module):
         return self.shuffle(x)
 
     @torch.no_grad()
-    def start_from(self, image: Tensor) -> None:
-        """Sets the last bias so that the untrained decoder draws `image`'s mean colour, with shape :math:`(3,)`."""
-        self.patches.bias.copy_(image.repeat_interleave(self.shuffle.upscale_factor**2))
+    def start_from(self, colour: Tensor) -> None:
+        """Sets the last bias so that the untrained decoder draws one `colour`, with shape :math:`(3,)`."""
+        self.patches.bias.copy_(colour.repeat_interleave(self.shuffle.upscale_factor**2))

@@ -22,11 +22,11 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load_checkpoint(path: Path) -> dict[str, Any]:
     """Reads a checkpoint, trusting nothing in it but tensors and plain values."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}: give the folder of a run")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path} is no checkpoint of this program: {error}") from error

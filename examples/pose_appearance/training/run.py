@@ -1,6 +1,14 @@
 """A run in a folder: how it starts, resumes, stops when it is told to, and what it leaves."""
 
-__all__ = ["build_trainer", "pick_device", "run_folder", "train"]
+__all__ = [
+    "StopSignal",
+    "build_trainer",
+    "load_images",
+    "pick_device",
+    "resume",
+    "run_folder",
+    "train",
+]
 
 import signal
 import time

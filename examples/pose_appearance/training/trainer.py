@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from data.pairs import PairSampler
+from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
 from objectives import RECONSTRUCTIONS
 from torch import Tensor
@@ -75,12 +75,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
-        # One encoding of an appearance serves all the poses of its identity.
-        views = self.options.views
-        target, groups = batch.x2, batch.groups.repeat_interleave(views)
-        posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(target))
-        pi = posterior.rsample()
-        alpha = self.model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
+        (pi, alpha, posterior), groups = self.encode(batch)
 
         self.critic_optimizer.zero_grad()
         self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
@@ -88,7 +83,7 @@ class Trainer:
 
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.model.decoder(pi, alpha)
-        reconstruction = self.reconstruction(output, target, self.options.scale)
+        reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
         self.optimizer.zero_grad()
         (reconstruction + penalty.loss).backward()
         self.optimizer.step()
@@ -96,8 +91,16 @@ class Trainer:
         self.regularizer.update(penalty)
         self.average()
         self.step_count += 1
-        error = (output.detach() - target).square().mean()
+        error = (output.detach() - batch.x2).square().mean()
         return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
+
+    def encode(self, batch: Batch) -> tuple[mireg.Codes, Tensor]:
+        """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses."""
+        views = self.options.views
+        posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(batch.x2))
+        alpha = self.model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
+        codes = mireg.Codes(posterior.rsample(), alpha, posterior)
+        return codes, batch.groups.repeat_interleave(views)
 
     @torch.no_grad()
     def average(self) -> None:
