@@ -1,9 +1,10 @@
 """What the encoders and the decoder are trained for: a reconstruction loss, and a regularizer."""
 
+from .agreement import agreement
 from .reconstruction import RECONSTRUCTIONS
 from .robust import robust
 
-__all__ = ["OBJECTIVES", "RECONSTRUCTIONS"]
+__all__ = ["OBJECTIVES", "RECONSTRUCTIONS", "agreement"]
 
 OBJECTIVES = {"robust": robust}
 """The regularizers by name."""

@@ -40,6 +40,10 @@ class TrainOptions:
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
+    agreement: float = 0.2
+    """The first weight of the term that makes pose codes mean the same for all identities; 0 leaves it out."""
+    agreement_until: float = 0.5
+    """The share of the run after which that weight is 0; it falls along a line."""
     minutes: float | None = None
     """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
     steps: int | None = None
