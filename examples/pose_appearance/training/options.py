@@ -85,6 +85,10 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive, got {value}")
+        if self.agreement < 0:
+            raise ValueError(f"--agreement must be 0 or above, got {self.agreement}")
+        if not 0 < self.agreement_until <= 1:
+            raise ValueError(f"--agreement-until must be in (0, 1], got {self.agreement_until}")
         if self.identities_per_batch < 2:
             raise ValueError(
                 f"--identities-per-batch must be at least 2, got {self.identities_per_batch}"

@@ -13,7 +13,7 @@ __all__ = [
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -84,6 +84,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         if not path.is_file():
             raise FileNotFoundError(f"there is no run at {options.resume}: {path} is missing")
         saved = read_options(path)
+        _refuse_changes(options, saved)
         if options.minutes is not None or options.steps is not None:
             saved = replace(saved, minutes=options.minutes, steps=options.steps)
             write_options(saved, path)
@@ -107,6 +108,17 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_options(options, folder / "options.json")
     return options, folder
+
+
+def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
+    """Raises an error where an option beside `--resume` would change the run."""
+    unchanged, free = TrainOptions(), ("resume", "minutes", "steps")
+    for field in fields(TrainOptions):
+        given, kept = getattr(options, field.name), getattr(saved, field.name)
+        if field.name not in free and given not in (getattr(unchanged, field.name), kept):
+            raise ValueError(
+                f"a resumed run keeps its options: --{field.name.replace('_', '-')} is {kept} there, got {given}"
+            )
 
 
 class StopSignal:

@@ -85,8 +85,9 @@ class Trainer:
         output = self.model.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
         loss = reconstruction + penalty.loss
-        if progress < self.options.agreement_until and self.options.agreement > 0:
-            loss = loss + self.agreement_weight(progress) * self.agreement(pi, alpha, batch.x2)
+        weight = self.agreement_weight(progress)
+        if weight > 0:
+            loss = loss + weight * self.agreement(pi, alpha, batch.x2)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -99,7 +100,7 @@ class Trainer:
 
     def agreement_weight(self, progress: float) -> float:
         """Gives the weight of the agreement, which falls to 0 along a line."""
-        return self.options.agreement * (1 - progress / self.options.agreement_until)
+        return self.options.agreement * max(0.0, 1 - progress / self.options.agreement_until)
 
     def agreement(self, pi: Tensor, alpha: Tensor, x2: Tensor) -> Tensor:
         """Asks the pose codes to mean the same for the other identities of the batch, a different one each step."""
