@@ -59,39 +59,6 @@ def test_resuming_equals_never_having_stopped(images, tmp_path):
     assert same(whole.state_dict(), resumed.state_dict())
 
 
-def test_agreement_draws_with_another_identity_at_every_step(images):
-    trainer = trainer_of(images, identities_per_batch=4)
-    views = trainer.options.views
-    drawn = []
-    trainer.model.decoder.register_forward_hook(lambda _, inputs, __: drawn.append(inputs[1]))
-    for _ in range(3):
-        (pi, alpha, _), groups = trainer.encode(trainer.sampler.batch_at(0))
-        assert len(groups.unique()) == 4
-        trainer.agreement(pi, alpha, trainer.sampler.batch_at(0).x2)
-        trainer.step_count += 1
-    shifts = [
-        next(k for k in range(len(alpha)) if drawn[i].allclose(alpha.roll(k, 0))) for i in range(3)
-    ]
-    assert shifts == [views, 2 * views, 3 * views]
-
-
-def test_the_weight_of_the_agreement_falls_to_nothing(images):
-    trainer = trainer_of(images, agreement=0.4, agreement_until=0.5)
-    weights = [trainer.agreement_weight(x) for x in (0.0, 0.25, 0.5, 0.9)]
-    assert weights == [0.4, 0.2, 0.0, 0.0]
-
-
-@pytest.mark.parametrize("progress, moves", [(0.0, True), (0.6, False)])
-def test_agreement_trains_the_pose_encoder_while_it_has_weight(images, progress, moves):
-    heads = []
-    for weight in (0.0, 5.0):
-        trainer = trainer_of(images, agreement=weight)
-        torch.manual_seed(0)
-        trainer.step(progress)
-        heads.append(trainer.model.pose_encoder.head.weight.detach().clone())
-    assert heads[0].equal(heads[1]) is not moves
-
-
 def test_the_same_seed_gives_the_same_run(images):
     first, second, other = (trainer_of(images, seed=seed) for seed in (0, 0, 1))
     values = []

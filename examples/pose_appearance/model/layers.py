@@ -36,27 +36,39 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.linear(condition).chunk(2, dim=1)
-        if x.ndim == 4:
-            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
-        return x * (1 + scale) + shift
+        return x * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
 
 
 class ResidualBlock(nn.Module):
-    """Creates a residual block of two 3x3 convolutions, modulated by a condition where there is one."""
+    """Creates a residual block of two convolutions, each modulated by a condition where there is one.
 
-    def __init__(self, channels: int, condition: int = 0) -> None:
+    Arguments:
+        channels: The channels.
+        condition: The features of the condition, 0 for none.
+        kernels: The sizes of the convolutions.
+    """
+
+    def __init__(
+        self, channels: int, condition: int = 0, kernels: tuple[int, int] = (3, 3)
+    ) -> None:
         super().__init__()
 
         self.norm1, self.norm2 = RMSNorm(channels), RMSNorm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(channels, channels, kernel, padding=kernel // 2) for kernel in kernels
+        )
         nn.init.zeros_(self.conv2.weight)
-        self.modulation = Modulation(condition, channels) if condition else None
+        self.modulations = nn.ModuleList(
+            Modulation(condition, channels) for _ in range(2) if condition
+        )
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
-        if self.modulation is not None:
-            h = self.modulation(h, condition)
+        h = self.norm1(x)
+        if condition is not None:
+            h = self.modulations[0](h, condition)
+        h = self.norm2(self.conv1(F.silu(h)))
+        if condition is not None:
+            h = self.modulations[1](h, condition)
         return x + self.conv2(F.silu(h))
 
 

@@ -1,10 +1,9 @@
 """What the encoders and the decoder are trained for: a reconstruction loss, and a regularizer."""
 
-from .agreement import agreement
 from .reconstruction import RECONSTRUCTIONS
 from .robust import robust
 
-__all__ = ["OBJECTIVES", "RECONSTRUCTIONS", "agreement"]
+__all__ = ["OBJECTIVES", "RECONSTRUCTIONS"]
 
 OBJECTIVES = {"robust": robust}
 """The regularizers by name."""

@@ -34,16 +34,12 @@ class TrainOptions:
     """What keeps pose and appearance apart."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
-    initial_gamma: float = 5.0
+    initial_gamma: float = 3.0
     """The first weight of the variational bound."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
-    agreement: float = 0.2
-    """The first weight of the term that makes pose codes mean the same for all identities; 0 leaves it out."""
-    agreement_until: float = 0.5
-    """The share of the run after which that weight is 0; it falls along a line."""
     minutes: float | None = None
     """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
     steps: int | None = None
@@ -85,10 +81,6 @@ class TrainOptions:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"--{name.replace('_', '-')} must be positive, got {value}")
-        if self.agreement < 0:
-            raise ValueError(f"--agreement must be 0 or above, got {self.agreement}")
-        if not 0 < self.agreement_until <= 1:
-            raise ValueError(f"--agreement-until must be in (0, 1], got {self.agreement_until}")
         if self.identities_per_batch < 2:
             raise ValueError(
                 f"--identities-per-batch must be at least 2, got {self.identities_per_batch}"

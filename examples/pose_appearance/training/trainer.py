@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
-from objectives import RECONSTRUCTIONS, agreement
+from objectives import RECONSTRUCTIONS
 from torch import Tensor
 
 import mireg
@@ -84,12 +84,8 @@ class Trainer:
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.model.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
-        loss = reconstruction + penalty.loss
-        weight = self.agreement_weight(progress)
-        if weight > 0:
-            loss = loss + weight * self.agreement(pi, alpha, batch.x2)
         self.optimizer.zero_grad()
-        loss.backward()
+        (reconstruction + penalty.loss).backward()
         self.optimizer.step()
 
         self.regularizer.update(penalty)
@@ -97,21 +93,6 @@ class Trainer:
         self.step_count += 1
         error = (output.detach() - batch.x2).square().mean()
         return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
-
-    def agreement_weight(self, progress: float) -> float:
-        """Gives the weight of the agreement, which falls to 0 along a line."""
-        return self.options.agreement * max(0.0, 1 - progress / self.options.agreement_until)
-
-    def agreement(self, pi: Tensor, alpha: Tensor, x2: Tensor) -> Tensor:
-        """Asks the pose codes to mean the same for the other identities of the batch, a different one each step."""
-        others = self.options.identities_per_batch - 1
-        return agreement(
-            self.model.decoder,
-            pi,
-            alpha,
-            lambda output: self.reconstruction(output, x2, self.options.scale),
-            self.options.views * (1 + self.step_count % others),
-        )
 
     def encode(self, batch: Batch) -> tuple[mireg.Codes, Tensor]:
         """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses."""
