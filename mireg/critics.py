@@ -17,6 +17,7 @@ import math
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 Shape = int | Sequence[int]
@@ -75,6 +76,37 @@ class Critic(nn.Module):
         raise NotImplementedError
 
 
+class Octaves(nn.Module):
+    r"""Creates features that show fine detail to a network: sines and cosines of each octave, beside the code.
+
+    .. math:: x \mapsto [x, \sin x, \cos x, \sin 2x, \cos 2x, \dots, \sin 2^{k-1} x, \cos 2^{k-1} x]
+
+    A perceptron learns what is smooth first (Tancik et al., 2020, "Fourier Features Let Networks Learn High Frequency
+    Functions in Low Dimensional Domains"), and a code of little noise can hide information at a scale that it never
+    gets to.
+
+    Arguments:
+        count: The number :math:`k` of octaves.
+
+    Example:
+        >>> Octaves(5)(torch.randn(8, 3)).shape
+        torch.Size([8, 33])
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+
+        if count < 0:
+            raise ValueError(f"the number of octaves must be 0 or above, got {count}")
+        self.register_buffer("frequencies", 2.0 ** torch.arange(count), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = (x[..., None] * self.frequencies).flatten(-2)
+        return torch.cat((x, angles.sin(), angles.cos()), dim=-1)
+
+
 class ConcatenatedCritic(Critic):
     r"""Creates a multi-layer perceptron on concatenated codes.
 
@@ -87,6 +119,8 @@ class ConcatenatedCritic(Critic):
         alpha_features: The number of features of :math:`\alpha`, or its shape.
         width: The number of hidden units.
         depth: The number of hidden layers.
+        octaves: The number of :class:`Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a twentieth
+            of the unit scale of the prior is seen early.
 
     Example:
         >>> critic = ConcatenatedCritic(3, 5)
@@ -97,22 +131,31 @@ class ConcatenatedCritic(Critic):
     """
 
     def __init__(
-        self, pi_features: Shape, alpha_features: Shape, width: int = 256, depth: int = 2
+        self,
+        pi_features: Shape,
+        alpha_features: Shape,
+        width: int = 256,
+        depth: int = 2,
+        octaves: int = 0,
     ) -> None:
         super().__init__()
 
         # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
-        self.pi_layer = nn.Linear(math.prod(as_shape(pi_features)), width)
+        features = math.prod(as_shape(pi_features)) * (1 + 2 * octaves)
+        self.octaves = Octaves(octaves)
+        self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
         self.head = nn.Sequential(nn.ReLU(), mlp(width, width, depth - 1, 1))
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        hidden = self.pi_layer(pi.flatten(1)) + self.alpha_layer(alpha.flatten(1))
+        hidden = self.pi_layer(self.octaves(pi.flatten(1))) + self.alpha_layer(alpha.flatten(1))
         return cast(Tensor, self.head(hidden)).squeeze(-1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        hidden = self.pi_layer(pi.flatten(1))[:, None] + self.alpha_layer(alpha.flatten(1))
-        return cast(Tensor, self.head(hidden)).squeeze(-1)
+        of_pi = self.pi_layer(self.octaves(pi.flatten(1)))
+        return cast(Tensor, self.head(of_pi[:, None] + self.alpha_layer(alpha.flatten(1)))).squeeze(
+            -1
+        )
 
 
 class SeparableCritic(Critic):

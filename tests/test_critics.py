@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import mireg
+from mireg.critics import Octaves
 
 N = 6
 
@@ -15,6 +16,7 @@ def vectors():
 CRITICS = {
     "concatenated": (lambda: mireg.ConcatenatedCritic(3, 5), vectors),
     "concatenated, deep": (lambda: mireg.ConcatenatedCritic(3, 5, width=16, depth=3), vectors),
+    "concatenated, octaves": (lambda: mireg.ConcatenatedCritic(3, 5, octaves=4), vectors),
     "concatenated, tokens": (
         lambda: mireg.ConcatenatedCritic((4, 3), 5),
         lambda: (torch.randn(N, 4, 3), torch.randn(N, 5)),
@@ -72,6 +74,20 @@ def test_the_default_critic_suits_the_codes():
     for kind, critic in kinds.items():
         assert isinstance(critic, kind)
     assert isinstance(mireg.default_critic((7, 3), 5), mireg.ConcatenatedCritic)
+
+
+def test_octaves_are_sines_and_cosines_beside_the_code():
+    x = torch.randn(N, 2)
+    features = [x]
+    for wave in (torch.sin, torch.cos):
+        columns = [wave(2**k * x[:, i]) for i in range(2) for k in range(3)]
+        features.append(torch.stack(columns, dim=1))
+    torch.testing.assert_close(Octaves(3)(x), torch.cat(features, dim=1))
+
+
+def test_a_negative_number_of_octaves_is_refused():
+    with pytest.raises(ValueError, match="octaves must be 0 or above, got -1"):
+        mireg.ConcatenatedCritic(3, 5, octaves=-1)
 
 
 @pytest.mark.parametrize("features", [0, -1, (), (3, 0), "32"])

@@ -12,7 +12,9 @@ from evaluation.triplet_error import mean_images, triplet_errors, trivial_errors
 from model.presets import PRESETS, ModelOptions, PoseAppearanceModel, build_model
 from objectives import RECONSTRUCTIONS
 
-SIZES = replace(PRESETS["small"], encoder_widths=(8, 8), decoder_widths=(8, 8, 8), pose_channels=2)
+SIZES = replace(
+    PRESETS["small"], encoder_widths=(8, 8), decoder_widths=(8, 8), hidden=16, pi_features=4
+)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def test_a_model_draws_images_of_its_size():
     x = torch.randn(2, 3, 64, 64)
     assert model.transfer(x, x).shape == (2, 3, 64, 64)
     mean, log_var = model.pose_encoder(x)
-    assert mean.shape == log_var.shape == (2, SIZES.pi_features) == (2, 2 * 4 * 4)
+    assert mean.shape == log_var.shape == (2, 4)
 
 
 def test_an_untrained_decoder_draws_about_the_mean_colour():
@@ -37,20 +39,6 @@ def test_an_untrained_decoder_draws_about_the_mean_colour():
     model = build_model(SIZES, colour)
     drawn = model.transfer(*torch.randn(2, 16, 3, 64, 64))
     torch.testing.assert_close(drawn.mean((0, 2, 3)), colour, atol=0.15, rtol=0)
-
-
-def test_a_cell_of_the_pose_code_sees_its_part_of_the_image_alone():
-    model = build_model(SIZES, torch.zeros(3))
-    for parameter in model.pose_encoder.parameters():
-        torch.nn.init.normal_(parameter)
-    x = torch.randn(1, 3, 64, 64, requires_grad=True)
-    mean, _ = model.pose_encoder(x)
-    mean.view(2, 4, 4)[:, 0, 3].sum().backward()
-    seen = x.grad[0].abs().sum(0) > 0
-    # Its 16 pixels, and those of the 8x8 cells around them.
-    expected = torch.zeros(64, 64, dtype=torch.bool)
-    expected[:24, 40:] = True
-    assert seen.equal(expected)
 
 
 def test_a_sample_is_coded_and_drawn_alone():
@@ -70,8 +58,6 @@ def test_the_paper_preset_has_the_widths_of_the_paper():
 def test_sizes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="multiple of 16 for this model, got 60"):
         ModelOptions(size=60)
-    with pytest.raises(ValueError, match="one resolution more than the encoders, got 2 and 2"):
-        ModelOptions(decoder_widths=(64, 32))
 
 
 def test_reconstruction_losses_are_log_likelihoods():

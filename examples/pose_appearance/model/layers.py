@@ -36,39 +36,27 @@ class Modulation(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.linear(condition).chunk(2, dim=1)
-        return x * (1 + scale[:, :, None, None]) + shift[:, :, None, None]
+        if x.ndim == 4:
+            scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+        return x * (1 + scale) + shift
 
 
 class ResidualBlock(nn.Module):
-    """Creates a residual block of two convolutions, each modulated by a condition where there is one.
+    """Creates a residual block of two 3x3 convolutions, modulated by a condition where there is one."""
 
-    Arguments:
-        channels: The channels.
-        condition: The features of the condition, 0 for none.
-        kernels: The sizes of the convolutions.
-    """
-
-    def __init__(
-        self, channels: int, condition: int = 0, kernels: tuple[int, int] = (3, 3)
-    ) -> None:
+    def __init__(self, channels: int, condition: int = 0) -> None:
         super().__init__()
 
         self.norm1, self.norm2 = RMSNorm(channels), RMSNorm(channels)
-        self.conv1, self.conv2 = (
-            nn.Conv2d(channels, channels, kernel, padding=kernel // 2) for kernel in kernels
-        )
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
-        self.modulations = nn.ModuleList(
-            Modulation(condition, channels) for _ in range(2) if condition
-        )
+        self.modulation = Modulation(condition, channels) if condition else None
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
-        h = self.norm1(x)
-        if condition is not None:
-            h = self.modulations[0](h, condition)
-        h = self.norm2(self.conv1(F.silu(h)))
-        if condition is not None:
-            h = self.modulations[1](h, condition)
+        h = self.norm2(self.conv1(F.silu(self.norm1(x))))
+        if self.modulation is not None:
+            h = self.modulation(h, condition)
         return x + self.conv2(F.silu(h))
 
 

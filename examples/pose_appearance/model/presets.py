@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .networks import AppearanceEncoder, Decoder, PoseEncoder
+from .networks import Decoder, Encoder
 
 
 @dataclass(frozen=True)
@@ -20,36 +20,23 @@ class ModelOptions:
     """The size of the patches that the networks read and draw, in pixels."""
     encoder_widths: tuple[int, ...] = (64, 128)
     """The channels of the encoders at each resolution, from fine to coarse."""
-    decoder_widths: tuple[int, ...] = (256, 128, 64)
+    decoder_widths: tuple[int, ...] = (64,)
     """The channels of the decoder at each resolution, from coarse to fine."""
     blocks: int = 1
     """The residual blocks at each resolution."""
-    pose_channels: int = 16
-    """The number of features of each cell of the pose code."""
+    pi_features: int = 8
+    """The number of features of the pose code."""
     alpha_features: int = 64
     """The number of features of the appearance code."""
+    hidden: int = 512
+    """The units of the decoder's fully connected layers."""
 
     def __post_init__(self) -> None:
-        coarsest = self.patch * 2 ** len(self.encoder_widths)
+        coarsest = self.patch * 2 ** max(len(self.encoder_widths), len(self.decoder_widths) - 1)
         if self.size % coarsest:
             raise ValueError(
                 f"the size of the images must be a multiple of {coarsest} for this model, got {self.size}"
             )
-        if len(self.decoder_widths) != len(self.encoder_widths) + 1:
-            raise ValueError(
-                "the decoder must have one resolution more than the encoders, "
-                f"got {len(self.decoder_widths)} and {len(self.encoder_widths)}"
-            )
-
-    @property
-    def side(self) -> int:
-        """The side of the map of the pose code, in cells."""
-        return self.size // (self.patch * 2 ** len(self.encoder_widths))
-
-    @property
-    def pi_features(self) -> int:
-        """The number of features of the pose code, all cells together."""
-        return self.pose_channels * self.side**2
 
 
 PRESETS: dict[str, ModelOptions] = {
@@ -58,9 +45,10 @@ PRESETS: dict[str, ModelOptions] = {
         size=256,
         patch=1,
         encoder_widths=(32, 64, 128, 128, 256, 256, 256),
-        decoder_widths=(256, 256, 256, 256, 128, 128, 64, 32),
-        pose_channels=64,
+        decoder_widths=(256, 256, 256, 128, 128, 64, 32),
+        pi_features=256,
         alpha_features=256,
+        hidden=1024,
     ),
 }
 """The sizes by name: for 64x64 images on a CPU, and the paper's for 256x256 on a GPU."""
@@ -72,17 +60,18 @@ class PoseAppearanceModel(nn.Module):
     def __init__(self, options: ModelOptions) -> None:
         super().__init__()
 
+        common = (options.size, options.patch, options.encoder_widths, options.blocks)
         self.options = options
-        encoder = (options.patch, options.encoder_widths, options.blocks)
-        self.pose_encoder = PoseEncoder(*encoder, options.pose_channels)
-        self.appearance_encoder = AppearanceEncoder(options.size, *encoder, options.alpha_features)
+        self.pose_encoder = Encoder(*common, options.pi_features, stochastic=True)
+        self.appearance_encoder = Encoder(*common, options.alpha_features, stochastic=False)
         self.decoder = Decoder(
-            options.side,
+            options.size,
             options.patch,
             options.decoder_widths,
             options.blocks,
-            options.pose_channels,
+            options.pi_features,
             options.alpha_features,
+            options.hidden,
         )
 
     def transfer(self, x_appearance: Tensor, x_pose: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class TrainOptions:
     """What keeps pose and appearance apart."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
-    initial_gamma: float = 3.0
+    initial_gamma: float = 5.0
     """The first weight of the variational bound."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
@@ -50,7 +50,7 @@ class TrainOptions:
     """How many poses of an identity are decoded from one encoding of its appearance."""
     learning_rate: float = 1.5e-3
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
-    critic_learning_rate: float = 1e-3
+    critic_learning_rate: float = 3e-3
     """The learning rate of the critics."""
     average_decay: float = 0.998
     """The decay of the averaged weights, which evaluation uses."""
