@@ -119,8 +119,8 @@ class ConcatenatedCritic(Critic):
         alpha_features: The number of features of :math:`\alpha`, or its shape.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a twentieth
-            of the unit scale of the prior is seen early.
+        octaves: The number of :class:`Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a tenth of the
+            unit scale of the prior is seen early.
 
     Example:
         >>> critic = ConcatenatedCritic(3, 5)
@@ -142,20 +142,21 @@ class ConcatenatedCritic(Critic):
 
         # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
         features = math.prod(as_shape(pi_features)) * (1 + 2 * octaves)
-        self.octaves = Octaves(octaves)
+        self.octaves = Octaves(octaves) if octaves else nn.Identity()
         self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
         self.head = nn.Sequential(nn.ReLU(), mlp(width, width, depth - 1, 1))
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        hidden = self.pi_layer(self.octaves(pi.flatten(1))) + self.alpha_layer(alpha.flatten(1))
-        return cast(Tensor, self.head(hidden)).squeeze(-1)
+        of_pi, of_alpha = self._first_layer(pi, alpha)
+        return cast(Tensor, self.head(of_pi + of_alpha)).squeeze(-1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        of_pi = self.pi_layer(self.octaves(pi.flatten(1)))
-        return cast(Tensor, self.head(of_pi[:, None] + self.alpha_layer(alpha.flatten(1)))).squeeze(
-            -1
-        )
+        of_pi, of_alpha = self._first_layer(pi, alpha)
+        return cast(Tensor, self.head(of_pi[:, None] + of_alpha)).squeeze(-1)
+
+    def _first_layer(self, pi: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pi_layer(self.octaves(pi.flatten(1))), self.alpha_layer(alpha.flatten(1))
 
 
 class SeparableCritic(Critic):

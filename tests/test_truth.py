@@ -9,22 +9,29 @@ import mireg
 DIMS = 2
 
 
+def train(regularizer, draw, steps, generator):
+    """Trains the critic on fresh batches of 512."""
+    optimizer = torch.optim.Adam(regularizer.critic_parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        regularizer.critic_loss(*draw(512), generator=generator).backward()
+        optimizer.step()
+        schedule.step()
+
+
 @pytest.mark.parametrize("nats", [0.0, 0.125, 0.5, 1.0, 2.0])
 def test_the_estimate_on_fresh_samples_ends_at_the_mutual_information_of_gaussians(nats):
     generator = torch.Generator().manual_seed(0)
     regularizer = mireg.ClassifierMI(
         DIMS, DIMS, critic=mireg.ConcatenatedCritic(DIMS, DIMS, width=64)
     )
-    optimizer = torch.optim.Adam(regularizer.critic_parameters(), lr=3e-3)
-    steps = 1000
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        pi, alpha = correlated_gaussians(512, nats, DIMS, generator)
-        optimizer.zero_grad()
-        regularizer.critic_loss(pi, alpha, generator=generator).backward()
-        optimizer.step()
-        schedule.step()
-    estimate = regularizer(*correlated_gaussians(100_000, nats, DIMS, generator)).metrics["mi"]
+
+    def draw(n):
+        return correlated_gaussians(n, nats, DIMS, generator)
+
+    train(regularizer, draw, 1000, generator)
+    estimate = regularizer(*draw(100_000)).metrics["mi"]
     assert estimate.item() == pytest.approx(nats, abs=0.05 + 0.05 * nats)
 
 
@@ -35,16 +42,12 @@ def test_octaves_show_what_hides_at_a_fine_scale(octaves, sees):
     torch.manual_seed(0)
     critic = mireg.ConcatenatedCritic(1, 1, width=64, octaves=octaves)
     regularizer = mireg.ClassifierMI(1, 1, critic=critic)
-    optimizer = torch.optim.Adam(regularizer.critic_parameters(), lr=3e-3)
 
     def striped(n):
         pi = torch.randn(n, 1, generator=generator)
         return pi, (pi / 0.1).floor() % 2
 
-    for _ in range(500):
-        optimizer.zero_grad()
-        regularizer.critic_loss(*striped(512), generator=generator).backward()
-        optimizer.step()
+    train(regularizer, striped, 500, generator)
     estimate = regularizer(*striped(20_000)).metrics["mi"]
     assert (estimate > 0.5) == sees
     assert sees or estimate < 0.05

@@ -87,9 +87,9 @@ def _read_npz(path: Path) -> ImageSet:
     if unknown:
         raise ValueError(f"{path} must hold splits train, val or test, got {unknown}")
     even = characters % 2 == 0
-    if even.all():  # Half a gigabyte need not be copied.
-        return _image_set(frames, characters, splits)
-    return _image_set(frames[even], characters[even], splits[even])
+    # A mask copies, and half a gigabyte need not be.
+    keep = slice(None) if even.all() else even
+    return _image_set(frames[keep], characters[keep], splits[keep])
 
 
 def _even_characters(folder: Path) -> dict[int, Path]:
