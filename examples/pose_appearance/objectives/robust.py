@@ -9,7 +9,7 @@ OCTAVES = 5
 
 
 def robust(
-    pi_features: int, alpha_features: int, epsilon: float, initial_gamma: float
+    pi_features: int, alpha_features: int, epsilon: float, initial_gamma: float, mu: float
 ) -> mireg.Regularizer:
     """Builds the constraint with T, T', an adaptive weight and a multiplier: column e of Table 1."""
     critic, shadow = (
@@ -23,4 +23,5 @@ def robust(
         shadow=shadow,
         initial_gamma=initial_gamma,
         pairs="all",
+        mu=mu,
     )

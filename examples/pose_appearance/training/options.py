@@ -36,6 +36,8 @@ class TrainOptions:
     """The target of the mutual information of the two codes, in nats."""
     initial_gamma: float = 5.0
     """The first weight of the variational bound."""
+    mu: float = 1.0
+    """The rate of the multiplier, and the weight of the square."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5
@@ -52,6 +54,8 @@ class TrainOptions:
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
     critic_learning_rate: float = 3e-3
     """The learning rate of the critics."""
+    replay_updates: int = 2
+    """How many more updates a step the critics get, on codes of recent batches."""
     average_decay: float = 0.998
     """The decay of the averaged weights, which evaluation uses."""
     device: str = "auto"

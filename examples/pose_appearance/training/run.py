@@ -65,7 +65,11 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
     colour = train_set.images[:: max(1, len(train_set) // 500)].mean((0, 1, 2)) / 127.5 - 1
     model = build_model(sizes, torch.from_numpy(colour.astype(np.float32)))
     regularizer = OBJECTIVES[options.objective](
-        sizes.pi_features, sizes.alpha_features, options.epsilon, options.initial_gamma
+        sizes.pi_features,
+        sizes.alpha_features,
+        options.epsilon,
+        options.initial_gamma,
+        options.mu,
     )
     sampler = PairSampler(
         train_set, options.identities_per_batch, options.views, sizes.size, options.seed

@@ -15,8 +15,12 @@ from torch import Tensor
 import mireg
 
 from .options import TrainOptions
+from .replay import Replay
 
 WARMUP_STEPS = 200
+
+REPLAY_STEPS = 50
+"""How many batches the replay of the critics holds."""
 
 
 class Trainer:
@@ -54,6 +58,10 @@ class Trainer:
             betas=(0.5, 0.9),
             fused=True,
         )
+        batch = options.identities_per_batch * options.views
+        sizes = model.options
+        self.replay = Replay(REPLAY_STEPS * batch, sizes.pi_features, sizes.alpha_features)
+        self.replay.to(device)
         self.step_count = 0
         self.seconds = 0.0
         if options.compile:
@@ -75,11 +83,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
-        (pi, alpha, posterior), groups = self.encode(batch)
-
-        self.critic_optimizer.zero_grad()
-        self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
-        self.critic_optimizer.step()
+        codes, groups = self.encode(batch)
+        pi, alpha, posterior = codes
+        self.train_critics(pi, alpha, groups)
+        self.replay.add(codes, groups)
+        for _ in range(self.options.replay_updates):
+            self.train_critics(*self.replay.draw(len(groups)))
 
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.model.decoder(pi, alpha)
@@ -93,6 +102,12 @@ class Trainer:
         self.step_count += 1
         error = (output.detach() - batch.x2).square().mean()
         return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
+
+    def train_critics(self, pi: Tensor, alpha: Tensor, groups: Tensor) -> None:
+        """Makes one step of the critics."""
+        self.critic_optimizer.zero_grad()
+        self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
+        self.critic_optimizer.step()
 
     def encode(self, batch: Batch) -> tuple[mireg.Codes, Tensor]:
         """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses."""
@@ -118,6 +133,7 @@ class Trainer:
             "regularizer": self.regularizer.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
             "random": torch.get_rng_state(),
@@ -128,7 +144,8 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave."""
-        for name in ("model", "averaged", "regularizer", "optimizer", "critic_optimizer"):
+        names = ("model", "averaged", "regularizer", "optimizer", "critic_optimizer", "replay")
+        for name in names:
             getattr(self, name).load_state_dict(state[name])
         self.step_count, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"].cpu())

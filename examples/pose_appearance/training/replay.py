@@ -1,0 +1,45 @@
+"""The codes of recent batches, so that critics see many identities at once and stay ahead of the encoders."""
+
+__all__ = ["Replay"]
+
+import torch
+from torch import Tensor, nn
+
+import mireg
+
+
+class Replay(nn.Module):
+    """Creates a memory of the latest posteriors and appearance codes, a ring in buffers.
+
+    Arguments:
+        capacity: How many samples it holds.
+        pi_features: The number of features of the pose code.
+        alpha_features: The number of features of the appearance code.
+    """
+
+    def __init__(self, capacity: int, pi_features: int, alpha_features: int) -> None:
+        super().__init__()
+
+        self.register_buffer("mean", torch.zeros(capacity, pi_features))
+        self.register_buffer("deviation", torch.zeros(capacity, pi_features))
+        self.register_buffer("alpha", torch.zeros(capacity, alpha_features))
+        self.register_buffer("groups", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def add(self, codes: mireg.Codes, groups: Tensor) -> None:
+        """Writes the codes of a batch over the oldest ones."""
+        assert codes.posterior is not None
+        rows = (self.written + torch.arange(len(groups), device=groups.device)) % len(self.groups)
+        self.mean[rows] = codes.posterior.mean
+        self.deviation[rows] = codes.posterior.stddev
+        self.alpha[rows] = codes.alpha
+        self.groups[rows] = groups
+        self.written += len(groups)
+
+    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Gives `count` random samples: pose codes with fresh noise, appearance codes, identities."""
+        filled = self.written.clamp(max=len(self.groups))
+        rows = (torch.rand(count, device=self.groups.device) * filled).long()
+        mean, deviation = self.mean[rows], self.deviation[rows]
+        return mean + deviation * torch.randn_like(mean), self.alpha[rows], self.groups[rows]
