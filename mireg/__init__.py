@@ -1,6 +1,9 @@
 r"""Regularizers that keep the mutual information between two representations below a target, in nats."""
 
+__version__ = "0.1.0"
+
 from . import distributed, functional
+from .auditing import AuditReport, audit
 from .controllers import FixedGamma, MovingAverage, Multiplier, RobustGamma, VariationalGamma
 from .critics import (
     ConcatenatedCritic,
@@ -15,14 +18,14 @@ from .estimators import CriticEstimator
 from .priors import LearnableGaussian, StandardNormal
 from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
 
-__version__ = "0.1.0"
-
 __all__ = [
     "RobustMIConstraint",
     "ClassifierMI",
     "VariationalBound",
     "Regularizer",
     "Penalty",
+    "audit",
+    "AuditReport",
     "EncoderPair",
     "Codes",
     "diagonal_gaussian",

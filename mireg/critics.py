@@ -41,11 +41,19 @@ def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int,
     return () if alpha_features is None else as_shape(alpha_features)
 
 
+def activation() -> nn.Module:
+    """Creates the nonlinearity of critics.
+
+    It has a slope everywhere: encoders push critics about, and of units that can die most do, at the rates that critics need.
+    """
+    return nn.LeakyReLU(0.2)
+
+
 def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
-    """Creates a ReLU network with `depth` hidden layers of `width` units."""
+    """Creates a network with `depth` hidden layers of `width` units."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Linear(inputs, width), nn.ReLU()]
+        layers += [nn.Linear(inputs, width), activation()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
@@ -145,7 +153,7 @@ class ConcatenatedCritic(Critic):
         self.octaves = Octaves(octaves) if octaves else nn.Identity()
         self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
-        self.head = nn.Sequential(nn.ReLU(), mlp(width, width, depth - 1, 1))
+        self.head = nn.Sequential(activation(), mlp(width, width, depth - 1, 1))
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         of_pi, of_alpha = self._first_layer(pi, alpha)
@@ -231,7 +239,7 @@ class ConvolutionalCritic(Critic):
         layers: list[nn.Module] = []
         channels = shape[0]
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 3, padding=1), activation()]
             channels = width
         # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
         grid = (min(2, shape[1]), min(2, shape[2]))

@@ -52,7 +52,7 @@ class TrainOptions:
     """How many poses of an identity are decoded from one encoding of its appearance."""
     learning_rate: float = 1.5e-3
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
-    critic_learning_rate: float = 3e-3
+    critic_learning_rate: float = 2e-3
     """The learning rate of the critics."""
     replay_updates: int = 2
     """How many more updates a step the critics get, on codes of recent batches."""

@@ -1,0 +1,96 @@
+"""The command line: `python -m mireg audit codes.npz`."""
+
+__all__ = ["main"]
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..encoders import diagonal_gaussian
+from .audit import audit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command, and gives its exit status: 1 where the codes leak more than was asked for, 2 for an error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _audit(options)
+    except (OSError, TypeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mireg", description="Regularizers of mutual information."
+    )
+    parser.add_argument("--version", action="version", version=f"mireg {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser(
+        "audit",
+        help="judge how much two frozen codes tell of each other",
+        description="Judge how much two frozen codes tell of each other. The exit status is 1 where they are above --epsilon.",
+    )
+    command.add_argument(
+        "codes",
+        type=Path,
+        help="a file of numpy.savez with pi and alpha, one row a sample; also groups, and mean and log_var of the posterior, if there are",
+    )
+    command.add_argument("--epsilon", type=float, help="the target to judge, in nats")
+    command.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
+    command.add_argument("--html", type=Path, help="write the report as a page")
+    command.add_argument("--json", type=Path, help="write the report as JSON")
+    command.add_argument("--quiet", action="store_true", help="show no progress")
+    return parser
+
+
+def _audit(options: argparse.Namespace) -> int:
+    for path in (options.html, options.json):
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    data = _read(options.codes)
+    posterior = None
+    if "mean" in data and "log_var" in data:
+        mean, log_var = (torch.from_numpy(data[k].astype(np.float32)) for k in ("mean", "log_var"))
+        posterior = diagonal_gaussian(mean, log_var)
+    report = audit(
+        data["pi"],
+        data["alpha"],
+        data.get("groups"),
+        options.epsilon,
+        options.seed,
+        posterior=posterior,
+        progress=None if options.quiet else _show,
+    )
+    print(report)
+    if options.html is not None:
+        report.save_html(options.html)
+    if options.json is not None:
+        options.json.write_text(report.to_json() + "\n", encoding="utf-8")
+    return int(report.verdict == "above")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with path.open("rb") as stream, np.load(stream) as file:
+            data = {name: file[name] for name in file.files}
+    except Exception as error:
+        raise ValueError(f"{path} must be a file of numpy.savez: {error}") from error
+    missing = [name for name in ("pi", "alpha") if name not in data]
+    if missing:
+        raise ValueError(f"{path} must hold pi and alpha, got {', '.join(data) or 'nothing'}")
+    return data
+
+
+def _show(what: str, share: float) -> None:
+    filled = round(30 * share)
+    end = "\r" if share < 1 else "\n"
+    bar = "#" * filled + "." * (30 - filled)
+    print(f"[{bar}] {share:4.0%} {what:<12}", end=end, file=sys.stderr, flush=True)

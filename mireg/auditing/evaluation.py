@@ -1,0 +1,167 @@
+r"""What the combined critic of each fold says of pairs that had no part in its training."""
+
+__all__ = ["Evidence", "Member", "evaluate", "swap_index"]
+
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call
+
+from .combining import CodeMixture, LabelMixture
+from .fitting import FoldData, rolls
+from .inputs import AuditInputs, Folds
+from .members import Neighbours
+
+BLOCK = 20_000
+PAIRS = 1_000_000
+
+
+class Member(NamedTuple):
+    """A trained member of the panel, and the samples in its preprocessing."""
+
+    network: nn.Module
+    stop: list[FoldData]
+    test: list[FoldData]
+
+
+class Evidence(NamedTuple):
+    """Logits of held-out pairs in blocks of samples of one fold, from the combined critic of the fold."""
+
+    rows: list[Tensor]
+    """The samples of each block, as indices."""
+    joint: list[Tensor]
+    """The logits of the joint pairs, with shape (n,)."""
+    marginal: list[Tensor]
+    """The logits of marginal pairs, one shift a row, with shape (S, n)."""
+    swapped: list[Tensor]
+    """The logits of disjoint marginal pairs: each sample with its partner, with shape (n,)."""
+    stop: list[tuple[Tensor, Tensor, Tensor]]
+    """Joint and swapped logits of the stopping samples of each fold, and their groups."""
+    hits: list[Tensor]
+    """Whether the most probable label was right, with shape (n,), where α is a label."""
+    panel: dict[str, float]
+    """What each member found on the samples that told it when to stop, in nats."""
+
+
+def swap_index(groups: Tensor) -> Tensor:
+    """Gives the partner of each sample: groups pair up, and those of one find partners in the other, so that pairs of groups are disjoint.
+
+    Arguments:
+        groups: The groups, with shape (N,): those of one group are neighbours.
+
+    Returns:
+        An index with shape (N,): samples of a group that is left over stay with themselves.
+    """
+    _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
+    starts = sizes.cumsum(0) - sizes
+    within = torch.arange(len(groups)) - starts[group]
+    other = group ^ 1
+    alone = other >= len(sizes)
+    other = torch.where(alone, group, other)
+    partner = starts[other] + within % sizes[other]
+    return torch.where(alone, torch.arange(len(groups)), partner)
+
+
+def evaluate(
+    members: dict[str, Member],
+    folds: Folds,
+    inputs: AuditInputs,
+    log_prior: Tensor,
+    generator: Generator,
+) -> Evidence:
+    """Combines the members of each fold, and lets the combination judge what was held out."""
+    evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
+    shifts = max(4, min(99, PAIRS // len(inputs.pi)))
+    for k in range(len(folds.test)):
+        groups = inputs.groups[folds.stop[k]]
+        n = min(len(groups), BLOCK)
+        groups = groups[:n]
+        index = torch.cat((torch.arange(n)[None], swap_index(groups)[None], rolls(n, 8, generator)))
+        mask = groups != groups[index[2:]]
+        parts = [FoldData(*(x[:n] for x in member.stop[k])) for member in members.values()]
+        mixture: CodeMixture | LabelMixture
+        if inputs.classes:
+            labels = parts[0].y
+            ratios = _of_labels(members, parts, inputs.classes, k)
+            mixture = LabelMixture(ratios, labels, log_prior[k])
+            logits = torch.stack(
+                [of_member[labels[index], torch.arange(n)] for of_member in ratios]
+            )
+            mixed = mixture(ratios)[labels[index], torch.arange(n)]
+        else:
+            logits = _of_pairs(members, parts, index, k)
+            mixture = CodeMixture(logits[:, 0], logits[:, 2:], mask)
+            mixed = mixture(logits)
+        for name, of_member in zip(members, logits, strict=True):
+            log_z = torch.logsumexp(of_member[2:][mask].double(), 0) - mask.sum().log()
+            evidence.panel[name] += float(of_member[0].mean() - log_z) / len(folds.test)
+        evidence.stop.append((mixed[0], mixed[1], groups))
+
+        size = BLOCK if not inputs.classes else max(2000, min(BLOCK, 2_000_000 // inputs.classes))
+        for block in _blocks(len(folds.test[k]), size):
+            n = len(block)
+            rows = folds.test[k][block]
+            index = torch.cat(
+                (
+                    torch.arange(n)[None],
+                    swap_index(inputs.groups[rows])[None],
+                    rolls(n, shifts, generator),
+                )
+            )
+            parts = [FoldData(*(x[block] for x in member.test[k])) for member in members.values()]
+            if inputs.classes:
+                mixed = mixture(_of_labels(members, parts, inputs.classes, k))
+                guess = (mixed + log_prior[k, :, None]).argmax(0)
+                evidence.hits.append(guess == parts[0].y)
+                mixed = mixed[parts[0].y[index], torch.arange(n)]
+            else:
+                mixed = mixture(_of_pairs(members, parts, index, k))
+            evidence.rows.append(rows)
+            evidence.joint.append(mixed[0])
+            evidence.swapped.append(mixed[1])
+            evidence.marginal.append(mixed[2:])
+    return evidence
+
+
+def _blocks(n: int, size: int) -> list[Tensor]:
+    """Splits n samples into blocks of nearly one size."""
+    count = -(-n // size)
+    return list(torch.arange(n).tensor_split(count))
+
+
+def _of_pairs(members: dict[str, Member], parts: list[FoldData], index: Tensor, k: int) -> Tensor:
+    """Gives the logits of each member for pairs, with shape (M, K, N)."""
+    rows = max(1, 400_000 // index.shape[1])
+    return torch.stack(
+        [
+            torch.cat([_of_fold(member.network, part, piece, k) for piece in index.split(rows)])
+            for member, part in zip(members.values(), parts, strict=True)
+        ]
+    )
+
+
+def _of_labels(members: dict[str, Member], parts: list[FoldData], classes: int, k: int) -> Tensor:
+    """Gives the logits of each member for every label, with shape (M, C, N)."""
+    labels = torch.arange(classes)
+    index = labels[:, None].expand(-1, len(parts[0].x))
+    return torch.stack(
+        [
+            _of_fold(member.network, part._replace(y=labels), index, k)
+            for member, part in zip(members.values(), parts, strict=True)
+        ]
+    )
+
+
+@torch.no_grad()
+def _of_fold(network: nn.Module, fold: FoldData, index: Tensor, k: int) -> Tensor:
+    """Gives the logits of the critic of fold k alone, with the shape of the index."""
+    if isinstance(network, Neighbours):
+        return network.of_fold(k, fold.x)[:, fold.y[index[:, 0]]].T
+    tensors = {
+        name: x[k : k + 1]
+        for name, x in (*network.named_parameters(), *network.named_buffers())
+        if not name.endswith("frequencies")
+    }
+    logits: Tensor = functional_call(network, tensors, (FoldData(*(x[None] for x in fold)), index))
+    return logits.squeeze(0)

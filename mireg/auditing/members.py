@@ -1,0 +1,149 @@
+r"""The members of the panel: critics of all folds, which give logits for the pairs that an index names.
+
+For labels a critic is a classifier, :math:`T(\pi, \alpha) = \log q(\alpha | \pi) - \log p(\alpha)`.
+"""
+
+__all__ = ["CodeCritics", "LabelCritics", "Neighbours", "code_members", "label_members"]
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..critics import Octaves
+from .fitting import FoldData
+from .linear import CanonicalCritic
+from .networks import Concatenated, FoldMLP, Separable
+
+
+class CodeCritics(nn.Module):
+    """Creates critics of codes: what is linear in closed form, and networks for the rest.
+
+    Arguments:
+        linear: The linear critic of each fold.
+        rank: The number of canonical variables that the samples come with, at least that of any fold.
+        branches: Networks whose logits add to it.
+    """
+
+    rho: Tensor
+
+    def __init__(self, linear: list[CanonicalCritic], rank: int, *branches: nn.Module) -> None:
+        super().__init__()
+
+        rho = torch.zeros(len(linear), rank)
+        for row, critic in zip(rho, linear, strict=True):
+            row[: critic.count] = critic.rho[: critic.count]
+        self.register_buffer("rho", rho)
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, batch: FoldData, index: Tensor) -> Tensor:
+        """Gives logits with shape (F, K, N): of each sample of a batch, and of its partner in each row of the index (K, N)."""
+        rho = self.rho[:, None]
+        rest = 1 - rho**2
+        u, v = batch.base_x, batch.base_y
+        of_u = -(rho**2 / rest / 2 * u**2).sum(-1) - rest.log().sum(-1) / 2
+        of_v = -(rho**2 / rest / 2 * v**2).sum(-1)
+        products = ((u * rho / rest)[:, None] * v[:, index]).sum(-1)
+        logits = (products + of_u[:, None] + of_v[:, index]).clamp(-50, 50)
+        for branch in self.branches:
+            logits = logits + branch(batch.x, batch.y, index)
+        return logits
+
+
+class LabelCritics(nn.Module):
+    """Creates critics of labels: a classifier a fold, beside the frequency of each label.
+
+    Arguments:
+        log_prior: The logarithm of each label's frequency, with shape (F, C).
+        x_features: The number of features of the code.
+        width: The number of hidden units.
+        depth: The number of hidden layers: none make it linear.
+        dropout: The share of hidden units that is left out while training.
+        octaves: In how many octaves of sines and cosines the code is shown beside its values.
+    """
+
+    log_prior: Tensor
+
+    def __init__(
+        self,
+        log_prior: Tensor,
+        x_features: int,
+        width: int,
+        depth: int,
+        dropout: float = 0.0,
+        octaves: int = 0,
+    ) -> None:
+        super().__init__()
+
+        folds, classes = log_prior.shape
+        self.register_buffer("log_prior", log_prior)
+        self.octaves = Octaves(octaves) if octaves else nn.Identity()
+        inputs = x_features * (1 + 2 * octaves)
+        self.mlp = FoldMLP(folds, inputs, width, depth, classes, dropout)
+
+    def log_probability(self, x: Tensor) -> Tensor:
+        """Gives the log-probability of each label, with shape (F, N, C)."""
+        return F.log_softmax(self.mlp(self.octaves(x)) + self.log_prior[:, None], dim=-1)
+
+    def forward(self, batch: FoldData, index: Tensor) -> Tensor:
+        ratio = self.log_probability(batch.x) - self.log_prior[:, None]
+        return ratio.gather(2, batch.y[:, index].transpose(1, 2)).transpose(1, 2)
+
+
+class Neighbours(nn.Module):
+    """Creates critics of labels that ask the nearest training codes: they see what is too fine for a network to learn.
+
+    Arguments:
+        log_prior: The logarithm of each label's frequency, with shape (F, C).
+        train: The training samples of each fold; at most 20,000 are asked.
+        count: How many neighbours are asked.
+    """
+
+    def __init__(self, log_prior: Tensor, train: list[FoldData], count: int) -> None:
+        super().__init__()
+
+        self.log_prior = log_prior
+        self.codes = [fold.x[:20_000] for fold in train]
+        self.labels = [fold.y[:20_000] for fold in train]
+        self.count = min(count, *(len(codes) for codes in self.codes))
+
+    def of_fold(self, k: int, x: Tensor) -> Tensor:
+        """Gives the logits of fold k for every label, with shape (N, C)."""
+        prior = self.log_prior[k].exp()
+        votes = []
+        for rows in torch.split(x, 1000):
+            nearest = torch.cdist(rows, self.codes[k]).topk(self.count, largest=False).indices
+            votes.append(F.one_hot(self.labels[k][nearest], len(prior)).sum(1))
+        # A tenth of the votes goes by frequency: no label is ever ruled out.
+        weight = 1 + 0.1 * self.count
+        probability = (torch.cat(votes) + weight * prior) / (self.count + weight)
+        return probability.log() - self.log_prior[k]
+
+
+def code_members(
+    linear: list[CanonicalCritic], rank: int, x_features: int, y_features: int
+) -> dict[str, Callable[[], nn.Module]]:
+    """Gives the makers of critics of codes that are trained."""
+    folds = len(linear)
+    sizes = (folds, x_features, y_features)
+    return {
+        "small": lambda: CodeCritics(linear, rank, Concatenated(*sizes, 64)),
+        "separable": lambda: CodeCritics(linear, rank, Separable(*sizes, 64, dropout=0.1)),
+        "large": lambda: CodeCritics(
+            linear, rank, Concatenated(*sizes, 128, dropout=0.1), Separable(*sizes, 64, dropout=0.1)
+        ),
+        "octaves": lambda: CodeCritics(
+            linear, rank, Concatenated(*sizes, 96, dropout=0.1, octaves=4)
+        ),
+    }
+
+
+def label_members(log_prior: Tensor, x_features: int) -> dict[str, Callable[[], nn.Module]]:
+    """Gives the makers of critics of labels that are trained."""
+    return {
+        "linear": lambda: LabelCritics(log_prior, x_features, 0, 0),
+        "small": lambda: LabelCritics(log_prior, x_features, 64, 1),
+        "large": lambda: LabelCritics(log_prior, x_features, 192, 2, dropout=0.2),
+        "octaves": lambda: LabelCritics(log_prior, x_features, 128, 2, dropout=0.1, octaves=4),
+    }

@@ -1,0 +1,113 @@
+r"""The critics of the panel that are trained, one for each fold side by side: a fold is the first dimension of every tensor.
+
+They judge the same pairs: each sample with itself and with others of its batch, given as an index.
+"""
+
+__all__ = ["Concatenated", "FoldLinear", "FoldMLP", "Separable"]
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..critics import Octaves
+
+
+class FoldLinear(nn.Module):
+    """Creates a linear layer a fold, from (F, N, inputs) to (F, N, outputs)."""
+
+    def __init__(self, folds: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+
+        bound = math.sqrt(1 / inputs)
+        self.weight = nn.Parameter(torch.empty(folds, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(folds, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class FoldMLP(nn.Sequential):
+    """Creates a perceptron a fold, with `depth` hidden layers."""
+
+    def __init__(
+        self, folds: int, inputs: int, width: int, depth: int, outputs: int, dropout: float
+    ) -> None:
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [FoldLinear(folds, inputs, width), nn.SiLU()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            inputs = width
+        last = FoldLinear(folds, inputs, outputs)
+        # Critics start by taking everything for independent.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        super().__init__(*layers, last)
+
+
+def _paired(y: Tensor, index: Tensor) -> Tensor:
+    """Gives the rows of (F, N, E) that an index (K, N) names, with shape (F, K, N, E)."""
+    return y[:, index]
+
+
+class Concatenated(nn.Module):
+    """Creates a perceptron on both codes, whose first layer passes over each code once.
+
+    Arguments:
+        folds: The number of folds.
+        x_features: The number of features of the first code.
+        y_features: The number of features of the second.
+        width: The number of hidden units.
+        dropout: The share of them that is left out while training.
+        octaves: In how many octaves of sines and cosines the codes are shown beside their values.
+    """
+
+    def __init__(
+        self,
+        folds: int,
+        x_features: int,
+        y_features: int,
+        width: int,
+        dropout: float = 0.0,
+        octaves: int = 0,
+    ) -> None:
+        super().__init__()
+
+        self.octaves = Octaves(octaves) if octaves else nn.Identity()
+        factor = 1 + 2 * octaves
+        self.of_x = FoldLinear(folds, factor * x_features, width)
+        self.of_y = FoldLinear(folds, factor * y_features, width)
+        self.head = FoldMLP(folds, width, width, 1, 1, 0.0)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        # Units are left out of a whole code, not of each pair: random numbers for all pairs would cost most of a step.
+        of_x = self.dropout(self.of_x(self.octaves(x)))
+        of_y = self.dropout(self.of_y(self.octaves(y)))
+        h = F.silu(of_x[:, None] + _paired(of_y, index))
+        logits: Tensor = self.head(h.flatten(1, 2))
+        return logits.view(len(x), *index.shape)
+
+
+class Separable(nn.Module):
+    """Creates two towers with an inner product, and a term of each code alone."""
+
+    def __init__(
+        self, folds: int, x_features: int, y_features: int, width: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+
+        self.of_x = FoldMLP(folds, x_features, width, 2, width + 1, dropout)
+        self.of_y = FoldMLP(folds, y_features, width, 2, width + 1, dropout)
+        # One tower must not start at 0, or neither would ever get a gradient.
+        for tower in (self.of_x, self.of_y):
+            nn.init.normal_(cast(Tensor, tower[-1].weight), std=0.3 * width**-0.5)
+
+    def forward(self, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        g, h = self.of_x(x), self.of_y(y)
+        alone = g[..., -1:].mT + _paired(h[..., -1:], index).squeeze(-1)
+        products = (g[:, None, :, :-1] * _paired(h[..., :-1], index)).sum(-1)
+        return cast(Tensor, products + alone)

@@ -1,0 +1,292 @@
+"""The audit: it finds what is there, certifies no more than that, and never lets a sample judge what learnt from it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mi_tasks import gaussian, labels, xor
+
+import mireg
+from mireg.auditing.certificate import bernstein_bound, certified_bound, unit_values
+from mireg.auditing.command import main
+from mireg.auditing.evaluation import swap_index
+from mireg.auditing.features import NormalScores, Standardize, with_radius
+from mireg.auditing.inputs import make_folds, read_inputs
+from mireg.auditing.linear import CanonicalCritic
+
+
+def drawn(task, n, seed=0):
+    return task.sample(n, np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def report():
+    """An audit of one nat in 3 + 3 dimensions, and its truth."""
+    return mireg.audit(*drawn(gaussian(3, 1.0), 2000), epsilon=0.5)
+
+
+# --- what it finds ----------------------------------------------------------
+
+
+def test_gaussian_information_is_found(report):
+    assert abs(report.mi - 1.0) < 0.1
+    assert 0.4 < report.lower_bound <= 1.0
+    assert abs(report.log_z) < 0.1
+    assert report.p_value < 0.05
+    assert report.accuracy > 0.6
+    assert report.verdict == "above"
+
+
+def test_independent_codes_are_cleared():
+    random = np.random.default_rng(1)
+    found = mireg.audit(
+        random.standard_normal((1500, 4)), random.standard_normal((1500, 6)), epsilon=0.125
+    )
+    assert abs(found.mi) < 0.03
+    assert found.lower_bound == 0
+    assert found.verdict == "below"
+
+
+def test_dependence_that_no_pair_of_coordinates_shows_is_found():
+    found = mireg.audit(*drawn(xor(), 2500))
+    assert abs(found.mi - math.log(2)) < 0.1
+
+
+def test_labels_are_audited_with_their_accuracy():
+    task = labels(4, 0.8)
+    x, y = drawn(task, 2000)
+    found = mireg.audit(x, np.array([7, 11, 40, -3])[y])
+    assert found.classes == 4
+    assert abs(found.mi - task.mi) < 0.1
+    assert abs(found.label_accuracy - 0.8) < 0.04
+    assert found.label_chance < 0.3
+    assert "label predicted" in str(found)
+
+
+def test_what_hides_at_a_fine_scale_is_found():
+    random = np.random.default_rng(2)
+    label = random.integers(2, size=4000)
+    stripe = random.integers(-12, 12, size=4000)
+    x = (2 * stripe + label + random.uniform(0.1, 0.9, 4000)) / 20
+    found = mireg.audit(x, label)
+    assert found.mi > 0.8 * math.log(2)
+
+
+def test_groups_are_not_recognised_across_the_split():
+    """Codes that are random for each group tell nothing; they look like evidence where groups are split."""
+    random = np.random.default_rng(3)
+    group = np.repeat(np.arange(300), 5)
+    pi, alpha = (random.standard_normal((300, 4))[group] for _ in range(2))
+    pi = pi + 0.1 * random.standard_normal(pi.shape)
+    known = mireg.audit(pi, alpha, groups=group)
+    assert known.mi < 0.05
+    assert known.lower_bound == 0
+    assert known.groups == 300
+    assert mireg.audit(pi, alpha).mi > 0.5
+
+
+def test_a_posterior_gives_the_bound_from_above():
+    mean = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
+    posterior = mireg.diagonal_gaussian(mean, torch.zeros(600, 2))
+    pi = mean + torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
+    found = mireg.audit(pi, mean, posterior=posterior)
+    # Means of unit variance under unit noise: half the logarithm of 2 in each coordinate.
+    assert abs(found.variational_bound - math.log(2)) < 0.05
+    assert found.lower_bound < found.variational_bound
+    assert "at most" in str(found)
+
+
+# --- what it certifies ------------------------------------------------------
+
+
+@pytest.mark.parametrize("mi", [0.125, 0.5, 2.0, 4.0, 8.0])
+def test_certified_bound_exceeds_the_truth_no_more_often_than_it_says(mi):
+    """With the best critic there is, on 2,000 samples of a Gaussian, 200 times."""
+    d, n = 8, 2000
+    rho = math.sqrt(1 - math.exp(-2 * mi / d))
+    generator = torch.Generator().manual_seed(0)
+
+    def logits():
+        x = torch.randn(n, d, generator=generator, dtype=torch.float64)
+        y = rho * x + math.sqrt(1 - rho**2) * torch.randn(n, d, generator=generator).double()
+        groups = torch.arange(n)
+
+        def ratio(x, y):
+            rest = 1 - rho**2
+            square = rho / rest * (x * y - rho / 2 * (x**2 + y**2))
+            return (square - math.log(rest) / 2).sum(1)
+
+        return ratio(x, y), ratio(x, y[swap_index(groups)]), groups
+
+    bounds = [certified_bound([logits()], [logits()], 0.95) for _ in range(200)]
+    assert sum(bound > mi for bound in bounds) <= 10
+    # It must not be empty either, where there is something to certify.
+    assert np.median(bounds) > (0.3 * mi if 0.5 <= mi <= 4 else -1)
+
+
+def test_bernstein_bound_matches_its_formula():
+    values = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    log = math.log(2 / 0.1)
+    expected = 0.6 - math.sqrt(2 * 0.3 * log / 5) - 7 * 1 * log / (3 * 4)
+    assert bernstein_bound(values, 1.0, 0.9) == pytest.approx(expected, abs=1e-12)
+
+
+def test_units_are_pairs_of_groups():
+    groups = torch.tensor([5, 5, 2, 9, 9, 9, 4])
+    index = swap_index(groups)
+    assert groups[index].tolist() == [2, 2, 5, 4, 4, 4, 9]
+    joint, swapped = torch.arange(7.0) / 10, torch.zeros(7)
+    values = unit_values(joint, swapped, groups, 3.0)
+    assert values.tolist() == pytest.approx([(0.05 + 0.2) / 2, (0.4 + 0.6) / 2])
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=20, max_size=40), count=st.integers(2, 6))
+def test_no_fold_splits_a_group_and_every_sample_is_judged_once(sizes, count):
+    groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    folds = make_folds(groups, count, torch.Generator().manual_seed(0))
+    assert torch.cat(folds.test).sort().values.equal(torch.arange(len(groups)))
+    for parts in zip(*folds, strict=True):
+        assert sum(len(part) for part in parts) == len(groups)
+        names = [set(groups[part].tolist()) for part in parts]
+        assert not names[0] & names[1] and not names[0] & names[2] and not names[1] & names[2]
+        assert all(names)
+
+
+# --- its parts --------------------------------------------------------------
+
+
+def test_normal_scores_do_not_change_under_monotone_maps():
+    x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scores = NormalScores(x)(x)
+    torch.testing.assert_close(NormalScores(x.exp())(x.exp()), scores)
+    torch.testing.assert_close(NormalScores(x**3)(x**3), scores)
+    assert abs(scores.mean()) < 0.01
+    assert abs(scores.std() - 1) < 0.02
+
+
+def test_normal_scores_of_ties_and_of_new_values_are_finite_and_ordered():
+    scores = NormalScores(torch.tensor([[0.0], [0.0], [0.0], [1.0], [2.0]]))
+    values = scores(torch.tensor([[-9.0], [0.0], [0.5], [1.0], [1.5], [2.0], [9.0]])).squeeze(1)
+    assert values.isfinite().all()
+    assert (values.diff() > 0).all()
+
+
+def test_outliers_stay_within_limits():
+    x = torch.randn(1000, 2)
+    x[0] = 1e9
+    assert Standardize(x)(x).abs().max() <= 8
+    assert with_radius(Standardize(x)(x)).isfinite().all()
+
+
+def test_canonical_critic_is_the_log_ratio_of_gaussians():
+    x, y = (torch.from_numpy(z) for z in drawn(gaussian(2, 1.0), 40_000))
+    critic = CanonicalCritic(x[:30_000], y[:30_000], x[30_000:], y[30_000:])
+    assert critic.count == 2
+    rho = math.sqrt(1 - math.exp(-1))
+    rest = 1 - rho**2
+    truth = (rho / rest * (x * y - rho / 2 * (x**2 + y**2)) - math.log(rest) / 2).sum(1)
+    assert (critic(x, y) - truth).abs().mean() < 0.05
+
+
+# --- how it behaves ---------------------------------------------------------
+
+
+def test_a_seed_repeats_an_audit_and_the_state_of_torch_stays():
+    x, y = drawn(gaussian(2, 0.5), 500)
+    before = torch.get_rng_state()
+    first, second = mireg.audit(x, torch.tensor(y), seed=3), mireg.audit(torch.tensor(x), y, seed=3)
+    assert torch.get_rng_state().equal(before)
+    assert first.mi == second.mi
+    assert first.lower_bound == second.lower_bound
+
+
+def test_report_serves_people_and_programs(report, tmp_path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    text = str(report)
+    assert "above ε = 0.5" in text
+    assert "never from above" in text
+    values = json.loads(report.to_json())
+    for name in ("mi", "standard_error", "log_z", "dv", "lower_bound", "verdict"):
+        assert name in values
+    report.save_html(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "http" not in page
+    assert report.plot().get_xlabel() == "I(π, α) in nats"
+
+
+@pytest.mark.parametrize(
+    ("pi", "alpha", "groups", "error", "text"),
+    [
+        (np.zeros((600, 2)), np.ones((600, 2)), None, ValueError, "pi must vary"),
+        (np.eye(600), np.full(600, np.nan), None, ValueError, "alpha must be finite, got 600 rows"),
+        (np.eye(600), np.eye(599), None, ValueError, "one row for each sample, got 600 and 599"),
+        (np.eye(499), np.eye(499), None, ValueError, "500 to 1,000,000 samples, got 499"),
+        (np.eye(600), np.zeros(600, int), None, ValueError, "at least 2 classes, got only 0"),
+        (np.eye(600), np.eye(600), np.arange(600) % 7, ValueError, "at least 20 groups"),
+        (np.eye(600), np.eye(600), np.arange(5), ValueError, "and 5 groups"),
+        (np.eye(600), np.array(["a"] * 600), None, TypeError, "alpha must be an array of numbers"),
+        (np.float32(3), np.eye(600), None, ValueError, "got a single number"),
+    ],
+)
+def test_bad_input_is_named(pi, alpha, groups, error, text):
+    with pytest.raises(error, match=text):
+        mireg.audit(pi, alpha, groups)
+
+
+def test_options_are_checked():
+    codes = np.random.default_rng(0).standard_normal((600, 2))
+    with pytest.raises(ValueError, match="confidence must be in"):
+        mireg.audit(codes, codes, confidence=95)
+    with pytest.raises(ValueError, match="folds must be from 2 to 20, got 1"):
+        mireg.audit(codes, codes, folds=1)
+    with pytest.raises(ValueError, match="epsilon"):
+        mireg.audit(codes, codes, epsilon=-1)
+
+
+def test_odd_input_is_mentioned():
+    random = np.random.default_rng(0)
+    x = np.repeat(random.standard_normal((300, 3)), 2, axis=0)
+    x[:, 1] = 5
+    found = read_inputs(x, random.integers(2, size=600))
+    assert any("columns of pi are constant" in text for text in found.warnings)
+    assert any("rows of pi repeat others" in text for text in found.warnings)
+    assert found.pi.shape == (600, 2)
+
+
+# --- the command ------------------------------------------------------------
+
+
+def test_command_audits_a_file(tmp_path, capsys):
+    x, y = drawn(gaussian(2, 1.0), 600)
+    path, page, values = (tmp_path / name for name in ("codes.npz", "report.html", "report.json"))
+    np.savez(path, pi=x, alpha=y, mean=x, log_var=np.zeros_like(x))
+    arguments = ["audit", str(path), "--epsilon", "0.1", "--html", str(page), "--json", str(values)]
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert "above ε = 0.1" in shown.out
+    assert "100%" in shown.err
+    assert page.is_file()
+    assert json.loads(values.read_text(encoding="utf-8"))["variational_bound"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        (None, "there is no file"),
+        ({"pi": np.eye(600)}, "must hold pi and alpha, got pi"),
+        ({"pi": np.eye(3), "alpha": np.eye(3)}, "500 to 1,000,000"),
+    ],
+)
+def test_command_explains_what_is_wrong(arrays, text, tmp_path, capsys):
+    path = tmp_path / "codes.npz"
+    if arrays is not None:
+        np.savez(path, **arrays)
+    assert main(["audit", str(path), "--quiet"]) == 2
+    assert text in capsys.readouterr().err
