@@ -2,6 +2,7 @@ r"""A pair of encoders, whatever they return."""
 
 __all__ = ["Codes", "EncoderPair", "diagonal_gaussian"]
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -98,6 +99,14 @@ class EncoderPair(nn.Module):
                 f"the encoders must return one code a sample, got {len(pi)} of pi and {len(alpha)} of alpha"
             )
         return Codes(pi, alpha, posterior)
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        """Gives what the optimizer of the encoders trains: `parameters()` holds the critics of the constraint as well."""
+        yield from self.pose_encoder.parameters()
+        yield from self.appearance_encoder.parameters()
+        of_prior = getattr(self.constraint, "prior_parameters", None)
+        if of_prior is not None:
+            yield from of_prior()
 
 
 def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:

@@ -101,5 +101,12 @@ def check_finite(**tensors: Tensor) -> None:
             )
 
 
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raises if a label is not from 0 to `classes - 1`. Waits for the device."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ValueError(f"labels must be from 0 to {classes - 1}, got {low} to {high}")
+
+
 def _join(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))

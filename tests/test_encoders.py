@@ -113,3 +113,13 @@ def test_one_state_dict_holds_all():
     pair = mireg.EncoderPair(nn.Linear(4, 3), nn.Linear(4, 2), constraint)
     keys = pair.state_dict().keys()
     assert {"pose_encoder.weight", "constraint.bound.gamma_controller.state"} <= keys
+
+
+def test_parameters_of_encoders_are_those_that_their_optimizer_trains():
+    constraint = mireg.RobustMIConstraint(3, 2, prior=mireg.LearnableGaussian(3))
+    pair = mireg.EncoderPair(nn.Linear(4, 3), nn.Linear(4, 2), constraint)
+    trained = {id(p) for p in pair.encoder_parameters()}
+    critics = {id(p) for p in constraint.critic_parameters()}
+    assert not trained & critics
+    assert trained | critics == {id(p) for p in pair.parameters()}
+    assert len(list(mireg.EncoderPair(nn.Linear(4, 3), nn.Linear(4, 2)).encoder_parameters())) == 4

@@ -316,6 +316,13 @@ def test_priors_are_learnt_or_given():
     assert mireg.VariationalBound(Lazy())(pi, alpha, posterior).metrics["kl"] > 0
 
 
+def test_parameters_of_learnable_priors_are_found_in_compositions():
+    prior = mireg.LearnableGaussian(PI)
+    total = 0.5 * mireg.VariationalBound(prior) + mireg.ClassifierMI(PI, ALPHA)
+    assert list(total.prior_parameters()) == list(prior.parameters())
+    assert not list(mireg.RobustMIConstraint(PI, ALPHA).prior_parameters())
+
+
 def _violated(regularizer):
     """Sets multipliers so high that every classifier's penalty is active."""
     for module in regularizer.modules():

@@ -136,3 +136,9 @@ def test_a_critic_that_is_no_module_is_named():
 def test_regularizers_add_to_regularizers_only():
     with pytest.raises(TypeError, match="unsupported operand"):
         mireg.VariationalBound() + 1
+
+
+def test_labels_out_of_range_are_named_where_the_check_is_asked_for():
+    regularizer = mireg.ClassifierMI(3, classes=4, finite_check=True)
+    with pytest.raises(ValueError, match="labels must be from 0 to 3, got 0 to 4"):
+        regularizer(torch.zeros(5, 3), torch.arange(5))

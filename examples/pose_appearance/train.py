@@ -14,6 +14,7 @@ from training.options import TrainOptions
 from training.run import (
     StopSignal,
     build_trainer,
+    compiles,
     load_images,
     pick_device,
     resume,
@@ -68,6 +69,9 @@ def main(options: TrainOptions) -> int:
     if (folder / "checkpoint.pt").exists():
         resume(trainer, folder)
         print(f"Resuming at step {trainer.step_count}")
+    if compiles(options, device):
+        print("Compiling the networks: the first steps take half a minute")
+        trainer.compile()
     stop = StopSignal()
     if not train(trainer, folder, stop):
         print(

@@ -65,7 +65,7 @@ def _whitening(x: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     # Directions without variance (repeated columns) are left out, not blown up.
     kept = values > 1e-6 * values.max()
-    return vectors[:, kept] * values[kept].rsqrt()
+    return torch.mul(vectors[:, kept], values[kept].rsqrt())
 
 
 def _log_ratios(u: Tensor, v: Tensor, rho: Tensor) -> Tensor:

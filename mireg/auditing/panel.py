@@ -19,7 +19,7 @@ from .members import CodeCritics, Neighbours, code_members, label_members
 EPOCHS = 100
 """How often critics see the training samples, at most."""
 
-FEWEST_STEPS, MOST_STEPS = 600, 2000
+FEWEST_STEPS, MOST_STEPS = 600, 1500
 FINALISTS = 2
 
 Progress = Callable[[str, float], None]

@@ -85,6 +85,10 @@ class Regularizer(nn.Module):
         """Gives the parameters that :meth:`critic_loss` trains: hand them to an optimizer of their own."""
         return iter(())
 
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        """Gives the parameters of learnable priors, which :meth:`forward` trains: hand them to the optimizer of the encoders."""
+        return iter(())
+
     def update(self, penalty: Penalty) -> None:
         """Moves the adaptive weights by what a penalty of this regularizer saw: call it once a step.
 
@@ -163,6 +167,9 @@ class Scaled(Regularizer):
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.inner.critic_parameters()
 
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        return self.inner.prior_parameters()
+
     def update(self, penalty: Penalty) -> None:
         self.inner.update(penalty.parts[0])
 
@@ -227,6 +234,10 @@ class Sum(Regularizer):
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         for term in self.addends():
             yield from term.critic_parameters()
+
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        for term in self.addends():
+            yield from term.prior_parameters()
 
     def update(self, penalty: Penalty) -> None:
         for term, part in zip(self.addends(), penalty.parts, strict=True):

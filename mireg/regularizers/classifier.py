@@ -13,7 +13,7 @@ from .. import distributed
 from ..controllers import Multiplier
 from ..critics import Shape, alpha_shape, as_shape, default_critic
 from ..estimators import CriticEstimator
-from ..validation import check_codes, check_epsilon, check_finite
+from ..validation import check_codes, check_epsilon, check_finite, check_labels
 from .base import Penalty, Regularizer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ClassifierMI(Regularizer):
         initial_multiplier: The first value of :math:`\lambda`.
         warmup_steps: For how many calls of :meth:`update` there is no penalty and :math:`\lambda` rests, while T learns.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
-        finite_check: Whether to raise at non-finite codes, which waits for the device.
+        finite_check: Whether to raise at non-finite codes and at labels out of range, which waits for the device.
         process_group: The ranks to agree with; the default group if `None`.
 
     Metrics: `mi` and `violation` in nats, `multiplier`.
@@ -78,6 +78,7 @@ class ClassifierMI(Regularizer):
 
         self.pi_shape = as_shape(pi_features)
         self.alpha_shape = alpha_shape(alpha_features, classes)
+        self.classes = classes
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
         if critic is None:
@@ -106,6 +107,8 @@ class ClassifierMI(Regularizer):
         check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
         if self.finite_check:
             check_finite(pi=pi, alpha=alpha)
+            if self.classes is not None:
+                check_labels(alpha, self.classes)
 
     def forward(
         self,

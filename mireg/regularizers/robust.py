@@ -202,6 +202,9 @@ class RobustMIConstraint(Regularizer):
         yield from self.classifier.critic_parameters()
         yield from self.shadow.parameters()
 
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        return self.bound.prior_parameters()
+
     @torch.no_grad()
     def update(self, penalty: Penalty) -> None:
         self.mi_average.update(penalty.metrics["mi"])

@@ -2,6 +2,7 @@ r"""The variational bound: a KL divergence to a prior."""
 
 __all__ = ["VariationalBound"]
 
+from collections.abc import Iterator
 from typing import Literal
 
 from torch import Generator, Tensor, nn
@@ -74,3 +75,6 @@ class VariationalBound(Regularizer):
         kl = functional.variational_bound(posterior, self.prior(pi, posterior), self.samples)
         metrics = {"kl": kl.detach(), "gamma": self.gamma.to(kl.dtype, copy=True)}
         return Penalty(self.gamma_controller(kl), metrics)
+
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        return self.prior.parameters()

@@ -16,7 +16,8 @@ from PIL import Image
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.log import RunLog, read_log
 from training.options import TrainOptions, read_options, write_options
-from training.run import build_trainer, load_images, pick_device, run_folder
+from training.replay import Replay
+from training.run import build_trainer, compiles, load_images, pick_device, run_folder
 
 import mireg
 
@@ -91,6 +92,45 @@ def test_decoder_and_appearance_encoder_see_the_reconstruction_alone(images):
     assert all(p.grad is None for p in trainer.model.appearance_encoder.parameters())
     assert all(p.grad is None for p in trainer.model.decoder.parameters())
     assert any(p.grad.abs().sum() > 0 for p in trainer.model.pose_encoder.parameters())
+
+
+def test_replay_gives_recent_codes_with_fresh_noise():
+    replay = Replay(6, 1, 1)
+    for start in (0, 4, 8):
+        values = torch.arange(start, start + 4.0)[:, None]
+        posterior = mireg.diagonal_gaussian(values, torch.full_like(values, -20))
+        replay.add(mireg.Codes(values, values + 100, posterior), values.long().squeeze(1))
+        drawn = replay.draw(200)[2]
+        assert set(drawn.tolist()) == set(range(max(0, start - 2), start + 4))
+    pi, alpha, groups = replay.draw(50)
+    assert (pi - (alpha - 100)).abs().max() < 1e-3
+    assert alpha.squeeze(1).equal(groups + 100.0)
+    assert not pi.equal(alpha - 100)
+
+
+def test_critics_learn_from_the_replay_and_encoders_do_not(images):
+    trainer, without = (trainer_of(images, replay_updates=n) for n in (2, 0))
+    for each in (trainer, without):
+        torch.manual_seed(0)
+        each.step(0.0)
+    critic, other = (next(t.regularizer.critic_parameters()) for t in (trainer, without))
+    assert not critic.equal(other)
+    codes, groups = trainer.encode(trainer.sampler.batch_at(0))
+    trainer.optimizer.zero_grad()
+    trainer.train_critics(codes.pi, codes.alpha, groups)
+    assert all(p.grad is None for p in trainer.model.parameters())
+
+
+def test_long_runs_compile_where_they_can(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/" + name)
+    assert compiles(replace(TINY, steps=None, minutes=9.0), cpu)
+    assert not compiles(replace(TINY, steps=None, minutes=1.0), cpu)
+    assert not compiles(TINY, cpu)
+    assert compiles(replace(TINY, compile="yes"), cpu)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert not compiles(replace(TINY, steps=None, minutes=9.0), cpu)
+    assert not compiles(replace(TINY, steps=None, minutes=9.0, compile="no"), cpu)
 
 
 def test_images_smaller_than_the_model_are_padded(images):

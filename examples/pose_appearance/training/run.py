@@ -3,6 +3,7 @@
 __all__ = [
     "StopSignal",
     "build_trainer",
+    "compiles",
     "load_images",
     "pick_device",
     "resume",
@@ -10,7 +11,10 @@ __all__ = [
     "train",
 ]
 
+import importlib.util
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -41,6 +45,18 @@ def pick_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def compiles(options: TrainOptions, device: torch.device) -> bool:
+    """Tells whether a run compiles its networks."""
+    if options.compile != "auto":
+        return options.compile == "yes"
+    if device.type == "mps" or (options.minutes or 0) < 5:
+        return False
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    compilers = ("cl",) if sys.platform == "win32" else ("g++", "clang++")
+    return any(shutil.which(name) for name in compilers)
 
 
 def load_images(options: TrainOptions) -> ImageSet:

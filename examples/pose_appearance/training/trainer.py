@@ -64,10 +64,11 @@ class Trainer:
         self.replay.to(device)
         self.step_count = 0
         self.seconds = 0.0
-        if options.compile:
-            # In place: the names of the parameters, and so checkpoints, stay what they are.
-            for network in self.model.children():
-                network.compile()
+
+    def compile(self) -> None:
+        """Compiles the networks in place: the names of the parameters, and so checkpoints, stay what they are."""
+        for network in self.model.children():
+            network.compile()
 
     def step(self, progress: float) -> dict[str, Tensor]:
         """Makes one step.
