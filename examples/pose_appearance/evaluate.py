@@ -13,10 +13,13 @@ from data.image_set import ImageSet
 from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
 from evaluation.pictures import as_pixels, example_rows, transfer_grid
 from evaluation.triplet_error import triplet_errors, trivial_errors
+from tqdm import tqdm
 from training.checkpoint import load_checkpoint
 from training.options import read_options
 from training.run import build_trainer, load_images, pick_device
 from training.trainer import Trainer
+
+import mireg
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class EvaluateOptions:
     """The number of triplets."""
     seed: int = 1
     """The seed of the triplets."""
+    audit: bool = False
+    """Let fresh critics judge the codes of held-out characters: a minute or two more."""
     device: str = "auto"
     """Where to evaluate: auto, cpu, cuda, mps."""
 
@@ -48,6 +53,31 @@ def estimates(trainer: Trainer, image_set: ImageSet, batches: int = 40) -> dict[
         for name in ("mi", "mi_shadow", "kl"):
             totals[name] = totals.get(name, 0.0) + float(penalty.metrics[name]) / batches
     return totals
+
+
+@torch.no_grad()
+def audit_codes(
+    trainer: Trainer, image_set: ImageSet, seed: int, samples: int = 8000
+) -> mireg.AuditReport:
+    """Lets fresh critics judge codes of pairs of images; the averaged weights have made them."""
+    options, model = trainer.options, trainer.averaged
+    identities = min(options.identities_per_batch, len(np.unique(image_set.identity)))
+    sampler = PairSampler(image_set, identities, options.views, model.options.size, seed)
+    pi, alpha, groups = [], [], []
+    for step in tqdm(range(samples // (identities * options.views)), desc="codes", leave=False):
+        batch = sampler.batch_at(step).to(trainer.device)
+        posterior = mireg.diagonal_gaussian(*model.pose_encoder(batch.x2))
+        pi.append(posterior.rsample())
+        alpha.append(model.appearance_encoder(batch.x1).repeat_interleave(options.views, dim=0))
+        groups.append(batch.groups.repeat_interleave(options.views))
+    codes = (torch.cat(x).cpu() for x in (pi, alpha, groups))
+    with tqdm(total=100, desc="audit", leave=False) as bar:
+        return mireg.audit(
+            *codes,
+            epsilon=options.epsilon,
+            seed=seed,
+            progress=lambda what, share: bar.update(round(100 * share) - bar.n),
+        )
 
 
 @torch.no_grad()
@@ -105,6 +135,11 @@ def main(options: EvaluateOptions) -> None:
         }
         result["trivial"] = trivial_errors(train_set, held_out, drawn)
         draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
+    if options.audit:
+        report = audit_codes(trainer, held_out, options.seed)
+        report.save_html(options.run / "audit.html")
+        result["audit"] = report.to_dict()
+        print(report)
     grid = transfer_grid(trainer.averaged.transfer, held_out, trainer.model.options.size, device)
     grid.save(options.run / "transfer.png")
 

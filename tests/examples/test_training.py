@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from data.image_set import ImageSet
+from evaluate import audit_codes
+from objectives import OBJECTIVES
 from PIL import Image
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.log import RunLog, read_log
@@ -92,6 +94,30 @@ def test_decoder_and_appearance_encoder_see_the_reconstruction_alone(images):
     assert all(p.grad is None for p in trainer.model.appearance_encoder.parameters())
     assert all(p.grad is None for p in trainer.model.decoder.parameters())
     assert any(p.grad.abs().sum() > 0 for p in trainer.model.pose_encoder.parameters())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_objectives_differ_in_what_they_add_and_report_the_same(images, objective):
+    trainer = trainer_of(images, objective=objective)
+    trainer.regularizer.classifier.multiplier_controller.value.fill_(10.0)
+    codes, groups = trainer.encode(trainer.sampler.batch_at(0))
+    penalty = trainer.regularizer(*codes, groups=groups)
+    m = {name: float(value) for name, value in penalty.metrics.items()}
+    gamma = {"adversarial": 0.0, "fixed": 1.0}.get(objective, 5.0)
+    lagrangian = 10 * m["violation"] + m["violation"] ** 2 / 2
+    expected = gamma * m["kl"] + (0 if objective in ("variational", "bvae") else lagrangian)
+    assert penalty.loss.item() == pytest.approx(expected, rel=1e-4)
+    assert {"mi", "mi_shadow", "kl", "gamma", "multiplier"} <= m.keys()
+    assert trainer.step(0.0)["reconstruction"].isfinite()
+
+
+def test_codes_of_held_out_characters_are_audited():
+    """Untrained encoders say as much of the character as they do of the pose."""
+    many = load_images(replace(TINY, identities=24))
+    report = audit_codes(trainer_of(many), many, seed=0, samples=600)
+    assert report.samples == 600
+    assert report.groups == 24
+    assert report.epsilon == TINY.epsilon
 
 
 def test_replay_gives_recent_codes_with_fresh_noise():

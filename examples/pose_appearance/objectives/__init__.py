@@ -1,9 +1,6 @@
 """What the encoders and the decoder are trained for: a reconstruction loss, and a regularizer."""
 
 from .reconstruction import RECONSTRUCTIONS
-from .robust import robust
+from .robust import OBJECTIVES
 
 __all__ = ["OBJECTIVES", "RECONSTRUCTIONS"]
-
-OBJECTIVES = {"robust": robust}
-"""The regularizers by name."""

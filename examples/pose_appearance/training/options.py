@@ -30,12 +30,12 @@ class TrainOptions:
     """The number of poses that each puppet is drawn in."""
     preset: Literal["small", "paper"] = "small"
     """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
-    objective: Literal["robust"] = "robust"
-    """What keeps pose and appearance apart."""
+    objective: Literal["robust", "variational", "adversarial", "equal", "fixed", "bvae"] = "robust"
+    """What keeps pose and appearance apart: the full model, columns a to d of Table 1, or a β-VAE."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
     initial_gamma: float = 5.0
-    """The first weight of the variational bound."""
+    """The first weight of the variational bound; of a β-VAE, its β."""
     mu: float = 1.0
     """The rate of the multiplier, and the weight of the square."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
