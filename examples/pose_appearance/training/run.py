@@ -27,7 +27,7 @@ from data import load
 from data.image_set import ImageSet
 from data.pairs import PairSampler
 from model.presets import PRESETS, build_model
-from objectives import OBJECTIVES
+from objectives import build_objective
 from tqdm import tqdm
 
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -80,7 +80,8 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
     sizes = PRESETS[options.preset]
     colour = train_set.images[:: max(1, len(train_set) // 500)].mean((0, 1, 2)) / 127.5 - 1
     model = build_model(sizes, torch.from_numpy(colour.astype(np.float32)))
-    regularizer = OBJECTIVES[options.objective](
+    regularizer = build_objective(
+        options.objective,
         sizes.pi_features,
         sizes.alpha_features,
         options.epsilon,
