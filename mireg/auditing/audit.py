@@ -67,7 +67,8 @@ def audit(
         raise ValueError(f"the number of folds must be from 2 to 20, got {folds}")
     generator = torch.Generator().manual_seed(seed)
     split = make_folds(inputs.groups, count, generator)
-    with torch.random.fork_rng(devices=[]):
+    # Critics are trained here, whatever a caller has switched off around its evaluation.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         evidence = judge(inputs, split, generator, progress)
     if progress is not None:
