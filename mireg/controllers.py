@@ -121,6 +121,10 @@ class Multiplier(Controller):
             violation, self.value.to(violation.dtype, copy=True), self.mu
         )
 
+    def active(self, violation: Tensor) -> Tensor:
+        r"""Tells whether eq. (22) has a slope: :math:`\lambda + \mu (I_T - \epsilon) > 0`, a boolean scalar."""
+        return self.value + self.mu * violation > 0
+
     @torch.no_grad()
     def update(self, violation: Tensor, active: Tensor | bool = True) -> None:
         """Takes the step of eq. (23), where `active`."""

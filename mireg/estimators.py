@@ -1,8 +1,8 @@
 r"""A critic with its way to pair a batch and to estimate :math:`I(\pi, \alpha)`: T is one, and so is T'."""
 
-__all__ = ["CriticEstimator"]
+__all__ = ["CriticEstimator", "Measurement"]
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
@@ -10,6 +10,15 @@ from torch.func import functional_call
 from . import functional
 from .pairing import PAIRINGS, Pairs
 from .validation import check_choice
+
+
+class Measurement(NamedTuple):
+    """What a critic says of a batch."""
+
+    mi: Tensor
+    """The estimate in nats, a scalar."""
+    standard_error: Tensor
+    """The standard error of the mean logit of the joint pairs, a detached scalar."""
 
 
 class CriticEstimator(nn.Module):
@@ -73,13 +82,25 @@ class CriticEstimator(nn.Module):
         generator: Generator | None = None,
     ) -> Tensor:
         """Gives the estimate in nats, with gradients for the codes and none for the critic."""
+        return self.measure(pi, alpha, groups, generator).mi
+
+    def measure(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Measurement:
+        """Gives the estimate of :meth:`estimate`, and how noisy the mean over joint pairs is."""
         # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled.
         constants = {name: p.detach() for name, p in self.named_parameters()}
         constants |= {name: buffer.clone() for name, buffer in self.named_buffers()}
         marginal = self.estimator != "mean_logit"
         arguments = (pi, alpha, groups, generator, marginal)
         pairs = cast(Pairs, functional_call(self, constants, arguments))
-        return functional.ESTIMATORS[self.estimator](*pairs)
+        joint = functional.full_precision(pairs.joint.detach())
+        error = joint.std() / len(joint) ** 0.5
+        return Measurement(functional.ESTIMATORS[self.estimator](*pairs), error)
 
     def extra_repr(self) -> str:
         return f"estimator={self.estimator!r}, pairs={self.pairs!r}"

@@ -316,6 +316,19 @@ def test_priors_are_learnt_or_given():
     assert mireg.VariationalBound(Lazy())(pi, alpha, posterior).metrics["kl"] > 0
 
 
+def test_metrics_tell_noise_gap_and_whether_the_penalty_pulls():
+    regularizer = mireg.RobustMIConstraint(PI, ALPHA, epsilon=0.125)
+    _, pi, alpha, posterior = codes(64)
+    metrics = regularizer(pi, alpha, posterior).metrics
+    joint = regularizer.classifier.critic(pi, alpha).joint
+    torch.testing.assert_close(metrics["mi_standard_error"], joint.detach().std() / 8)
+    torch.testing.assert_close(metrics["shadow_gap"], metrics["mi_shadow"] - metrics["mi"])
+    # Untrained critics see less than ε, and λ is 0: nothing pulls. With λ it does.
+    assert metrics["active"] == 0
+    regularizer.multiplier.fill_(1.0)
+    assert regularizer(pi, alpha, posterior).metrics["active"] == 1
+
+
 def test_parameters_of_learnable_priors_are_found_in_compositions():
     prior = mireg.LearnableGaussian(PI)
     total = 0.5 * mireg.VariationalBound(prior) + mireg.ClassifierMI(PI, ALPHA)

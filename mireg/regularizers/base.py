@@ -32,7 +32,7 @@ class Regularizer(nn.Module):
         >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
         >>> penalty = regularizer(posterior.rsample(), torch.randn(8, 64), posterior)
         >>> sorted(penalty.metrics)
-        ['gamma', 'kl', 'mi', 'multiplier', 'violation']
+        ['active', 'gamma', 'kl', 'mi', 'mi_standard_error', 'multiplier', 'violation']
     """
 
     def forward(

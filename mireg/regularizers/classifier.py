@@ -45,7 +45,7 @@ class ClassifierMI(Regularizer):
         finite_check: Whether to raise at non-finite codes and at labels out of range, which waits for the device.
         process_group: The ranks to agree with; the default group if `None`.
 
-    Metrics: `mi` and `violation` in nats, `multiplier`.
+    Metrics: `mi`, `violation` and `mi_standard_error` (of this batch) in nats, `multiplier`, `active` (whether the penalty pulls: nothing happens where it does not).
 
     Example:
         >>> regularizer = ClassifierMI(2, 3)
@@ -121,7 +121,7 @@ class ClassifierMI(Regularizer):
     ) -> Penalty:
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
-        mi = self.critic.estimate(pi, alpha, groups, generator)
+        mi, error = self.critic.measure(pi, alpha, groups, generator)
         mi = distributed.average(mi, self.process_group)
         violation = mi - self.epsilon
         loss = self.multiplier_controller(violation)
@@ -129,7 +129,11 @@ class ClassifierMI(Regularizer):
             loss = torch.where(self.active, loss, 0)
         metrics = {
             "mi": mi.detach(),
+            "mi_standard_error": error,
             "violation": violation.detach(),
+            "active": (self.multiplier_controller.active(violation.detach()) & self.active).to(
+                mi.dtype
+            ),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
         }
         return Penalty(loss, metrics)

@@ -75,7 +75,8 @@ class RobustMIConstraint(Regularizer):
         finite_check: Whether to raise at non-finite codes, which waits for the device.
         process_group: The ranks to agree with; the default group if `None`.
 
-    Metrics: `mi`, `mi_shadow`, their moving averages `mi_average` and `mi_shadow_average`, `kl` and `violation` in nats, `gamma`, `multiplier`.
+    Metrics: `mi`, `mi_shadow`, their moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is overpowered), `mi_standard_error` (of this
+    batch), `kl` and `violation` in nats, `gamma`, `multiplier`, `active` (whether L_MI pulls: nothing happens where it does not).
 
     Example:
         >>> constraint = RobustMIConstraint(32, 64, epsilon=0.125)
@@ -180,6 +181,7 @@ class RobustMIConstraint(Regularizer):
         metrics = {
             **classified.metrics,
             "mi_shadow": mi_shadow,
+            "shadow_gap": mi_shadow - classified.metrics["mi"],
             **bounded.metrics,
             "mi_average": self.mi_average.value.to(mi_shadow.dtype),
             "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),
