@@ -262,6 +262,9 @@ def test_odd_input_is_mentioned():
     assert any("columns of pi are constant" in text for text in found.warnings)
     assert any("rows of pi repeat others" in text for text in found.warnings)
     assert found.pi.shape == (600, 2)
+    assert not any("groups:" in text for text in found.warnings)
+    few = read_inputs(x, random.integers(2, size=600), np.arange(600) % 100)
+    assert any("only 100 groups" in text for text in few.warnings)
 
 
 # --- the command ------------------------------------------------------------

@@ -17,6 +17,9 @@ MAXIMUM = 1_000_000
 INDEPENDENT_MINIMUM = 20
 """The fewest groups that an audit takes: samples of one group count as one where independence matters."""
 
+FEW_GROUPS = 200
+"""With fewer groups the report warns: what critics learn of one group has to carry over to others."""
+
 
 class AuditInputs(NamedTuple):
     """Codes in one form, and what was odd about them."""
@@ -86,6 +89,10 @@ def read_inputs(pi: Any, alpha: Any, groups: Any = None) -> AuditInputs:
         raise ValueError(
             f"an audit needs at least {INDEPENDENT_MINIMUM} groups, since no group is split between training and "
             f"evaluation, got {count_groups}"
+        )
+    if count_groups < FEW_GROUPS:
+        warnings.append(
+            f"only {count_groups} groups: critics see too few different alpha to learn much, and finding little shows little"
         )
     return AuditInputs(
         torch.from_numpy(x), alpha_tensor, torch.from_numpy(group), classes, tuple(warnings)
