@@ -115,6 +115,12 @@ class Octaves(nn.Module):
         return torch.cat((x, angles.sin(), angles.cos()), dim=-1)
 
 
+def shown_in_octaves(features: int, octaves: int) -> tuple[nn.Module, int]:
+    """Gives the layer that shows so many features in octaves, and how many features that makes; nothing is added for none."""
+    layer = Octaves(octaves) if octaves else nn.Identity()
+    return layer, features * (1 + 2 * octaves)
+
+
 class ConcatenatedCritic(Critic):
     r"""Creates a multi-layer perceptron on concatenated codes.
 
@@ -149,8 +155,7 @@ class ConcatenatedCritic(Critic):
         super().__init__()
 
         # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
-        features = math.prod(as_shape(pi_features)) * (1 + 2 * octaves)
-        self.octaves = Octaves(octaves) if octaves else nn.Identity()
+        self.octaves, features = shown_in_octaves(math.prod(as_shape(pi_features)), octaves)
         self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
         self.head = nn.Sequential(activation(), mlp(width, width, depth - 1, 1))

@@ -38,13 +38,17 @@ class EvaluateOptions:
     """Where to evaluate: auto, cpu, cuda, mps."""
 
 
+def sampler_of(trainer: Trainer, image_set: ImageSet, seed: int) -> PairSampler:
+    """Gives batches of a set of images like those of training, with fewer identities if it has no more."""
+    options = trainer.options
+    identities = min(options.identities_per_batch, len(np.unique(image_set.identity)))
+    return PairSampler(image_set, identities, options.views, trainer.model.options.size, seed)
+
+
 @torch.no_grad()
 def estimates(trainer: Trainer, image_set: ImageSet, batches: int = 40) -> dict[str, float]:
     """Gives what T and T' read, on average, from the codes of a set of images."""
-    options = trainer.options
-    identities = min(options.identities_per_batch, len(np.unique(image_set.identity)))
-    size = trainer.model.options.size
-    sampler = PairSampler(image_set, identities, options.views, size, options.seed)
+    sampler = sampler_of(trainer, image_set, trainer.options.seed)
     totals: dict[str, float] = {}
     for step in range(batches):
         batch = sampler.batch_at(step).to(trainer.device)
@@ -60,21 +64,21 @@ def audit_codes(
     trainer: Trainer, image_set: ImageSet, seed: int, samples: int = 8000
 ) -> mireg.AuditReport:
     """Lets fresh critics judge codes of pairs of images; the averaged weights have made them."""
-    options, model = trainer.options, trainer.averaged
-    identities = min(options.identities_per_batch, len(np.unique(image_set.identity)))
-    sampler = PairSampler(image_set, identities, options.views, model.options.size, seed)
-    pi, alpha, groups = [], [], []
-    for step in tqdm(range(samples // (identities * options.views)), desc="codes", leave=False):
+    sampler = sampler_of(trainer, image_set, seed)
+    rows = []
+    for step in tqdm(
+        range(samples // (sampler.identities * sampler.views)), desc="codes", leave=False
+    ):
         batch = sampler.batch_at(step).to(trainer.device)
-        posterior = mireg.diagonal_gaussian(*model.pose_encoder(batch.x2))
-        pi.append(posterior.rsample())
-        alpha.append(model.appearance_encoder(batch.x1).repeat_interleave(options.views, dim=0))
-        groups.append(batch.groups.repeat_interleave(options.views))
-    codes = (torch.cat(x).cpu() for x in (pi, alpha, groups))
+        codes, groups = trainer.encode(batch, trainer.averaged)
+        rows.append((codes.pi, codes.alpha, groups))
+    pi, alpha, groups = (torch.cat(x).cpu() for x in zip(*rows, strict=True))
     with tqdm(total=100, desc="audit", leave=False) as bar:
         return mireg.audit(
-            *codes,
-            epsilon=options.epsilon,
+            pi,
+            alpha,
+            groups,
+            epsilon=trainer.options.epsilon,
             seed=seed,
             progress=lambda what, share: bar.update(round(100 * share) - bar.n),
         )

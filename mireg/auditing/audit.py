@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from ..functional import variational_bound
+from ..functional import log_mean_exp, variational_bound
 from ..validation import check_epsilon
-from .certificate import ceiling, certified_bound, unit_values
+from .certificate import ceiling, certified_bound, count_units
 from .evaluation import Evidence
 from .inputs import make_folds, read_inputs
 from .panel import Progress, judge
-from .report import AuditReport, Verdict
+from .report import AuditReport, Verdict, normalized
 
 
 def audit(
@@ -78,15 +78,15 @@ def audit(
     of_joint = inputs.groups[torch.cat(evidence.rows)]
     mi = float(joint.mean())
     error = _standard_error(joint, of_joint)
-    log_z, null, p_value, accuracy = _of_marginal(evidence, inputs.groups)
+    log_z, null, p_value, accuracy = _of_marginal(evidence)
     blocks = [
         (t, s, inputs.groups[rows])
         for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
     ]
-    units = sum(len(unit_values(*block, 1.0)) for block in blocks)
+    units = count_units(blocks)
     bound = certified_bound(blocks, evidence.stop, confidence)
     warnings = list(inputs.warnings)
-    if abs(log_z) > max(0.1, 0.1 * abs(mi)):
+    if not normalized(mi, log_z):
         warnings.append(f"log Z is {log_z:.2f}: the estimate is not to be believed, only the bound")
     if mi > 0.6 * math.log(units):
         warnings.append("there is more information than so many samples can measure")
@@ -128,7 +128,7 @@ def _standard_error(values: Tensor, groups: Tensor) -> float:
     return float(sums.square().sum().sqrt()) / len(values) * math.sqrt(count / (count - 1))
 
 
-def _of_marginal(evidence: Evidence, groups: Tensor) -> tuple[float, float, float, float]:
+def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
     shifts = min(len(block) for block in evidence.marginal)
     sums, total, right = torch.zeros(shifts, dtype=torch.float64), 0, 0.0
@@ -137,7 +137,7 @@ def _of_marginal(evidence: Evidence, groups: Tensor) -> tuple[float, float, floa
         total += block.shape[1]
         right += float((block <= 0).double().mean(0).sum())
     flat = torch.cat([block.flatten() for block in evidence.marginal]).double()
-    log_z = float(torch.logsumexp(flat, 0)) - math.log(len(flat))
+    log_z = float(log_mean_exp(flat, None))
     joint = torch.cat(evidence.joint).double()
     means = sums / total
     p_value = (1 + int((means >= joint.mean()).sum())) / (shifts + 1)
@@ -153,8 +153,8 @@ def _verdict(mi: float, error: float, log_z: float, bound: float, epsilon: float
     dv = mi - log_z
     if bound > epsilon or min(mi, dv) - 2 * error > epsilon:
         return "above"
-    trusted = abs(log_z) <= max(0.1, 0.1 * abs(mi))
-    return "below" if trusted and max(mi, dv) + 2 * error < epsilon else "undecided"
+    cleared = normalized(mi, log_z) and max(mi, dv) + 2 * error < epsilon
+    return "below" if cleared else "undecided"
 
 
 def _bound_from_above(posterior: Distribution) -> float:

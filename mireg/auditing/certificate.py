@@ -1,11 +1,27 @@
 r"""What held-out logits prove: a lower bound on :math:`I(\pi, \alpha)` that holds with a stated confidence."""
 
-__all__ = ["best_clip", "bernstein_bound", "certified_bound", "unit_values"]
+__all__ = [
+    "Logits",
+    "best_clip",
+    "bernstein_bound",
+    "ceiling",
+    "certified_bound",
+    "count_units",
+    "unit_values",
+]
 
 import math
 
 import torch
 from torch import Tensor
+
+Logits = tuple[Tensor, Tensor, Tensor]
+"""Joint logits, swapped logits and groups of some samples."""
+
+
+def count_units(blocks: list[Logits]) -> int:
+    """Gives the number of independent values that :func:`unit_values` makes of all blocks: pairs of groups."""
+    return sum(len(groups.unique_consecutive()) // 2 for _, _, groups in blocks)
 
 
 def unit_values(joint: Tensor, swapped: Tensor, groups: Tensor, clip: float) -> Tensor:
@@ -32,7 +48,9 @@ def unit_values(joint: Tensor, swapped: Tensor, groups: Tensor, clip: float) -> 
     return means[: 2 * pairs].view(pairs, 2).mean(1)
 
 
-def bernstein_bound(values: Tensor, width: float, confidence: float) -> float:
+def bernstein_bound(
+    values: Tensor, width: float, confidence: float, count: int | None = None
+) -> float:
     r"""The empirical Bernstein bound of Maurer and Pontil (2009) on a mean, from below.
 
     .. math:: \bar{v} - \sqrt{\frac{2 s^2 \ln(2 / \delta)}{m}} - \frac{7 w \ln(2 / \delta)}{3 (m - 1)}
@@ -41,8 +59,9 @@ def bernstein_bound(values: Tensor, width: float, confidence: float) -> float:
         values: Independent values, with shape (m,).
         width: The width :math:`w` of an interval that holds them all.
         confidence: The confidence :math:`1 - \delta`.
+        count: The number of values to promise a bound for, if these are a sample of them; their own number by default.
     """
-    m = len(values)
+    m = len(values) if count is None else count
     log = math.log(2 / (1 - confidence))
     spread = math.sqrt(2 * float(values.var()) * log / m)
     return float(values.mean()) - spread - 7 * width * log / (3 * (m - 1))
@@ -52,7 +71,7 @@ def _width(clip: float) -> float:
     return 2 * clip + math.exp(clip)
 
 
-def best_clip(stop: list[tuple[Tensor, Tensor, Tensor]], units: int, confidence: float) -> float:
+def best_clip(stop: list[Logits], units: int, confidence: float) -> float:
     """Finds the clip that promises the highest bound, on samples that the bound is not made of.
 
     Arguments:
@@ -60,16 +79,13 @@ def best_clip(stop: list[tuple[Tensor, Tensor, Tensor]], units: int, confidence:
         units: The number of values that the bound will be made of.
         confidence: The confidence.
     """
-    highest = ceiling(units)
-    log = math.log(2 / (1 - confidence))
-    best, most = highest, -math.inf
-    for clip in torch.linspace(0.25, highest, 24).tolist():
+
+    def promise(clip: float) -> float:
         values = torch.cat([unit_values(*fold, clip) for fold in stop])
-        promise = float(values.mean()) - math.sqrt(2 * float(values.var()) * log / units)
-        promise -= 7 * _width(clip) * log / (3 * (units - 1))
-        if promise > most:
-            best, most = clip, promise
-    return best
+        return bernstein_bound(values, _width(clip), confidence, units)
+
+    clips: list[float] = torch.linspace(0.25, ceiling(units), 24).tolist()
+    return max(clips, key=promise)
 
 
 def ceiling(units: int) -> float:
@@ -77,11 +93,7 @@ def ceiling(units: int) -> float:
     return math.log(units) / 2
 
 
-def certified_bound(
-    blocks: list[tuple[Tensor, Tensor, Tensor]],
-    stop: list[tuple[Tensor, Tensor, Tensor]],
-    confidence: float,
-) -> float:
+def certified_bound(blocks: list[Logits], stop: list[Logits], confidence: float) -> float:
     r"""Gives a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
 
     The critic of a fold is fixed on other data. As always where folds are crossed, the values of different folds are counted as
@@ -92,7 +104,6 @@ def certified_bound(
         stop: The same of the samples that told critics when to stop.
         confidence: The confidence.
     """
-    units = sum(len(unit_values(*block, 1.0)) for block in blocks)
-    clip = best_clip(stop, units, confidence)
+    clip = best_clip(stop, count_units(blocks), confidence)
     values = torch.cat([unit_values(*block, clip) for block in blocks])
     return max(0.0, bernstein_bound(values, _width(clip), confidence))

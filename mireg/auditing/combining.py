@@ -5,8 +5,9 @@ __all__ = ["CodeMixture", "LabelMixture"]
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from ..functional import critic_loss
 
 
 def _minimize(loss: Callable[[Tensor], Tensor], size: int, samples: int) -> Tensor:
@@ -43,8 +44,7 @@ class CodeMixture:
         joint, marginal = joint.double(), marginal.double()[:, mask]
 
         def loss(free: Tensor) -> Tensor:
-            of_joint, of_marginal = self._mix(free, joint), self._mix(free, marginal)
-            return F.softplus(-of_joint).mean() + F.softplus(of_marginal).mean()
+            return critic_loss(self._mix(free, joint), self._mix(free, marginal))
 
         self.free = _minimize(loss, len(joint) + 2, joint.shape[1])
         # Where heavy tails meet, a few marginal pairs can look more joint than any that is: they would rule all means.

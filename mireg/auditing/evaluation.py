@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
+from ..functional import donsker_varadhan
 from .combining import CodeMixture, LabelMixture
 from .fitting import FoldData, rolls
 from .inputs import AuditInputs, Folds
@@ -77,9 +78,9 @@ def evaluate(
         groups = inputs.groups[folds.stop[k]]
         n = min(len(groups), BLOCK)
         groups = groups[:n]
-        index = torch.cat((torch.arange(n)[None], swap_index(groups)[None], rolls(n, 8, generator)))
+        index = _pairs(groups, 8, generator)
         mask = groups != groups[index[2:]]
-        parts = [FoldData(*(x[:n] for x in member.stop[k])) for member in members.values()]
+        parts = [member.stop[k].at(slice(n)) for member in members.values()]
         mixture: CodeMixture | LabelMixture
         if inputs.classes:
             labels = parts[0].y
@@ -94,22 +95,16 @@ def evaluate(
             mixture = CodeMixture(logits[:, 0], logits[:, 2:], mask)
             mixed = mixture(logits)
         for name, of_member in zip(members, logits, strict=True):
-            log_z = torch.logsumexp(of_member[2:][mask].double(), 0) - mask.sum().log()
-            evidence.panel[name] += float(of_member[0].mean() - log_z) / len(folds.test)
+            found = donsker_varadhan(of_member[0], of_member[2:].double(), mask)
+            evidence.panel[name] += float(found) / len(folds.test)
         evidence.stop.append((mixed[0], mixed[1], groups))
 
         size = BLOCK if not inputs.classes else max(2000, min(BLOCK, 2_000_000 // inputs.classes))
         for block in _blocks(len(folds.test[k]), size):
             n = len(block)
             rows = folds.test[k][block]
-            index = torch.cat(
-                (
-                    torch.arange(n)[None],
-                    swap_index(inputs.groups[rows])[None],
-                    rolls(n, shifts, generator),
-                )
-            )
-            parts = [FoldData(*(x[block] for x in member.test[k])) for member in members.values()]
+            index = _pairs(inputs.groups[rows], shifts, generator)
+            parts = [member.test[k].at(block) for member in members.values()]
             if inputs.classes:
                 mixed = mixture(_of_labels(members, parts, inputs.classes, k))
                 guess = (mixed + log_prior[k, :, None]).argmax(0)
@@ -122,6 +117,12 @@ def evaluate(
             evidence.swapped.append(mixed[1])
             evidence.marginal.append(mixed[2:])
     return evidence
+
+
+def _pairs(groups: Tensor, shifts: int, generator: Generator) -> Tensor:
+    """Gives the pairs to judge as an index (2 + shifts, N): joint ones, disjoint ones of :func:`swap_index`, and cyclic shifts."""
+    n = len(groups)
+    return torch.cat((torch.arange(n)[None], swap_index(groups)[None], rolls(n, shifts, generator)))
 
 
 def _blocks(n: int, size: int) -> list[Tensor]:
@@ -163,5 +164,5 @@ def _of_fold(network: nn.Module, fold: FoldData, index: Tensor, k: int) -> Tenso
         for name, x in (*network.named_parameters(), *network.named_buffers())
         if not name.endswith("frequencies")
     }
-    logits: Tensor = functional_call(network, tensors, (FoldData(*(x[None] for x in fold)), index))
+    logits: Tensor = functional_call(network, tensors, (fold.at(None), index))
     return logits.squeeze(0)

@@ -1,15 +1,6 @@
 r"""How the critics of a fold learn, and when they stop: on samples of their training folds that they do not learn from."""
 
-__all__ = [
-    "BATCH",
-    "CHECK_EVERY",
-    "FoldData",
-    "contrastive_loss",
-    "fit",
-    "label_loss",
-    "rolls",
-    "stack",
-]
+__all__ = ["BATCH", "FoldData", "contrastive_loss", "fit", "label_loss", "rolls"]
 
 import copy
 import math
@@ -40,6 +31,10 @@ class FoldData(NamedTuple):
     groups: Tensor
     """Groups, with shape (N,)."""
 
+    def at(self, rows: Tensor | slice | None) -> "FoldData":
+        """Gives some of the samples, by any index of a tensor."""
+        return FoldData(*(x[rows] for x in self))
+
 
 def rolls(n: int, count: int, generator: Generator) -> Tensor:
     """Gives `count` different cyclic shifts of n samples as an index, with shape (count, n); no sample stays in its place."""
@@ -57,7 +52,7 @@ def fit(
     generator: Generator,
     rate: float = 2e-3,
     patience: int = 8,
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[nn.Module, Tensor]:
     """Trains the critics of all folds side by side, and keeps of each the weights that did best where it did not learn.
 
@@ -70,7 +65,7 @@ def fit(
         generator: Where batches and pairs come from.
         rate: The highest learning rate.
         patience: After how many checks without gain in any fold to stop.
-        progress: Called after each check.
+        progress: Called after each check with the share of the steps that is done.
 
     Returns:
         The trained critics, and the loss of each fold on its stopping samples, with shape (F,).
@@ -81,7 +76,7 @@ def fit(
     )
     average = copy.deepcopy(network).eval()
     best = copy.deepcopy(network).eval()
-    held = stack([_head(fold, STOP_LIMIT) for fold in stop])
+    held = _stack([fold.at(slice(STOP_LIMIT)) for fold in stop])
     stop_seed = int(torch.randint(2**31, (1,), generator=generator))
 
     def judged() -> Tensor:
@@ -100,9 +95,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = rate * warm * (0.02 + 0.98 * (1 + math.cos(math.pi * step / steps)) / 2)
         rows = (torch.rand(len(train), BATCH, generator=generator) * sizes).long() + starts
-        batch = FoldData(*(x[rows] for x in pool))
         optimizer.zero_grad()
-        loss(network, batch, generator).sum().backward()
+        loss(network, pool.at(rows), generator).sum().backward()
         nn.utils.clip_grad_norm_(parameters, 1.0 * len(train))
         optimizer.step()
         with torch.no_grad():
@@ -110,7 +104,7 @@ def fit(
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         if (step + 1) % CHECK_EVERY == 0:
             if progress is not None:
-                progress()
+                progress((step + 1) / steps)
             now = judged()
             better = now < lowest - 1e-5
             lowest = torch.where(better, now, lowest)
@@ -123,16 +117,10 @@ def fit(
     return best, lowest
 
 
-def _head(fold: FoldData, count: int) -> FoldData:
-    return FoldData(*(x[:count] for x in fold))
-
-
-def stack(folds: list[FoldData]) -> FoldData:
+def _stack(folds: list[FoldData]) -> FoldData:
     """Makes folds one tensor with the fold as first dimension; the longer ones lose their last rows."""
-    shortest = min(len(fold.x) for fold in folds)
-    return FoldData(
-        *(torch.stack(x) for x in zip(*(_head(f, shortest) for f in folds), strict=True))
-    )
+    shortest = slice(min(len(fold.x) for fold in folds))
+    return FoldData(*(torch.stack(x) for x in zip(*(f.at(shortest) for f in folds), strict=True)))
 
 
 def contrastive_loss(network: nn.Module, batch: FoldData, generator: Generator) -> Tensor:

@@ -100,8 +100,10 @@ def read_inputs(pi: Any, alpha: Any, groups: Any = None) -> AuditInputs:
 
 
 def _as_array(name: str, x: Any) -> np.ndarray:
-    array = x.detach().cpu().numpy() if isinstance(x, Tensor) and x.dtype != torch.bfloat16 else x
-    array = array.detach().float().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
+    if isinstance(x, Tensor):
+        # numpy has no bfloat16.
+        x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu()
+    array = np.asarray(x)
     if name != "groups" and array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of numbers, got {array.dtype}")
     if array.ndim == 0:

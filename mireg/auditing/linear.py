@@ -5,6 +5,8 @@ __all__ = ["CanonicalCritic"]
 import torch
 from torch import Tensor
 
+from ..functional import critic_loss
+
 
 class CanonicalCritic:
     r"""Creates the critic that is optimal where the codes are jointly Gaussian.
@@ -39,9 +41,9 @@ class CanonicalCritic:
         self.rho = torch.minimum(rho, of_stop.clamp(min=0) + 0.02).clamp(0, 0.99999)
         gains = _log_ratios(u, v, self.rho)
         negatives = torch.stack([_log_ratios(u, v.roll(k, 0), self.rho) for k in (1, 2, 3)])
-        losses = [_loss(torch.zeros(1), torch.zeros(1))]
+        losses = [critic_loss(torch.zeros(1), torch.zeros(1))]
         for count in range(1, len(rho) + 1):
-            losses.append(_loss(gains[:, :count].sum(1), negatives[..., :count].sum(-1)))
+            losses.append(critic_loss(gains[:, :count].sum(1), negatives[..., :count].sum(-1)))
         self.count = int(torch.stack(losses).argmin())
 
     def _variables(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,12 +54,8 @@ class CanonicalCritic:
         u, v = self._variables(x, y)
         return u[:, : self.count], v[:, : self.count]
 
-    def of_variables(self, u: Tensor, v: Tensor) -> Tensor:
-        """Gives the logits of pairs of canonical variables, with the shape of `u` but its last dimension."""
-        return _log_ratios(u, v, self.rho[: self.count]).sum(-1).clamp(-50, 50)
-
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.of_variables(*self.variables(x, y))
+        return _log_ratios(*self.variables(x, y), self.rho[: self.count]).sum(-1).clamp(-50, 50)
 
 
 def _whitening(x: Tensor) -> Tensor:
@@ -72,8 +70,3 @@ def _log_ratios(u: Tensor, v: Tensor, rho: Tensor) -> Tensor:
     rest = 1 - rho.square()
     squares = rho / 2 * (u.square() + v.square())
     return torch.addcmul(-rest.log() / 2, rho / rest, u * v - squares)
-
-
-def _loss(joint: Tensor, marginal: Tensor) -> Tensor:
-    softplus = torch.nn.functional.softplus
-    return softplus(-joint).mean() + softplus(marginal).mean()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..critics import Octaves
+from ..critics import shown_in_octaves
 from .fitting import FoldData
 from .linear import CanonicalCritic
 from .networks import Concatenated, FoldMLP, Separable
@@ -78,8 +78,7 @@ class LabelCritics(nn.Module):
 
         folds, classes = log_prior.shape
         self.register_buffer("log_prior", log_prior)
-        self.octaves = Octaves(octaves) if octaves else nn.Identity()
-        inputs = x_features * (1 + 2 * octaves)
+        self.octaves, inputs = shown_in_octaves(x_features, octaves)
         self.mlp = FoldMLP(folds, inputs, width, depth, classes, dropout)
 
     def log_probability(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..critics import Octaves
+from ..critics import shown_in_octaves
 
 
 class FoldLinear(nn.Module):
@@ -76,10 +76,10 @@ class Concatenated(nn.Module):
     ) -> None:
         super().__init__()
 
-        self.octaves = Octaves(octaves) if octaves else nn.Identity()
-        factor = 1 + 2 * octaves
-        self.of_x = FoldLinear(folds, factor * x_features, width)
-        self.of_y = FoldLinear(folds, factor * y_features, width)
+        self.octaves, x_inputs = shown_in_octaves(x_features, octaves)
+        _, y_inputs = shown_in_octaves(y_features, octaves)
+        self.of_x = FoldLinear(folds, x_inputs, width)
+        self.of_y = FoldLinear(folds, y_inputs, width)
         self.head = FoldMLP(folds, width, width, 1, 1, 0.0)
         self.dropout = nn.Dropout(dropout)
 

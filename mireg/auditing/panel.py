@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from .evaluation import Evidence, Member, evaluate
 from .features import PREPROCESSING, with_radius
-from .fitting import BATCH, CHECK_EVERY, FoldData, contrastive_loss, fit, label_loss
+from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
 from .inputs import AuditInputs, Folds
 from .linear import CanonicalCritic
 from .members import CodeCritics, Neighbours, code_members, label_members
@@ -108,12 +108,9 @@ def judge(
     for i, (p, kind) in enumerate(finalists):
         of = prepared[p]
         network = makers(p, of, slice(None))[kind]()
-        done = 0
 
-        def checked(i: int = i) -> None:
-            nonlocal done
-            done += 1
-            tell("training", 0.25 + 0.6 * (i + min(1.0, done * CHECK_EVERY / steps)) / FINALISTS)
+        def checked(share: float, i: int = i) -> None:
+            tell("training", 0.25 + 0.6 * (i + share) / FINALISTS)
 
         trained, _ = fit(network, loss, of.train, of.stop, steps, generator, progress=checked)
         members[f"{kind} on {p}"] = (of, trained)

@@ -1,6 +1,6 @@
 r"""What an audit found, for people and for programs."""
 
-__all__ = ["AuditReport"]
+__all__ = ["AuditReport", "Verdict", "normalized"]
 
 import html
 import json
@@ -17,6 +17,11 @@ NOTE = (
     "Samples alone bound mutual information from below, never from above: another critic may find more. "
     "Only a variational bound bounds from above."
 )
+
+
+def normalized(mi: float, log_z: float) -> bool:
+    """Tells whether log Z is near 0, beside the estimate that it belongs to."""
+    return abs(log_z) <= max(0.1, 0.1 * abs(mi))
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class AuditReport:
     @property
     def reliable(self) -> bool:
         """Whether the critics' logits are normalised well enough for the estimate to be believed."""
-        return abs(self.log_z) <= max(0.1, 0.1 * abs(self.mi))
+        return normalized(self.mi, self.log_z)
 
     def to_dict(self) -> dict[str, Any]:
         """Gives all numbers by name, as plain values."""
@@ -117,14 +122,8 @@ class AuditReport:
         if self.variational_bound is not None:
             rows.append(("variational bound", f"at most {self.variational_bound:.3f} nats"))
         if self.epsilon is not None:
-            rows.append(
-                (
-                    "verdict",
-                    f"{self.verdict} ε = {self.epsilon:g}"
-                    if self.verdict != "undecided"
-                    else f"undecided about ε = {self.epsilon:g}",
-                )
-            )
+            about = " about" if self.verdict == "undecided" else ""
+            rows.append(("verdict", f"{self.verdict}{about} ε = {self.epsilon:g}"))
         of = f"{self.samples:,} samples"
         if self.groups != self.samples:
             of += f" in {self.groups:,} groups"

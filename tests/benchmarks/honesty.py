@@ -7,14 +7,19 @@ unit variance. The means of the codes can grow without limit once γ is 0, and h
 import argparse
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import mireg
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
+
+from quickstart import mlp
 
 FACTORS, FEATURES, CODES, BATCH = 4, 32, 8, 128
 SCALE = 0.1
@@ -29,16 +34,6 @@ METHODS: dict[str, Callable[[], mireg.Regularizer]] = {
         CODES, CODES, epsilon=EPSILON, gamma="fixed", initial_gamma=0.0
     ),
 }
-
-
-def mlp(inputs: int, outputs: int, width: int = 128) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(inputs, width),
-        nn.SiLU(),
-        nn.Linear(width, width),
-        nn.SiLU(),
-        nn.Linear(width, outputs),
-    )
 
 
 class World:

@@ -110,11 +110,18 @@ class Trainer:
         self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
         self.critic_optimizer.step()
 
-    def encode(self, batch: Batch) -> tuple[mireg.Codes, Tensor]:
-        """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses."""
-        views = self.options.views
-        posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(batch.x2))
-        alpha = self.model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
+    def encode(
+        self, batch: Batch, model: PoseAppearanceModel | None = None
+    ) -> tuple[mireg.Codes, Tensor]:
+        """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses.
+
+        Arguments:
+            batch: The images.
+            model: The encoders, those in training by default.
+        """
+        model, views = model or self.model, self.options.views
+        posterior = mireg.diagonal_gaussian(*model.pose_encoder(batch.x2))
+        alpha = model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
         codes = mireg.Codes(posterior.rsample(), alpha, posterior)
         return codes, batch.groups.repeat_interleave(views)
 
