@@ -142,11 +142,19 @@ class FixedGamma(Controller):
         initial: The weight :math:`\gamma`.
     """
 
+    minimum = 0.0
+    """The least value that an update gives."""
+
     def __init__(self, initial: float = 1.0) -> None:
         super().__init__(initial)
 
         if initial < 0:
             raise ValueError(f"the weight γ must be 0 or above, got {initial}")
+
+    @property
+    def at_minimum(self) -> Tensor:
+        r"""Tells whether :math:`\gamma` can fall no further, a boolean scalar."""
+        return self.value <= self.minimum
 
     def forward(self, kl: Tensor) -> Tensor:
         """Gives the loss of eq. (21) for a bound in nats."""
@@ -160,10 +168,17 @@ class FixedGamma(Controller):
     def update(self, mi: Tensor, mi_shadow: Tensor, active: Tensor | bool = True) -> None:
         """Takes a step, where `active`."""
         moved = self.step(mi.to(self.state.dtype), mi_shadow.to(self.state.dtype))
-        self.move(moved, active)
+        self.move(moved.clamp(min=self.minimum), active)
 
     def extra_repr(self) -> str:
         return f"value={self.number()}"
+
+
+def check_minimum(minimum: float) -> float:
+    """Gives the least value of γ if it is one, and raises otherwise."""
+    if not minimum >= 0:
+        raise ValueError(f"the least value of γ must be 0 or above, got {minimum}")
+    return minimum
 
 
 class RobustGamma(FixedGamma):
@@ -173,18 +188,21 @@ class RobustGamma(FixedGamma):
         initial: The first value of :math:`\gamma`.
         rate: The rate :math:`l_\gamma`.
         bias: The bias :math:`b_\gamma` in nats; 0 is column c of Table 1.
+        minimum: The least value of :math:`\gamma`, 0 in the paper.
     """
 
-    def __init__(self, initial: float = 1.0, rate: float = 0.01, bias: float = 0.01) -> None:
+    def __init__(
+        self, initial: float = 1.0, rate: float = 0.01, bias: float = 0.01, minimum: float = 0.0
+    ) -> None:
         super().__init__(initial)
 
-        self.rate, self.bias = rate, bias
+        self.rate, self.bias, self.minimum = rate, bias, check_minimum(minimum)
 
     def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
         return functional.gamma_robust(self.value, mi_shadow, mi, self.rate, self.bias)
 
     def extra_repr(self) -> str:
-        return f"rate={self.rate}, bias={self.bias}, {super().extra_repr()}"
+        return f"rate={self.rate}, bias={self.bias}, minimum={self.minimum}, {super().extra_repr()}"
 
 
 class VariationalGamma(FixedGamma):
@@ -194,15 +212,18 @@ class VariationalGamma(FixedGamma):
         epsilon: The target :math:`\epsilon` in nats.
         initial: The first value of :math:`\gamma`.
         rate: The rate :math:`l_\gamma`.
+        minimum: The least value of :math:`\gamma`, 0 in the paper.
     """
 
-    def __init__(self, epsilon: float, initial: float = 1.0, rate: float = 0.01) -> None:
+    def __init__(
+        self, epsilon: float, initial: float = 1.0, rate: float = 0.01, minimum: float = 0.0
+    ) -> None:
         super().__init__(initial)
 
-        self.epsilon, self.rate = epsilon, rate
+        self.epsilon, self.rate, self.minimum = epsilon, rate, check_minimum(minimum)
 
     def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
         return functional.gamma_variational(self.value, mi_shadow, self.epsilon, self.rate)
 
     def extra_repr(self) -> str:
-        return f"epsilon={self.epsilon}, rate={self.rate}, {super().extra_repr()}"
+        return f"epsilon={self.epsilon}, rate={self.rate}, minimum={self.minimum}, {super().extra_repr()}"

@@ -4,6 +4,7 @@ __all__ = ["CriticEstimator", "Measurement"]
 
 from typing import NamedTuple, cast
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
@@ -24,6 +25,8 @@ class Measurement(NamedTuple):
 class CriticEstimator(nn.Module):
     r"""Creates an estimator of mutual information from a critic.
 
+    `accuracy` is how well the critic told joint from marginal pairs of the batch that it last learnt from; 0.5 is chance.
+
     Arguments:
         critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
         estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
@@ -34,6 +37,8 @@ class CriticEstimator(nn.Module):
         >>> estimator.loss(torch.randn(8, 2), torch.randn(8, 3)).shape
         torch.Size([])
     """
+
+    accuracy: Tensor
 
     def __init__(
         self, critic: nn.Module, estimator: str = "mean_logit", pairs: str = "roll"
@@ -49,6 +54,8 @@ class CriticEstimator(nn.Module):
         self.critic = critic
         self.estimator = estimator
         self.pairs = pairs
+        # Written by each loss and read by the penalty of the same step: no part of the state that a run resumes from.
+        self.register_buffer("accuracy", torch.full((1,), 0.5), persistent=False)
 
     def forward(
         self,
@@ -72,7 +79,14 @@ class CriticEstimator(nn.Module):
         generator: Generator | None = None,
     ) -> Tensor:
         """Gives the loss of eqs. (10) and (11), which trains the critic and nothing else."""
-        return functional.critic_loss(*self(pi.detach(), alpha.detach(), groups, generator))
+        pairs = cast(Pairs, self(pi.detach(), alpha.detach(), groups, generator))
+        with torch.no_grad():
+            right = (
+                (pairs.joint > 0).float().mean(),
+                functional.masked_mean((pairs.marginal < 0).float(), pairs.mask),
+            )
+            self.accuracy.copy_(torch.stack(right).mean())
+        return functional.critic_loss(*pairs)
 
     def estimate(
         self,

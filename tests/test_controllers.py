@@ -35,7 +35,7 @@ def test_weights_stay_finite_and_at_zero_or_above_for_any_input(estimates):
 
 
 def test_gamma_and_multiplier_match_a_reference_by_hand_over_200_steps():
-    constraint = mireg.RobustMIConstraint(2, 3, gamma_rate=0.1, mu=0.2)
+    constraint = mireg.RobustMIConstraint.paper(2, 3, gamma_rate=0.1, mu=0.2)
     rng = np.random.default_rng(0)
     gamma, multiplier, average, shadow, weight = 1.0, 0.0, 0.0, 0.0, 0.0
     seen = []
@@ -59,6 +59,26 @@ def test_gamma_and_multiplier_match_a_reference_by_hand_over_200_steps():
         assert constraint.gamma.item() == pytest.approx(gamma, abs=1e-6)
         assert constraint.multiplier.item() == pytest.approx(multiplier, abs=1e-6)
     assert max(seen)[0] > 1.5 and min(seen)[0] == 0 and seen[-1][1] == 0
+
+
+@given(anything)
+def test_gamma_stays_at_its_floor_or_above_for_any_input(estimates):
+    controllers = [
+        mireg.RobustGamma(minimum=0.02),
+        mireg.VariationalGamma(0.125, minimum=0.02),
+        mireg.RobustMIConstraint(2, 3, min_gamma=0.02, gamma_rate=1.0).bound.gamma_controller,
+    ]
+    for mi, mi_shadow in estimates:
+        for controller in controllers:
+            controller.update(torch.tensor(mi), torch.tensor(mi_shadow))
+    assert all(controller.value >= 0.02 for controller in controllers)
+
+
+def test_gamma_tells_that_it_can_fall_no_further():
+    gamma = mireg.RobustGamma(initial=0.021, minimum=0.02, rate=1.0)
+    assert not gamma.at_minimum
+    gamma.update(torch.tensor(0.5), torch.tensor(0.0))
+    assert gamma.at_minimum and gamma.value == 0.02
 
 
 def test_variational_gamma_follows_eq_24():
@@ -100,6 +120,8 @@ def test_weights_move_to_another_device():
         (lambda: mireg.Multiplier(mu=0), "mu must be positive, got 0"),
         (lambda: mireg.Multiplier(initial=-1), "0 or above, got -1"),
         (lambda: mireg.FixedGamma(-0.5), "0 or above, got -0.5"),
+        (lambda: mireg.RobustGamma(minimum=-0.1), "0 or above, got -0.1"),
+        (lambda: mireg.RobustMIConstraint(2, 3, min_gamma=-1), "0 or above, got -1"),
     ],
 )
 def test_impossible_settings_are_named(make, message):

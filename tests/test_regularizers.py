@@ -329,6 +329,37 @@ def test_metrics_tell_noise_gap_and_whether_the_penalty_pulls():
     assert regularizer(pi, alpha, posterior).metrics["active"] == 1
 
 
+def test_metrics_tell_how_well_the_critics_tell_pairs_apart():
+    def judge(pi, alpha):
+        return (pi == alpha).all(1).float() - 0.5
+
+    class Judge(torch.nn.Module):
+        def forward(self, pi, alpha):
+            return judge(pi, alpha)
+
+    class Blind(torch.nn.Module):
+        def forward(self, pi, alpha):
+            return torch.ones(len(pi))
+
+    regularizer = mireg.RobustMIConstraint(PI, PI, critic=Judge(), shadow=Blind())
+    _, pi, _, posterior = codes(16)
+    assert regularizer(pi, pi, posterior).metrics["accuracy"] == 0.5
+    regularizer.critic_loss(pi, pi)
+    metrics = regularizer(pi, pi, posterior).metrics
+    assert (metrics["accuracy"], metrics["shadow_accuracy"]) == (1, 0.5)
+
+
+def test_the_violation_rate_tells_how_often_the_estimate_was_too_high():
+    regularizer = mireg.ClassifierMI(PI, ALPHA)
+    _, pi, alpha, _ = codes()
+    penalty = regularizer(pi, alpha)
+    for violation in (1.0, -1.0, float("nan"), 1.0, 1.0):
+        metrics = {**penalty.metrics, "violation": torch.tensor(violation)}
+        regularizer.update(penalty._replace(metrics=metrics))
+    rate = regularizer(pi, alpha).metrics["violation_rate"].item()
+    assert rate == pytest.approx(0.75, abs=0.01)
+
+
 def test_parameters_of_learnable_priors_are_found_in_compositions():
     prior = mireg.LearnableGaussian(PI)
     total = 0.5 * mireg.VariationalBound(prior) + mireg.ClassifierMI(PI, ALPHA)

@@ -32,7 +32,7 @@ class Regularizer(nn.Module):
         >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
         >>> penalty = regularizer(posterior.rsample(), torch.randn(8, 64), posterior)
         >>> sorted(penalty.metrics)
-        ['active', 'gamma', 'kl', 'mi', 'mi_standard_error', 'multiplier', 'violation']
+        ['accuracy', 'active', 'gamma', 'kl', 'mi', 'mi_standard_error', 'multiplier', 'violation', 'violation_rate']
     """
 
     def forward(

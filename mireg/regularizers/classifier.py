@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from .. import distributed
-from ..controllers import Multiplier
+from ..controllers import MovingAverage, Multiplier
 from ..critics import Shape, alpha_shape, as_shape, default_critic
 from ..estimators import CriticEstimator
 from ..validation import check_codes, check_epsilon, check_finite, check_labels
@@ -45,7 +45,9 @@ class ClassifierMI(Regularizer):
         finite_check: Whether to raise at non-finite codes and at labels out of range, which waits for the device.
         process_group: The ranks to agree with; the default group if `None`.
 
-    Metrics: `mi`, `violation` and `mi_standard_error` (of this batch) in nats, `multiplier`, `active` (whether the penalty pulls: nothing happens where it does not).
+    Metrics: `mi`, `violation` and `mi_standard_error` (of this batch) in nats, `multiplier`, and what tells failures apart: `active` (whether the penalty
+    pulls: nothing happens where it does not), `violation_rate` (how often :math:`I_T` was above :math:`\epsilon` lately: about half in balance; near 1 for
+    long, and :math:`\lambda` climbs without effect; near 0, and it goes to 0), `accuracy` (of T on the batch that it last learnt from; 0.5 is chance).
 
     Example:
         >>> regularizer = ClassifierMI(2, 3)
@@ -86,6 +88,7 @@ class ClassifierMI(Regularizer):
         self.epsilon = check_epsilon(epsilon)
         self.critic = CriticEstimator(critic, estimator, pairs)
         self.multiplier_controller = Multiplier(mu, initial_multiplier)
+        self.violation_rate = MovingAverage()
         self.warmup_steps = warmup_steps
         self.alpha_gradient = alpha_gradient
         self.finite_check = finite_check
@@ -134,6 +137,8 @@ class ClassifierMI(Regularizer):
             "active": (self.multiplier_controller.active(violation.detach()) & self.active).to(
                 mi.dtype
             ),
+            "violation_rate": self.violation_rate.value.to(mi.dtype),
+            "accuracy": self.critic.accuracy[0].clone(),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
         }
         return Penalty(loss, metrics)
@@ -154,7 +159,10 @@ class ClassifierMI(Regularizer):
 
     @torch.no_grad()
     def update(self, penalty: Penalty) -> None:
-        self.multiplier_controller.update(penalty.metrics["violation"], self.active)
+        violation = penalty.metrics["violation"]
+        self.multiplier_controller.update(violation, self.active)
+        # Times 0 it is NaN where it is not finite, and the average takes nothing from a bad batch.
+        self.violation_rate.update((violation > 0) + 0 * violation)
         self.step.add_(1)
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@ r"""The constraint of the paper: a critic, a shadow critic, and two adaptive wei
 __all__ = ["RobustMIConstraint"]
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Any, Literal, Optional
 
 import torch
 from torch import Generator, Tensor, nn
@@ -64,6 +64,7 @@ class RobustMIConstraint(Regularizer):
         initial_gamma: The first value of :math:`\gamma`.
         gamma_rate: The rate :math:`l_\gamma`.
         gamma_bias: The bias :math:`b_\gamma` in nats.
+        min_gamma: The least value that :math:`\gamma` moves to.
         decay: The decay of the moving averages that eq. (18) compares.
         lagrangian: Whether :math:`L_{MI}` is part of the penalty.
         estimator: The estimate of both critics: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`.
@@ -75,8 +76,8 @@ class RobustMIConstraint(Regularizer):
         finite_check: Whether to raise at non-finite codes, which waits for the device.
         process_group: The ranks to agree with; the default group if `None`.
 
-    Metrics: `mi`, `mi_shadow`, their moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is overpowered), `mi_standard_error` (of this
-    batch), `kl` and `violation` in nats, `gamma`, `multiplier`, `active` (whether L_MI pulls: nothing happens where it does not).
+    Metrics: those of :class:`mireg.ClassifierMI`, `mi_shadow`, the moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is
+    overpowered), `shadow_accuracy`, `kl`, `gamma`, `gamma_at_minimum` (1 where :math:`\gamma` can fall no further).
 
     Example:
         >>> constraint = RobustMIConstraint(32, 64, epsilon=0.125)
@@ -101,6 +102,7 @@ class RobustMIConstraint(Regularizer):
         initial_gamma: float = 1.0,
         gamma_rate: float = 0.01,
         gamma_bias: float = 0.01,
+        min_gamma: float = 0.02,
         decay: float = 0.99,
         lagrangian: bool = True,
         estimator: str = "mean_logit",
@@ -115,8 +117,8 @@ class RobustMIConstraint(Regularizer):
         super().__init__()
 
         controllers: dict[str, Callable[[], FixedGamma]] = {
-            "robust": lambda: RobustGamma(initial_gamma, gamma_rate, gamma_bias),
-            "variational": lambda: VariationalGamma(epsilon, initial_gamma, gamma_rate),
+            "robust": lambda: RobustGamma(initial_gamma, gamma_rate, gamma_bias, min_gamma),
+            "variational": lambda: VariationalGamma(epsilon, initial_gamma, gamma_rate, min_gamma),
             "fixed": lambda: FixedGamma(initial_gamma),
         }
         check_choice("gamma", gamma, controllers)
@@ -148,6 +150,25 @@ class RobustMIConstraint(Regularizer):
         self.mi_average = MovingAverage(decay)
         self.mi_shadow_average = MovingAverage(decay)
         self.lagrangian = lagrangian
+
+    @classmethod
+    def paper(
+        cls, pi_features: Shape, alpha_features: Shape | None = None, **settings: Any
+    ) -> "RobustMIConstraint":
+        r"""Creates the constraint exactly as published: :math:`\gamma` may decay to 0.
+
+        Critics can then miss what an audit finds: see the class for what its defaults do about it.
+
+        Arguments:
+            pi_features: The number of features of :math:`\pi`, or its shape.
+            alpha_features: Likewise for :math:`\alpha`.
+            settings: Any other argument of the class.
+
+        Example:
+            >>> RobustMIConstraint.paper(32, 64).bound.gamma_controller.minimum
+            0.0
+        """
+        return cls(pi_features, alpha_features, **{"min_gamma": 0.0, **settings})
 
     @property
     def epsilon(self) -> float:
@@ -183,6 +204,8 @@ class RobustMIConstraint(Regularizer):
             "mi_shadow": mi_shadow,
             "shadow_gap": mi_shadow - classified.metrics["mi"],
             **bounded.metrics,
+            "shadow_accuracy": self.shadow.accuracy[0].clone(),
+            "gamma_at_minimum": self.bound.gamma_controller.at_minimum.to(mi_shadow.dtype),
             "mi_average": self.mi_average.value.to(mi_shadow.dtype),
             "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),
         }
