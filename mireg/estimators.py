@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from . import functional
-from .pairing import PAIRINGS, Pairs
+from .pairing import Pairs, pairing
 from .validation import check_choice
 
 
@@ -30,7 +30,7 @@ class CriticEstimator(nn.Module):
     Arguments:
         critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
         estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
-        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
 
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
@@ -41,12 +41,11 @@ class CriticEstimator(nn.Module):
     accuracy: Tensor
 
     def __init__(
-        self, critic: nn.Module, estimator: str = "mean_logit", pairs: str = "roll"
+        self, critic: nn.Module, estimator: str = "mean_logit", pairs: str | int = "roll"
     ) -> None:
         super().__init__()
 
         check_choice("estimator", estimator, functional.ESTIMATORS)
-        check_choice("pairs", pairs, PAIRINGS)
         if not isinstance(critic, nn.Module):
             raise TypeError(
                 f"a critic must be a module that takes (pi, alpha), got {type(critic).__name__}"
@@ -54,6 +53,7 @@ class CriticEstimator(nn.Module):
         self.critic = critic
         self.estimator = estimator
         self.pairs = pairs
+        self.pairing = pairing(pairs)
         # Written by each loss and read by the penalty of the same step: no part of the state that a run resumes from.
         self.register_buffer("accuracy", torch.full((1,), 0.5), persistent=False)
 
@@ -67,7 +67,7 @@ class CriticEstimator(nn.Module):
     ) -> Pairs:
         """Gives the critic's logits for the pairs of a batch; for joint pairs alone where no `marginal` is asked for."""
         if marginal:
-            return PAIRINGS[self.pairs](self.critic, pi, alpha, groups, generator)
+            return self.pairing(self.critic, pi, alpha, groups, generator)
         joint = self.critic(pi, alpha)
         return Pairs(joint, joint.new_zeros(0), None)
 

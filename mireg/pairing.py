@@ -4,13 +4,16 @@ Joint pairs are rows of the same batch index; marginal pairs are rows of differe
 samples of one identity are not independent.
 """
 
-__all__ = ["PAIRINGS", "Pairs", "all_pairs", "roll_pairs", "rolled_index"]
+__all__ = ["PAIRINGS", "Pairs", "all_pairs", "pairing", "roll_pairs", "rolled_index"]
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
+
+from .validation import check_choice
 
 
 class Pairs(NamedTuple):
@@ -25,19 +28,23 @@ class Pairs(NamedTuple):
 
 
 def rolled_index(
-    n: int, device: torch.device | None = None, generator: Generator | None = None
+    n: int,
+    device: torch.device | None = None,
+    generator: Generator | None = None,
+    count: int = 1,
 ) -> Tensor:
-    """Gives a cyclic shift of `0, …, n - 1` by a random step from 1 to `n - 1`.
+    """Gives cyclic shifts of `0, …, n - 1` by random steps from 1 to `n - 1`, no two the same.
 
     No index stays in its place, whatever the parity of `n`. A reversed batch of odd size keeps one, and a random permutation one on average.
 
     Arguments:
         n: The number of samples, at least 2.
         device: The device of the index.
-        generator: Where the random step comes from; the global generator by default.
+        generator: Where the random steps come from; the global generator by default.
+        count: The number of shifts; there are at most :math:`N - 1`.
 
     Returns:
-        The index, with shape :math:`(N,)`.
+        The shifts one after the other, with shape :math:`(N \\cdot \\text{count},)`.
 
     Example:
         >>> rolled_index(2)
@@ -46,8 +53,11 @@ def rolled_index(
     _check_batch(n)
     # The step stays a tensor: its value never has to reach the host. A generator of the CPU serves any device.
     source = generator.device if generator is not None else device
-    step = torch.randint(1, n, (1,), device=source, generator=generator).to(device)
-    return (torch.arange(n, device=device) + step) % n
+    if count == 1:
+        steps = torch.randint(1, n, (1,), device=source, generator=generator)
+    else:
+        steps = 1 + torch.randperm(n - 1, device=source, generator=generator)[:count]
+    return (torch.arange(n, device=device) + steps.to(device)[:, None]).flatten() % n
 
 
 def roll_pairs(
@@ -56,23 +66,28 @@ def roll_pairs(
     alpha: Tensor,
     groups: Tensor | None = None,
     generator: Generator | None = None,
+    negatives: int = 1,
 ) -> Pairs:
-    r"""Pairs each sample with itself and with one other, in a single pass of the critic.
+    r"""Pairs each sample with itself and with a few others, in a single pass of the critic.
 
     Arguments:
         critic: Takes `(pi, alpha)` and gives a logit for each row, with shape :math:`(N,)`.
         pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
         alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
-        generator: Where the random shift comes from.
+        generator: Where the random shifts come from.
+        negatives: The number of marginal pairs a sample; there are at most :math:`N - 1`.
 
     Returns:
-        The logits of :math:`N` joint and :math:`N` marginal pairs.
+        The logits of :math:`N` joint pairs, and of :math:`N` marginal ones for each of the negatives.
     """
-    index = rolled_index(len(pi), pi.device, generator)
-    logits = _logits(critic, torch.cat((pi, pi)), torch.cat((alpha, alpha[index])))
-    joint, marginal = logits.chunk(2)
-    return Pairs(joint, marginal, None if groups is None else groups != groups[index])
+    n = len(pi)
+    index = rolled_index(n, pi.device, generator, negatives)
+    copies = 1 + len(index) // n
+    repeated = pi.repeat(copies, *[1] * (pi.dim() - 1))
+    logits = _logits(critic, repeated, torch.cat((alpha, alpha[index])))
+    mask = None if groups is None else groups.repeat(copies - 1) != groups[index]
+    return Pairs(logits[:n], logits[n:], mask)
 
 
 def all_pairs(
@@ -126,3 +141,13 @@ def _logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
 
 PAIRINGS: dict[str, Callable[..., Pairs]] = {"roll": roll_pairs, "all": all_pairs}
 """The ways to pair a batch, by the name that `pairs=` takes."""
+
+
+def pairing(pairs: str | int) -> Callable[..., Pairs]:
+    """Gives the way to pair a batch that `pairs=` asks for: a name, or the number of negatives a sample."""
+    if isinstance(pairs, int) and not isinstance(pairs, bool):
+        if pairs < 1:
+            raise ValueError(f"pairs must be 1 negative a sample or more, got {pairs}")
+        return partial(roll_pairs, negatives=pairs)
+    check_choice("pairs", pairs, PAIRINGS)
+    return PAIRINGS[pairs]

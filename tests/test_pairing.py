@@ -5,7 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mireg.pairing import PAIRINGS, all_pairs, roll_pairs, rolled_index
+from mireg.pairing import all_pairs, pairing, roll_pairs, rolled_index
+
+WAYS = ("roll", 3, "all")
 
 
 class Recorder(torch.nn.Module):
@@ -27,29 +29,37 @@ def test_rolling_leaves_no_sample_in_its_place(n, seed):
     assert index.sort().values.equal(torch.arange(n))
 
 
+@given(n=st.integers(2, 33), count=st.integers(1, 40))
+def test_no_two_shifts_are_the_same(n, count):
+    shifts = rolled_index(n, count=count).view(-1, n)
+    assert len(shifts) == min(count, n - 1)
+    assert len(set(shifts[:, 0].tolist())) == len(shifts)
+    assert (shifts != torch.arange(n)).all()
+
+
 def test_rolling_takes_every_step():
     steps = {rolled_index(5)[0].item() for _ in range(200)}
     assert steps == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("name", PAIRINGS)
+@pytest.mark.parametrize("way", WAYS)
 @given(n=st.integers(2, 33))
-def test_joint_pairs_are_joint_and_marginal_ones_are_not(name, n):
-    pairs = PAIRINGS[name](Recorder(), *numbered(n))
+def test_joint_pairs_are_joint_and_marginal_ones_are_not(way, n):
+    pairs = pairing(way)(Recorder(), *numbered(n))
     assert pairs.joint.shape == (n,)
     assert (pairs.joint == 0).all()
     counted = pairs.marginal if pairs.mask is None else pairs.marginal[pairs.mask]
-    assert len(counted) == (n if name == "roll" else n * (n - 1))
+    assert len(counted) == n * min(n - 1, {"roll": 1, "all": n}.get(way, way))
     assert (counted != 0).all()
 
 
-@pytest.mark.parametrize("name", PAIRINGS)
-def test_samples_of_one_identity_are_never_negatives(name):
+@pytest.mark.parametrize("way", WAYS)
+def test_samples_of_one_identity_are_never_negatives(way):
     groups = torch.tensor([0, 0, 1, 1, 2, 2, 2])
     for _ in range(20):
         # The code is the identity itself, so that a logit of 0 tells a pair within it.
         code = groups[:, None].float()
-        pairs = PAIRINGS[name](Recorder(), code, code, groups)
+        pairs = pairing(way)(Recorder(), code, code, groups)
         assert (pairs.marginal[pairs.mask] != 0).all()
         assert (pairs.marginal[~pairs.mask] == 0).all()
 
@@ -67,20 +77,20 @@ def test_a_generator_makes_pairs_repeatable():
     assert not draw(1).equal(draw(2))
 
 
-@pytest.mark.parametrize("name", PAIRINGS)
-def test_a_batch_of_one_has_no_negatives(name):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_batch_of_one_has_no_negatives(way):
     with pytest.raises(ValueError, match="at least 2 samples, got 1"):
-        PAIRINGS[name](Recorder(), *numbered(1))
+        pairing(way)(Recorder(), *numbered(1))
 
 
-@pytest.mark.parametrize("name", PAIRINGS)
-def test_a_critic_with_the_wrong_shape_is_named(name):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_critic_with_the_wrong_shape_is_named(way):
     class Wrong(Recorder):
         def forward(self, pi, alpha):
             return super().forward(pi, alpha)[:, None]
 
     with pytest.raises(ValueError, match="one logit for each pair.*Wrong"):
-        PAIRINGS[name](Wrong(), *numbered(4))
+        pairing(way)(Wrong(), *numbered(4))
 
 
 def test_all_pairs_of_any_module_are_those_of_pairwise():

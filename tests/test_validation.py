@@ -97,6 +97,7 @@ def test_the_bound_checks_finite_codes_where_asked_for():
         (lambda: mireg.ClassifierMI(PI, ALPHA, classes=3), "either alpha_features"),
         (lambda: mireg.ClassifierMI(PI, ALPHA, estimator="ksg"), "'dv', 'mean_logit'.*got 'ksg'"),
         (lambda: mireg.ClassifierMI(PI, ALPHA, pairs="some"), "'all', 'roll', got 'some'"),
+        (lambda: mireg.ClassifierMI(PI, ALPHA, pairs=0), "1 negative a sample or more, got 0"),
         (lambda: mireg.ClassifierMI(PI, ALPHA, warmup_steps=-1), "0 or more, got -1"),
         (lambda: mireg.RobustMIConstraint(PI, ALPHA, gamma="free"), "'robust'.*got 'free'"),
         (lambda: mireg.VariationalBound(samples=0), "1 or more, got 0"),

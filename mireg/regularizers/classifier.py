@@ -37,7 +37,7 @@ class ClassifierMI(Regularizer):
         epsilon: The target :math:`\epsilon` in nats.
         critic: The network of T; :func:`mireg.default_critic` by default.
         estimator: The estimate: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`.
-        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
         mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
         initial_multiplier: The first value of :math:`\lambda`.
         warmup_steps: For how many calls of :meth:`update` there is no penalty and :math:`\lambda` rests, while T learns.
@@ -68,7 +68,7 @@ class ClassifierMI(Regularizer):
         epsilon: float = 0.125,
         critic: nn.Module | None = None,
         estimator: str = "mean_logit",
-        pairs: str = "roll",
+        pairs: str | int = "roll",
         mu: float = 0.1,
         initial_multiplier: float = 0.0,
         warmup_steps: int = 0,

@@ -68,7 +68,7 @@ class RobustMIConstraint(Regularizer):
         decay: The decay of the moving averages that eq. (18) compares.
         lagrangian: Whether :math:`L_{MI}` is part of the penalty.
         estimator: The estimate of both critics: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`.
-        pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
         mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
         initial_multiplier: The first value of :math:`\lambda`.
         warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
@@ -106,7 +106,7 @@ class RobustMIConstraint(Regularizer):
         decay: float = 0.99,
         lagrangian: bool = True,
         estimator: str = "mean_logit",
-        pairs: str = "roll",
+        pairs: str | int = "roll",
         mu: float = 0.1,
         initial_multiplier: float = 0.0,
         warmup_steps: int = 0,

@@ -209,14 +209,14 @@ class Puppets(Problem):
         self.taken = [0, 0]
 
     def forward(self, n: int, held_out: bool = False) -> Outcome:
-        batches = [self.batch(held_out) for _ in range(math.ceil(n / self.identities / self.views))]
+        batches = [self.encode(held_out) for _ in range(math.ceil(n / self.identities / self.views))]
         codes = mireg.Codes(*(torch.cat([b.codes[i] for b in batches]) for i in range(2)), None)
         if not held_out:
             codes = batches[0].codes
         task = torch.stack([b.task for b in batches]).mean()
         return Outcome(codes, task, torch.cat([b.groups for b in batches]))
 
-    def batch(self, held_out: bool) -> Outcome:
+    def encode(self, held_out: bool) -> Outcome:
         batch = self.samplers[held_out].batch_at(self.taken[held_out])
         self.taken[held_out] += 1
         posterior = mireg.diagonal_gaussian(*self.model.pose_encoder(batch.x2))

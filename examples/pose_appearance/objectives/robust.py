@@ -6,6 +6,9 @@ from typing import Any
 
 import mireg
 
+NEGATIVES = 8
+"""How many other appearances each pose code is paired with: all of a batch would cost three times as much."""
+
 OCTAVES = 5
 """How fine the critics look at the pose code: its noise is some 0.07 where it is used most, and they must see as much."""
 
@@ -27,7 +30,7 @@ def build_objective(
         "critic": critic,
         "shadow": shadow,
         "initial_gamma": initial_gamma,
-        "pairs": "all",
+        "pairs": NEGATIVES,
         "mu": mu,
     }
     return mireg.RobustMIConstraint(pi_features, alpha_features, **{**settings, **OBJECTIVES[name]})
