@@ -2,14 +2,17 @@ r"""A critic with its way to pair a batch and to estimate :math:`I(\pi, \alpha)`
 
 __all__ = ["CriticEstimator", "Measurement"]
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Optional, cast
 
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
-from . import functional
+from . import distributed, functional
 from .pairing import PAIRINGS, Pairs
 from .validation import check_choice
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Measurement(NamedTuple):
@@ -28,6 +31,8 @@ class CriticEstimator(nn.Module):
         critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
         estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
         pairs: The marginal pairs: `"roll"` for one a sample, `"all"` for every other sample.
+        gather: Whether the partners of marginal pairs come from all ranks. Their codes carry no gradients.
+        process_group: The ranks to gather from; the default group if `None`.
 
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
@@ -36,7 +41,12 @@ class CriticEstimator(nn.Module):
     """
 
     def __init__(
-        self, critic: nn.Module, estimator: str = "mean_logit", pairs: str = "roll"
+        self,
+        critic: nn.Module,
+        estimator: str = "mean_logit",
+        pairs: str = "roll",
+        gather: bool = False,
+        process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
 
@@ -49,6 +59,8 @@ class CriticEstimator(nn.Module):
         self.critic = critic
         self.estimator = estimator
         self.pairs = pairs
+        self.gather = gather
+        self.process_group = process_group
 
     def forward(
         self,
@@ -60,7 +72,8 @@ class CriticEstimator(nn.Module):
     ) -> Pairs:
         """Gives the critic's logits for the pairs of a batch; for joint pairs alone where no `marginal` is asked for."""
         if marginal:
-            return PAIRINGS[self.pairs](self.critic, pi, alpha, groups, generator)
+            joined = distributed.join(alpha, groups, self.process_group) if self.gather else None
+            return PAIRINGS[self.pairs](self.critic, pi, alpha, groups, generator, joined)
         joint = self.critic(pi, alpha)
         return Pairs(joint, joint.new_zeros(0), None)
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from . import distributed
+from .distributed import Joined
+
 
 class Pairs(NamedTuple):
     """A critic's logits for joint and marginal pairs."""
@@ -22,6 +25,8 @@ class Pairs(NamedTuple):
     """The logits of marginal pairs, with shape :math:`(N,)` or :math:`(N, N)`."""
     mask: Tensor | None
     """Which marginal pairs count, with the shape of `marginal`; `None` if all do."""
+    negatives: Tensor | None = None
+    """How many marginal pairs count, averaged over ranks; those of `mask` if `None`."""
 
 
 def rolled_index(
@@ -56,6 +61,7 @@ def roll_pairs(
     alpha: Tensor,
     groups: Tensor | None = None,
     generator: Generator | None = None,
+    joined: Joined | None = None,
 ) -> Pairs:
     r"""Pairs each sample with itself and with one other, in a single pass of the critic.
 
@@ -64,15 +70,24 @@ def roll_pairs(
         pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
         alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
-        generator: Where the random shift comes from.
+        generator: Where the random shift comes from: in the same state on every rank.
+        joined: The codes of all ranks, if the partners come from any of them.
 
     Returns:
         The logits of :math:`N` joint and :math:`N` marginal pairs.
     """
-    index = rolled_index(len(pi), pi.device, generator)
-    logits = _logits(critic, torch.cat((pi, pi)), torch.cat((alpha, alpha[index])))
+    everyone = joined or Joined(alpha, groups, slice(0, len(pi)))
+    index = rolled_index(len(everyone.alpha), pi.device, generator)
+    if everyone.ranks > 1 and generator is None:
+        # Each rank has drawn a shift of its own.
+        index = distributed.agree(index, everyone.process_group)
+    partners = everyone.alpha[index[everyone.own]]
+    logits = _logits(critic, torch.cat((pi, pi)), torch.cat((alpha, partners)))
     joint, marginal = logits.chunk(2)
-    return Pairs(joint, marginal, None if groups is None else groups != groups[index])
+    if everyone.groups is None:
+        return Pairs(joint, marginal, None)
+    different = everyone.groups != everyone.groups[index]
+    return Pairs(joint, marginal, different[everyone.own], different.sum() / everyone.ranks)
 
 
 def all_pairs(
@@ -81,6 +96,7 @@ def all_pairs(
     alpha: Tensor,
     groups: Tensor | None = None,
     generator: Generator | None = None,
+    joined: Joined | None = None,
 ) -> Pairs:
     r"""Pairs each sample with itself and with all others.
 
@@ -92,20 +108,36 @@ def all_pairs(
         alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
         generator: Ignored: nothing here is random.
+        joined: The codes of all ranks, if each sample meets those of every rank.
 
     Returns:
-        The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones.
+        The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones. With
+        :math:`R` ranks joined there are :math:`N \times R N`.
     """
     n = len(pi)
     _check_batch(n)
+    everyone = joined or Joined(alpha, groups, slice(0, n))
+    logits = _all_logits(critic, pi, everyone.alpha)
+    identity = everyone.groups
+    if identity is None:
+        identity = torch.arange(len(everyone.alpha), device=pi.device)
+    different = identity[:, None] != identity
+    return Pairs(
+        logits[:, everyone.own].diagonal(),
+        logits,
+        different[everyone.own],
+        different.sum() / everyone.ranks,
+    )
+
+
+def _all_logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
+    """Gives a critic's logits of every row of `pi` with every row of `alpha`."""
     pairwise: Callable[[Tensor, Tensor], Tensor] | None = getattr(critic, "pairwise", None)
     if pairwise is not None:
-        logits = pairwise(pi, alpha)
-    else:
-        rows = torch.arange(n, device=pi.device)
-        logits = _logits(critic, pi[rows.repeat_interleave(n)], alpha[rows.repeat(n)]).view(n, n)
-    identity = torch.arange(n, device=pi.device) if groups is None else groups
-    return Pairs(logits.diagonal(), logits, identity[:, None] != identity)
+        return pairwise(pi, alpha)
+    n, m = len(pi), len(alpha)
+    rows, columns = torch.arange(n, device=pi.device), torch.arange(m, device=pi.device)
+    return _logits(critic, pi[rows.repeat_interleave(m)], alpha[columns.repeat(n)]).view(n, m)
 
 
 def _check_batch(n: int) -> None:

@@ -73,6 +73,7 @@ class RobustMIConstraint(Regularizer):
         warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
         finite_check: Whether to raise at non-finite codes, which waits for the device.
+        gather: Whether the partners of marginal pairs come from all ranks: with R ranks each sample has R times as many.
         process_group: The ranks to agree with; the default group if `None`.
 
     Metrics: `mi`, `mi_shadow`, their moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is overpowered), `mi_standard_error` (of this
@@ -110,6 +111,7 @@ class RobustMIConstraint(Regularizer):
         warmup_steps: int = 0,
         alpha_gradient: bool = False,
         finite_check: bool = False,
+        gather: bool = False,
         process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
@@ -139,12 +141,15 @@ class RobustMIConstraint(Regularizer):
             warmup_steps=warmup_steps,
             alpha_gradient=alpha_gradient,
             finite_check=finite_check,
+            gather=gather,
             process_group=process_group,
         )
         if shadow is None:
             shadow = default_critic(pi_features, alpha_features, classes)
-        self.shadow = CriticEstimator(shadow, estimator, pairs)
-        self.bound = VariationalBound(prior, gamma=controllers[gamma]())
+        self.shadow = CriticEstimator(shadow, estimator, pairs, gather, process_group)
+        self.bound = VariationalBound(
+            prior, gamma=controllers[gamma](), process_group=process_group
+        )
         self.mi_average = MovingAverage(decay)
         self.mi_shadow_average = MovingAverage(decay)
         self.lagrangian = lagrangian
