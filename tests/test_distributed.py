@@ -12,16 +12,9 @@ import mireg
 JOINED, STEPS = 16, 20
 
 SCENARIOS = {
-    "rolled": {"pairs": "roll", "gather": True},
-    "rolled, with identities": {"pairs": "roll", "gather": True, "identities": 5},
-    "all, with identities": {"pairs": "all", "gather": True, "identities": 5},
-    "all, NWJ": {"pairs": "all", "gather": True, "estimator": "nwj"},
-    "all, NWJ, with identities": {
-        "pairs": "all",
-        "gather": True,
-        "estimator": "nwj",
-        "identities": 5,
-    },
+    "rolled": {"pairs": "roll"},
+    "rolled, with identities": {"pairs": "roll", "identities": 5},
+    "all, NWJ, with identities": {"pairs": "all", "estimator": "nwj", "identities": 5},
 }
 """Constraints for which many ranks are to equal one process."""
 
@@ -34,7 +27,7 @@ def batch_at(step):
     return x, noise, alpha, torch.arange(JOINED)
 
 
-def train(rank, ranks, settings, starts_alike=True):
+def train(rank, ranks, settings, gather=True):
     """Trains an encoder under the constraint on a rank's part of each batch, and gives all state."""
     torch.manual_seed(0)
     own = slice(rank * JOINED // ranks, (rank + 1) * JOINED // ranks)
@@ -42,9 +35,9 @@ def train(rank, ranks, settings, starts_alike=True):
     settings = {name: value for name, value in settings.items() if name != "identities"}
     encoder = torch.nn.Linear(3, PI)
     constraint = mireg.RobustMIConstraint(
-        PI, ALPHA, initial_multiplier=1.0, gamma_rate=0.1, decay=0.5, **settings
+        PI, ALPHA, initial_multiplier=1.0, gamma_rate=0.1, decay=0.5, gather=gather, **settings
     )
-    if rank and not starts_alike:
+    if rank:
         # Whatever a rank starts with, the first rank's state is what counts.
         with torch.no_grad():
             for p in constraint.parameters():
@@ -76,9 +69,9 @@ def train(rank, ranks, settings, starts_alike=True):
 
 def scenarios_on(rank, ranks):
     results = {name: train(rank, ranks, settings) for name, settings in SCENARIOS.items()}
-    # Without a generator, and with partners of the own rank only, there is no one process to equal.
-    local = {"pairs": "roll", "identities": 5}
-    return {**results, "local": train(rank, ranks, local, starts_alike=False)}
+    # With partners of the own rank only there is no one process to equal.
+    results["local"] = train(rank, ranks, SCENARIOS["rolled"], gather=False)
+    return results
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -106,9 +99,9 @@ def test_ranks_equal_one_process_on_the_joined_batch(trained, alone, scenario):
         torch.testing.assert_close(
             torch.tensor(state[name]), torch.tensor(value), rtol=1e-5, atol=1e-5, msg=name
         )
-    # The error over ranks leaves out how far their means are apart.
-    del expected_metrics["mi_standard_error"]
     for name, value in expected_metrics.items():
-        assert metrics[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+        # The error over ranks leaves out how far their means are apart.
+        tolerance = 0.5 if name == "mi_standard_error" else 1e-4
+        assert metrics[name] == pytest.approx(value, rel=tolerance, abs=1e-5), name
     assert state["bound.gamma_controller.state"] != [1.0]
     assert state["classifier.multiplier_controller.state"] != [1.0]
