@@ -25,7 +25,7 @@ gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A
         constraint.update(penalty)
 """
 
-__all__ = ["average", "average_gradients", "broadcast", "generator_at"]
+__all__ = ["average", "average_gradients", "broadcast", "gather", "generator_at", "ranks"]
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Optional
@@ -113,6 +113,25 @@ def broadcast(module: nn.Module, source: int = 0, group: Optional["ProcessGroup"
             dist.broadcast(tensor.data, source, group=group)
 
 
+def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
+    """Collects the rows of all ranks, in the order of the ranks and without gradients.
+
+    Arguments:
+        x: The rows of this rank, as many on every rank.
+        group: The process group; the default group if `None`.
+
+    Returns:
+        The rows of all ranks.
+    """
+    x = x.detach().contiguous()
+    count = ranks(group)
+    if count == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(count)]
+    dist.all_gather(parts, x, group=group)
+    return torch.cat(parts)
+
+
 def join(
     alpha: Tensor, groups: Tensor | None = None, group: Optional["ProcessGroup"] = None
 ) -> Joined:
@@ -127,16 +146,8 @@ def join(
     if count == 1:
         return Joined(alpha, groups, slice(0, n))
     start = dist.get_rank(group) * n
-    everyone = None if groups is None else _concatenate(groups, count, group)
-    own = slice(start, start + n)
-    return Joined(_concatenate(alpha, count, group), everyone, own, count, group)
-
-
-def _concatenate(x: Tensor, count: int, group: Optional["ProcessGroup"]) -> Tensor:
-    x = x.detach().contiguous()
-    parts = [torch.empty_like(x) for _ in range(count)]
-    dist.all_gather(parts, x, group=group)
-    return torch.cat(parts)
+    everyone = None if groups is None else gather(groups, group)
+    return Joined(gather(alpha, group), everyone, slice(start, start + n), count, group)
 
 
 def agree(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:

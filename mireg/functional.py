@@ -137,7 +137,10 @@ def critic_loss(
 
 
 def mean_logit(
-    joint: Tensor, marginal: Tensor | None = None, mask: Tensor | None = None, negatives: Tensor | None = None
+    joint: Tensor,
+    marginal: Tensor | None = None,
+    mask: Tensor | None = None,
+    negatives: Tensor | None = None,
 ) -> Tensor:
     r"""The estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.distributed as dist
 from problems import ALPHA, PI
 from processes import on_ranks
 from torch.nn.parallel import DistributedDataParallel

@@ -133,7 +133,7 @@ class ClassifierMI(Regularizer):
         if count > 1:
             both = torch.stack((mi, error.square()))
             mi, variance = distributed.average(both, self.process_group)
-            error = (variance / count).sqrt()
+            error = (variance.detach() / count).sqrt()
         violation = mi - self.epsilon
         loss = self.multiplier_controller(violation)
         if self.warmup_steps:
