@@ -5,7 +5,7 @@ import os
 import sys
 from multiprocessing.forkserver import ensure_running
 
-PRELOADED = ["torch", "torch.distributed", "mireg", "training.run"]
+PRELOADED = ["torch", "torch._dynamo", "torch.distributed", "mireg", "train"]
 
 
 def context():
