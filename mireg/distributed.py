@@ -3,19 +3,55 @@ r"""Agreement between the ranks of a process group: all of it does nothing where
 The loss of eq. (22) is not linear in :math:`I_T`, so each rank must apply it to the estimate of the whole batch, and γ and λ must move by that estimate.
 Here a rank's estimate takes the value of the mean over ranks and keeps its own gradient: averaging gradients over ranks, as DDP does, then gives the
 gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A mean over ranks of DV or SMILE is near that of the joined batch, and not equal.
+
+.. code-block:: python
+
+    constraint = mireg.RobustMIConstraint(32, 64, gather=True)
+    mireg.distributed.broadcast(constraint)                # once: all ranks start alike
+    encoders, decoder = DDP(encoders), DDP(decoder)        # the constraint stays outside
+
+    for step, (x1, x2) in enumerate(loader):               # a DistributedSampler with drop_last=True
+        pi, alpha, posterior = encoders(x2, x1)
+        shifts = mireg.distributed.generator_at(seed, step)
+
+        critic_optimizer.zero_grad()
+        constraint.critic_loss(pi, alpha, generator=shifts).backward()
+        mireg.distributed.average_gradients(constraint.critic_parameters())
+        critic_optimizer.step()
+
+        penalty = constraint(pi, alpha, posterior)         # the value is that of all ranks
+        optimizer.zero_grad(); (reconstruction(decoder(pi, alpha), x2) + penalty.loss).backward()
+        optimizer.step()                                   # DDP has averaged the gradients
+        constraint.update(penalty)
 """
 
-__all__ = ["average", "average_gradients", "broadcast"]
+__all__ = ["average", "average_gradients", "broadcast", "gather", "generator_at", "ranks"]
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+
+class Joined(NamedTuple):
+    """The codes alpha of all ranks in their order, without gradients; or those of this rank, if it is alone."""
+
+    alpha: Tensor
+    """The codes, with shape :math:`(R N, *)`."""
+    groups: Tensor | None
+    """The identities, with shape :math:`(R N,)`."""
+    own: slice
+    """The rows of this rank."""
+    ranks: int = 1
+    """The number :math:`R` of ranks."""
+    process_group: Optional["ProcessGroup"] = None
+    """The ranks that they come from."""
 
 
 def ranks(group: Optional["ProcessGroup"] = None) -> int:
@@ -75,3 +111,67 @@ def broadcast(module: nn.Module, source: int = 0, group: Optional["ProcessGroup"
     if ranks(group) > 1:
         for tensor in (*module.parameters(), *module.buffers()):
             dist.broadcast(tensor.data, source, group=group)
+
+
+def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
+    """Collects the rows of all ranks, in the order of the ranks and without gradients.
+
+    Arguments:
+        x: The rows of this rank, as many on every rank.
+        group: The process group; the default group if `None`.
+
+    Returns:
+        The rows of all ranks.
+    """
+    x = x.detach().contiguous()
+    count = ranks(group)
+    if count == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(count)]
+    dist.all_gather(parts, x, group=group)
+    return torch.cat(parts)
+
+
+def join(
+    alpha: Tensor, groups: Tensor | None = None, group: Optional["ProcessGroup"] = None
+) -> Joined:
+    """Collects codes and identities from all ranks, without gradients.
+
+    Arguments:
+        alpha: The codes of this rank, of the same shape on every rank.
+        groups: The identities of this rank.
+        group: The process group; the default group if `None`.
+    """
+    count, n = ranks(group), len(alpha)
+    if count == 1:
+        return Joined(alpha, groups, slice(0, n))
+    start = dist.get_rank(group) * n
+    everyone = None if groups is None else gather(groups, group)
+    return Joined(gather(alpha, group), everyone, slice(start, start + n), count, group)
+
+
+def agree(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
+    """Gives every rank the value of the first."""
+    if ranks(group) > 1:
+        source = 0 if group is None else dist.get_global_rank(group, 0)
+        dist.broadcast(x, source, group=group)
+    return x
+
+
+def generator_at(seed: int, step: int) -> Generator:
+    """Creates the generator of a step, the same on every rank and after every restart.
+
+    Arguments:
+        seed: The seed of the run.
+        step: The number of the step.
+
+    Returns:
+        A generator on the CPU, which serves any device.
+
+    Example:
+        >>> torch.rand(1, generator=generator_at(0, 5)) == torch.rand(1, generator=generator_at(0, 5))
+        tensor([True])
+    """
+    # Seeds that differ in a few bits give correlated first draws: numpy's sequence mixes them.
+    mixed = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
+    return Generator().manual_seed(int(mixed >> np.uint64(1)))

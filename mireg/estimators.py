@@ -2,15 +2,18 @@ r"""A critic with its way to pair a batch and to estimate :math:`I(\pi, \alpha)`
 
 __all__ = ["CriticEstimator", "Measurement"]
 
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Optional, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
-from . import functional
+from . import distributed, functional
 from .pairing import Pairs, pairing
 from .validation import check_choice
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Measurement(NamedTuple):
@@ -31,6 +34,8 @@ class CriticEstimator(nn.Module):
         critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
         estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
         pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
+        gather: Whether the partners of marginal pairs come from all ranks. Their codes carry no gradients.
+        process_group: The ranks to gather from; the default group if `None`.
 
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
@@ -41,7 +46,12 @@ class CriticEstimator(nn.Module):
     accuracy: Tensor
 
     def __init__(
-        self, critic: nn.Module, estimator: str = "mean_logit", pairs: str | int = "roll"
+        self,
+        critic: nn.Module,
+        estimator: str = "mean_logit",
+        pairs: str | int = "roll",
+        gather: bool = False,
+        process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
 
@@ -56,6 +66,8 @@ class CriticEstimator(nn.Module):
         self.pairing = pairing(pairs)
         # Written by each loss and read by the penalty of the same step: no part of the state that a run resumes from.
         self.register_buffer("accuracy", torch.full((1,), 0.5), persistent=False)
+        self.gather = gather
+        self.process_group = process_group
 
     def forward(
         self,
@@ -67,7 +79,8 @@ class CriticEstimator(nn.Module):
     ) -> Pairs:
         """Gives the critic's logits for the pairs of a batch; for joint pairs alone where no `marginal` is asked for."""
         if marginal:
-            return self.pairing(self.critic, pi, alpha, groups, generator)
+            joined = distributed.join(alpha, groups, self.process_group) if self.gather else None
+            return self.pairing(self.critic, pi, alpha, groups, generator, joined)
         joint = self.critic(pi, alpha)
         return Pairs(joint, joint.new_zeros(0), None)
 
@@ -83,7 +96,7 @@ class CriticEstimator(nn.Module):
         with torch.no_grad():
             right = (
                 (pairs.joint > 0).float().mean(),
-                functional.masked_mean((pairs.marginal < 0).float(), pairs.mask),
+                functional.masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives),
             )
             self.accuracy.copy_(torch.stack(right).mean())
         return functional.critic_loss(*pairs)

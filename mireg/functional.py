@@ -34,11 +34,12 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Averages `x` where `mask` is true: 0 if it is so nowhere."""
+def masked_mean(x: Tensor, mask: Tensor | None, count: Tensor | None = None) -> Tensor:
+    """Averages `x` where `mask` is true: 0 if it is so nowhere. A `count` takes the place of the number of true entries."""
     if mask is None:
         return x.mean()
-    return torch.where(mask, x, 0).sum() / mask.sum().clamp(min=1)
+    count = mask.sum() if count is None else count
+    return torch.where(mask, x, 0).sum() / torch.where(count > 0, count, 1)
 
 
 def log_mean_exp(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -103,7 +104,9 @@ def _monte_carlo_kl(posterior: Distribution, prior: Distribution, samples: int) 
         ) from error
 
 
-def critic_loss(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+def critic_loss(
+    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+) -> Tensor:
     r"""The logistic loss of eqs. (10) and (11) of Esser et al., 2019, which T and T' minimise.
 
     .. math:: \mathbb{E}_{p(\pi, \alpha)} \mathrm{softplus}(-T) + \mathbb{E}_{p(\pi) p(\alpha)} \mathrm{softplus}(T)
@@ -114,6 +117,7 @@ def critic_loss(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> 
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+        negatives: How many marginal pairs count on average over ranks, where these join their batches; those of `mask` by default.
 
     Returns:
         The loss, a scalar.
@@ -123,12 +127,21 @@ def critic_loss(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> 
         tensor(1.3863)
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
-    loss = F.softplus(-joint).mean() + masked_mean(F.softplus(marginal), mask)
+    of_joint, of_marginal = F.softplus(-joint).mean(), F.softplus(marginal)
+    if mask is None:
+        return of_joint + of_marginal.mean()
+    count = mask.sum() if negatives is None else negatives
+    loss = of_joint + masked_mean(of_marginal, mask, count)
     # Joint pairs alone would drive the logits up without end: a batch with no negative teaches nothing.
-    return loss if mask is None else torch.where(mask.any(), loss, 0)
+    return torch.where(count > 0, loss, 0)
 
 
-def mean_logit(joint: Tensor, marginal: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+def mean_logit(
+    joint: Tensor,
+    marginal: Tensor | None = None,
+    mask: Tensor | None = None,
+    negatives: Tensor | None = None,
+) -> Tensor:
     r"""The estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
 
     .. math:: I_T = \mathbb{E}_{p(\pi, \alpha)} T(\pi, \alpha)
@@ -139,6 +152,7 @@ def mean_logit(joint: Tensor, marginal: Tensor | None = None, mask: Tensor | Non
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: Ignored: here for the signature that all estimates share.
         mask: Ignored.
+        negatives: Ignored.
 
     Returns:
         The estimate in nats, a scalar.
@@ -150,7 +164,9 @@ def mean_logit(joint: Tensor, marginal: Tensor | None = None, mask: Tensor | Non
     return full_precision(joint).mean()
 
 
-def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+def nwj(
+    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+) -> Tensor:
     r"""The lower bound of Nguyen, Wainwright and Jordan.
 
     .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T + 1 - \mathbb{E}_{p(\pi) p(\alpha)} e^T
@@ -163,6 +179,7 @@ def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+        negatives: As in :func:`critic_loss`.
 
     Returns:
         The estimate in nats, a scalar.
@@ -173,10 +190,12 @@ def nwj(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
     # An exponent that overflows would turn gradients into NaN.
-    return joint.mean() + 1 - masked_mean(marginal.clamp(max=80).exp(), mask)
+    return joint.mean() + 1 - masked_mean(marginal.clamp(max=80).exp(), mask, negatives)
 
 
-def donsker_varadhan(joint: Tensor, marginal: Tensor, mask: Tensor | None = None) -> Tensor:
+def donsker_varadhan(
+    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+) -> Tensor:
     r"""The lower bound of Donsker and Varadhan, which MINE trains on.
 
     .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^T
@@ -189,6 +208,7 @@ def donsker_varadhan(joint: Tensor, marginal: Tensor, mask: Tensor | None = None
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+        negatives: Ignored: the logarithm of a mean over ranks is no mean of logarithms.
 
     Returns:
         The estimate in nats, a scalar.
@@ -200,7 +220,13 @@ def donsker_varadhan(joint: Tensor, marginal: Tensor, mask: Tensor | None = None
     return full_precision(joint).mean() - log_mean_exp(full_precision(marginal), mask)
 
 
-def smile(joint: Tensor, marginal: Tensor, mask: Tensor | None = None, clip: float = 5.0) -> Tensor:
+def smile(
+    joint: Tensor,
+    marginal: Tensor,
+    mask: Tensor | None = None,
+    negatives: Tensor | None = None,
+    clip: float = 5.0,
+) -> Tensor:
     r"""The estimate of Song and Ermon: Donsker-Varadhan with a clipped partition function, of less variance but no longer a bound.
 
     .. math:: \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{\mathrm{clip}(T, -\tau, \tau)}
@@ -213,6 +239,7 @@ def smile(joint: Tensor, marginal: Tensor, mask: Tensor | None = None, clip: flo
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
+        negatives: Ignored: the logarithm of a mean over ranks is no mean of logarithms.
         clip: The threshold :math:`\tau`.
 
     Returns:

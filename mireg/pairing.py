@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from . import distributed
+from .distributed import Joined
 from .validation import check_choice
 
 
@@ -25,6 +27,8 @@ class Pairs(NamedTuple):
     """The logits of marginal pairs, with shape :math:`(N,)` or :math:`(N, N)`."""
     mask: Tensor | None
     """Which marginal pairs count, with the shape of `marginal`; `None` if all do."""
+    negatives: Tensor | None = None
+    """How many marginal pairs count, averaged over ranks; those of `mask` if `None`."""
 
 
 def rolled_index(
@@ -33,7 +37,7 @@ def rolled_index(
     generator: Generator | None = None,
     count: int = 1,
 ) -> Tensor:
-    """Gives cyclic shifts of `0, …, n - 1` by random steps from 1 to `n - 1`, no two the same.
+    r"""Gives cyclic shifts of `0, …, n - 1` by random steps from 1 to `n - 1`, no two the same.
 
     No index stays in its place, whatever the parity of `n`. A reversed batch of odd size keeps one, and a random permutation one on average.
 
@@ -44,7 +48,7 @@ def rolled_index(
         count: The number of shifts; there are at most :math:`N - 1`.
 
     Returns:
-        The shifts one after the other, with shape :math:`(N \\cdot \\text{count},)`.
+        The shifts one after the other, with shape :math:`(N \cdot \text{count},)`.
 
     Example:
         >>> rolled_index(2)
@@ -66,6 +70,7 @@ def roll_pairs(
     alpha: Tensor,
     groups: Tensor | None = None,
     generator: Generator | None = None,
+    joined: Joined | None = None,
     negatives: int = 1,
 ) -> Pairs:
     r"""Pairs each sample with itself and with a few others, in a single pass of the critic.
@@ -75,19 +80,30 @@ def roll_pairs(
         pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
         alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
-        generator: Where the random shifts come from.
+        generator: Where the random shifts come from: in the same state on every rank.
         negatives: The number of marginal pairs a sample; there are at most :math:`N - 1`.
+        joined: The codes of all ranks, if the partners come from any of them.
 
     Returns:
         The logits of :math:`N` joint pairs, and of :math:`N` marginal ones for each of the negatives.
     """
     n = len(pi)
-    index = rolled_index(n, pi.device, generator, negatives)
-    copies = 1 + len(index) // n
+    everyone = joined or Joined(alpha, groups, slice(0, n))
+    index = rolled_index(len(everyone.alpha), pi.device, generator, negatives)
+    if everyone.ranks > 1 and generator is None:
+        # Each rank has drawn shifts of its own.
+        index = distributed.agree(index, everyone.process_group)
+    index = index.view(-1, len(everyone.alpha))
+    own = index[:, everyone.own].flatten()
+    copies = 1 + len(index)
     repeated = pi.repeat(copies, *[1] * (pi.dim() - 1))
-    logits = _logits(critic, repeated, torch.cat((alpha, alpha[index])))
-    mask = None if groups is None else groups.repeat(copies - 1) != groups[index]
-    return Pairs(logits[:n], logits[n:], mask)
+    logits = _logits(critic, repeated, torch.cat((alpha, everyone.alpha[own])))
+    joint, marginal = logits[:n], logits[n:]
+    if everyone.groups is None:
+        return Pairs(joint, marginal, None)
+    different = everyone.groups != everyone.groups[index]
+    mask = different[:, everyone.own].flatten()
+    return Pairs(joint, marginal, mask, different.sum() / everyone.ranks)
 
 
 def all_pairs(
@@ -96,6 +112,7 @@ def all_pairs(
     alpha: Tensor,
     groups: Tensor | None = None,
     generator: Generator | None = None,
+    joined: Joined | None = None,
 ) -> Pairs:
     r"""Pairs each sample with itself and with all others.
 
@@ -107,20 +124,36 @@ def all_pairs(
         alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
         groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
         generator: Ignored: nothing here is random.
+        joined: The codes of all ranks, if each sample meets those of every rank.
 
     Returns:
-        The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones.
+        The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones. With
+        :math:`R` ranks joined there are :math:`N \times R N`.
     """
     n = len(pi)
     _check_batch(n)
+    everyone = joined or Joined(alpha, groups, slice(0, n))
+    logits = _all_logits(critic, pi, everyone.alpha)
+    identity = everyone.groups
+    if identity is None:
+        identity = torch.arange(len(everyone.alpha), device=pi.device)
+    different = identity[:, None] != identity
+    return Pairs(
+        logits[:, everyone.own].diagonal(),
+        logits,
+        different[everyone.own],
+        different.sum() / everyone.ranks,
+    )
+
+
+def _all_logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
+    """Gives a critic's logits of every row of `pi` with every row of `alpha`."""
     pairwise: Callable[[Tensor, Tensor], Tensor] | None = getattr(critic, "pairwise", None)
     if pairwise is not None:
-        logits = pairwise(pi, alpha)
-    else:
-        rows = torch.arange(n, device=pi.device)
-        logits = _logits(critic, pi[rows.repeat_interleave(n)], alpha[rows.repeat(n)]).view(n, n)
-    identity = torch.arange(n, device=pi.device) if groups is None else groups
-    return Pairs(logits.diagonal(), logits, identity[:, None] != identity)
+        return pairwise(pi, alpha)
+    n, m = len(pi), len(alpha)
+    rows, columns = torch.arange(n, device=pi.device), torch.arange(m, device=pi.device)
+    return _logits(critic, pi[rows.repeat_interleave(m)], alpha[columns.repeat(n)]).view(n, m)
 
 
 def _check_batch(n: int) -> None:

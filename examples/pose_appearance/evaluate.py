@@ -14,7 +14,7 @@ from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
 from evaluation.pictures import as_pixels, example_rows, transfer_grid
 from evaluation.triplet_error import triplet_errors, trivial_errors
 from tqdm import tqdm
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_newest
 from training.options import read_options
 from training.run import build_trainer, load_images, pick_device
 from training.trainer import Trainer
@@ -107,7 +107,9 @@ def main(options: EvaluateOptions) -> None:
     device = pick_device(options.device)
     image_set = load_images(trained)
     trainer = build_trainer(trained, image_set, device)
-    trainer.load_state_dict(load_checkpoint(options.run / "checkpoint.pt"))
+    path, refused = load_newest(options.run, trainer.load_state_dict)
+    for reason in refused.values():
+        print(f"warning: {reason}: {path.name} is evaluated", file=sys.stderr)
 
     train_set, held_out = image_set.subset("train"), image_set.subset("val", "test")
     if not len(held_out):

@@ -9,8 +9,10 @@ import torch
 import tyro
 from data.image_set import ImageSet
 from evaluation.pictures import curves, transfer_grid
+from training.checkpoint import checkpoints_of
 from training.log import read_log
 from training.options import TrainOptions
+from training.ranks import first_says, is_first, join_ranks, leave_ranks, lost_rank, rank
 from training.run import (
     StopSignal,
     build_trainer,
@@ -21,7 +23,7 @@ from training.run import (
     run_folder,
     train,
 )
-from training.trainer import Trainer
+from training.trainer import Diverged, Trainer
 
 
 def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
@@ -50,40 +52,59 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
         * trainer.options.views
         / trainer.seconds,
     }
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    partial = folder / "metrics.partial"
+    partial.write_text(json.dumps(metrics, indent=2) + "\n")
+    partial.replace(folder / "metrics.json")
     print(f"transfer.png, curves.png and metrics.json are in {folder}")
     print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
 
 
 def main(options: TrainOptions) -> int:
-    """Trains, or resumes, and writes the results."""
-    options, folder = run_folder(options)
+    """Trains, or resumes, and writes the results; on as many ranks as `torchrun` starts."""
+    device = join_ranks(pick_device(options.device))
+    folder = None
+    try:
+        options, folder = first_says(lambda: run_folder(options))
+        return run(options, folder, device)
+    except Exception as error:
+        if not lost_rank(error):
+            raise
+        known = (
+            f"continue on any number of ranks with --resume {folder}" if folder else "start again"
+        )
+        reason = str(error).strip().split("\n")[0]
+        print(f"error: rank {rank()} lost another rank: {known} ({reason})", file=sys.stderr)
+        return 1
+    finally:
+        leave_ranks()
+
+
+def run(options: TrainOptions, folder: Path, device: torch.device) -> int:
+    """Trains a run in its folder."""
+    say = print if is_first() else lambda *_: None
     if options.threads:
         torch.set_num_threads(options.threads)
-    device = pick_device(options.device)
     image_set = load_images(options)
-    print(
-        f"{len(image_set)} images of {len(np.unique(image_set.identity))} identities, on {device}"
-    )
+    say(f"{len(image_set)} images of {len(np.unique(image_set.identity))} identities, on {device}")
     trainer = build_trainer(options, image_set, device)
-    if (folder / "checkpoint.pt").exists():
+    if checkpoints_of(folder):
         resume(trainer, folder)
-        print(f"Resuming at step {trainer.step_count}")
+        say(f"Resuming at step {trainer.step_count}")
     if compiles(options, device):
-        print("Compiling the networks: the first steps take half a minute")
+        say("Compiling the networks: the first steps take half a minute")
         trainer.compile()
     stop = StopSignal()
     if not train(trainer, folder, stop):
-        print(
-            f"Stopped by {stop.name} at step {trainer.step_count}: continue with --resume {folder}"
-        )
+        name = stop.name or "a signal to another rank"
+        say(f"Stopped by {name} at step {trainer.step_count}: continue with --resume {folder}")
         return 1
-    finish(trainer, image_set, folder)
+    if is_first():
+        finish(trainer, image_set, folder)
     return 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(tyro.cli(TrainOptions)))
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
+    except (Diverged, OSError, ValueError) as error:
         sys.exit(f"error: {error}")

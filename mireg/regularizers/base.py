@@ -2,7 +2,7 @@ r"""What a regularizer is, and how two make one."""
 
 __all__ = ["Penalty", "Regularizer", "Scaled", "Sum"]
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -19,6 +19,33 @@ class Penalty(NamedTuple):
     """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, `violation`, …"""
     parts: tuple["Penalty", ...] = ()
     """The penalties that a composed regularizer is made of."""
+
+    @classmethod
+    def mean(cls, penalties: Sequence["Penalty"]) -> "Penalty":
+        """Averages the penalties of one regularizer over the parts of a large batch, for one :meth:`Regularizer.update`.
+
+        Arguments:
+            penalties: The penalties, of parts of equal size.
+
+        Returns:
+            The penalty whose loss and metrics are the means.
+
+        Example:
+            >>> parts = [Penalty(torch.tensor(x), {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
+            >>> Penalty.mean(parts).metrics
+            {'mi': tensor(1.5000)}
+        """
+        if not penalties:
+            raise ValueError("the mean needs at least one penalty, got none")
+        first = penalties[0]
+        if any(p.metrics.keys() != first.metrics.keys() for p in penalties):
+            raise ValueError("the penalties must come from one regularizer, got different metrics")
+        loss = torch.stack([p.loss for p in penalties]).mean()
+        metrics = {
+            name: torch.stack([p.metrics[name] for p in penalties]).mean() for name in first.metrics
+        }
+        parts = zip(*(p.parts for p in penalties), strict=True)
+        return cls(loss, metrics, tuple(cls.mean(part) for part in parts))
 
 
 class Regularizer(nn.Module):
@@ -93,7 +120,7 @@ class Regularizer(nn.Module):
         """Moves the adaptive weights by what a penalty of this regularizer saw: call it once a step.
 
         Arguments:
-            penalty: The penalty of this step.
+            penalty: The penalty of this step; of one that accumulates gradients, :meth:`Penalty.mean` of those of its parts.
         """
 
     def __call__(

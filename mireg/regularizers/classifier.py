@@ -43,6 +43,7 @@ class ClassifierMI(Regularizer):
         warmup_steps: For how many calls of :meth:`update` there is no penalty and :math:`\lambda` rests, while T learns.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
         finite_check: Whether to raise at non-finite codes and at labels out of range, which waits for the device.
+        gather: Whether the partners of marginal pairs come from all ranks: with R ranks each sample has R times as many.
         process_group: The ranks to agree with; the default group if `None`.
 
     Metrics: `mi`, `violation` and `mi_standard_error` (of this batch) in nats, `multiplier`, and what tells failures apart: `active` (whether the penalty
@@ -74,6 +75,7 @@ class ClassifierMI(Regularizer):
         warmup_steps: int = 0,
         alpha_gradient: bool = False,
         finite_check: bool = False,
+        gather: bool = False,
         process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
@@ -83,10 +85,15 @@ class ClassifierMI(Regularizer):
         self.classes = classes
         if warmup_steps < 0:
             raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}")
+        if gather and alpha_gradient and estimator != "mean_logit":
+            raise ValueError(
+                "codes of other ranks carry no gradient: with gather=True and alpha_gradient=True the estimator must be "
+                f"'mean_logit', which needs none of them, got {estimator!r}"
+            )
         if critic is None:
             critic = default_critic(pi_features, alpha_features, classes)
         self.epsilon = check_epsilon(epsilon)
-        self.critic = CriticEstimator(critic, estimator, pairs)
+        self.critic = CriticEstimator(critic, estimator, pairs, gather, process_group)
         self.multiplier_controller = Multiplier(mu, initial_multiplier)
         self.violation_rate = MovingAverage()
         self.warmup_steps = warmup_steps
@@ -125,7 +132,11 @@ class ClassifierMI(Regularizer):
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
         mi, error = self.critic.measure(pi, alpha, groups, generator)
-        mi = distributed.average(mi, self.process_group)
+        count = distributed.ranks(self.process_group)
+        if count > 1:
+            both = torch.stack((mi, error.square()))
+            mi, variance = distributed.average(both, self.process_group)
+            error = (variance.detach() / count).sqrt()
         violation = mi - self.epsilon
         loss = self.multiplier_controller(violation)
         if self.warmup_steps:
@@ -138,7 +149,7 @@ class ClassifierMI(Regularizer):
                 mi.dtype
             ),
             "violation_rate": self.violation_rate.value.to(mi.dtype),
-            "accuracy": self.critic.accuracy[0].clone(),
+            "accuracy": distributed.average(self.critic.accuracy[0].clone(), self.process_group),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
         }
         return Penalty(loss, metrics)

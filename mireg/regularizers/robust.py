@@ -74,6 +74,7 @@ class RobustMIConstraint(Regularizer):
         warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
         finite_check: Whether to raise at non-finite codes, which waits for the device.
+        gather: Whether the partners of marginal pairs come from all ranks: with R ranks each sample has R times as many.
         process_group: The ranks to agree with; the default group if `None`.
 
     Metrics: those of :class:`mireg.ClassifierMI`, `mi_shadow`, the moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is
@@ -112,6 +113,7 @@ class RobustMIConstraint(Regularizer):
         warmup_steps: int = 0,
         alpha_gradient: bool = False,
         finite_check: bool = False,
+        gather: bool = False,
         process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
@@ -141,12 +143,15 @@ class RobustMIConstraint(Regularizer):
             warmup_steps=warmup_steps,
             alpha_gradient=alpha_gradient,
             finite_check=finite_check,
+            gather=gather,
             process_group=process_group,
         )
         if shadow is None:
             shadow = default_critic(pi_features, alpha_features, classes)
-        self.shadow = CriticEstimator(shadow, estimator, pairs)
-        self.bound = VariationalBound(prior, gamma=controllers[gamma]())
+        self.shadow = CriticEstimator(shadow, estimator, pairs, gather, process_group)
+        self.bound = VariationalBound(
+            prior, gamma=controllers[gamma](), process_group=process_group
+        )
         self.mi_average = MovingAverage(decay)
         self.mi_shadow_average = MovingAverage(decay)
         self.lagrangian = lagrangian
@@ -198,13 +203,14 @@ class RobustMIConstraint(Regularizer):
         bounded = self.bound(pi, alpha, posterior)
         with torch.no_grad():
             mi_shadow = self.shadow.estimate(pi, alpha, groups, generator)
-            mi_shadow = distributed.average(mi_shadow, self.classifier.process_group)
+            process_group = self.classifier.process_group
+            mi_shadow = distributed.average(mi_shadow, process_group)
         metrics = {
             **classified.metrics,
             "mi_shadow": mi_shadow,
             "shadow_gap": mi_shadow - classified.metrics["mi"],
             **bounded.metrics,
-            "shadow_accuracy": self.shadow.accuracy[0].clone(),
+            "shadow_accuracy": distributed.average(self.shadow.accuracy[0].clone(), process_group),
             "gamma_at_minimum": self.bound.gamma_controller.at_minimum.to(mi_shadow.dtype),
             "mi_average": self.mi_average.value.to(mi_shadow.dtype),
             "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),

@@ -3,16 +3,19 @@ r"""The variational bound: a KL divergence to a prior."""
 __all__ = ["VariationalBound"]
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Optional
 
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
-from .. import functional
+from .. import distributed, functional
 from ..controllers import FixedGamma
 from ..priors import as_prior
 from ..validation import check_codes, check_finite, check_posterior
 from .base import Penalty, Regularizer
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class VariationalBound(Regularizer):
@@ -27,6 +30,7 @@ class VariationalBound(Regularizer):
         gamma: The weight :math:`\gamma`, or the controller that holds it.
         samples: The number of Monte Carlo samples where torch registers no KL divergence.
         finite_check: Whether to raise at non-finite codes, which waits for the device.
+        process_group: The ranks to average over; the default group if `None`.
 
     Metrics: `kl` in nats, `gamma`.
 
@@ -44,6 +48,7 @@ class VariationalBound(Regularizer):
         *,
         samples: int = 1,
         finite_check: bool = False,
+        process_group: Optional["ProcessGroup"] = None,
     ) -> None:
         super().__init__()
 
@@ -53,6 +58,7 @@ class VariationalBound(Regularizer):
         self.gamma_controller = gamma if isinstance(gamma, FixedGamma) else FixedGamma(gamma)
         self.samples = samples
         self.finite_check = finite_check
+        self.process_group = process_group
 
     @property
     def gamma(self) -> Tensor:
@@ -73,6 +79,7 @@ class VariationalBound(Regularizer):
         if self.finite_check:
             check_finite(pi=pi)
         kl = functional.variational_bound(posterior, self.prior(pi, posterior), self.samples)
+        kl = distributed.average(kl, self.process_group)
         metrics = {"kl": kl.detach(), "gamma": self.gamma.to(kl.dtype, copy=True)}
         return Penalty(self.gamma_controller(kl), metrics)
 

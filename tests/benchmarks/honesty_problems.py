@@ -209,7 +209,9 @@ class Puppets(Problem):
         self.taken = [0, 0]
 
     def forward(self, n: int, held_out: bool = False) -> Outcome:
-        batches = [self.encode(held_out) for _ in range(math.ceil(n / self.identities / self.views))]
+        batches = [
+            self.encode(held_out) for _ in range(math.ceil(n / self.identities / self.views))
+        ]
         codes = mireg.Codes(*(torch.cat([b.codes[i] for b in batches]) for i in range(2)), None)
         if not held_out:
             codes = batches[0].codes

@@ -63,11 +63,24 @@ class PairSampler:
         views: The number of poses of each identity.
         size: The size to pad images to.
         seed: The seed.
+        rank: The number of this rank, where several share a batch.
+        ranks: How many there are: each gets as many of the identities, in their order.
     """
 
     def __init__(
-        self, image_set: ImageSet, identities: int, views: int, size: int, seed: int
+        self,
+        image_set: ImageSet,
+        identities: int,
+        views: int,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
+        if identities % ranks:
+            raise ValueError(
+                f"the identities of a batch must be a multiple of the {ranks} ranks, got {identities}"
+            )
         order = np.argsort(image_set.identity, kind="stable")
         names, start, count = np.unique(
             image_set.identity[order], return_index=True, return_counts=True
@@ -82,9 +95,11 @@ class PairSampler:
         self.order, self.start, self.count = (torch.from_numpy(x) for x in (order, start, count))
         self.names = torch.from_numpy(names.astype(np.int64))
         self.identities, self.views, self.size, self.seed = identities, views, size, seed
+        share = identities // ranks
+        self.own = slice(rank * share, (rank + 1) * share)
 
     def batch_at(self, step: int) -> Batch:
-        """Gives the batch of a step."""
+        """Gives the batch of a step, or the share of it that is this rank's."""
         # Seeds that differ in a few bits give correlated first draws: numpy's sequence mixes them.
         mixed = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(mixed >> 1))
@@ -100,6 +115,7 @@ class PairSampler:
         first = (first * count).long()
         others = (first + 1 + (steps * (count - 1)).long()) % count
         index = self.order[self.start[chosen, None] + torch.cat((first, others), dim=1)]
+        index, chosen = index[self.own], chosen[self.own]
         x1 = as_float(self.images[index[:, 0]], self.size)
         x2 = as_float(self.images[index[:, 1:].flatten()], self.size)
         return Batch(x1, x2, self.names[chosen])

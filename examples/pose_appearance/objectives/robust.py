@@ -31,6 +31,7 @@ def build_objective(
         "shadow": shadow,
         "initial_gamma": initial_gamma,
         "pairs": NEGATIVES,
+        "gather": True,
         "mu": mu,
     }
     return mireg.RobustMIConstraint(pi_features, alpha_features, **{**settings, **OBJECTIVES[name]})

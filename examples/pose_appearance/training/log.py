@@ -12,16 +12,22 @@ from typing_extensions import Self
 class RunLog:
     """Creates the log of a run; a resumed run goes on where its checkpoint was.
 
+    Lines are added and never taken away. A mark tells from which step on a resumed run made its steps again.
+
     Arguments:
         folder: The folder of the run.
-        step: The step of the checkpoint: later lines are of steps that will be made again.
+        step: The step of the checkpoint: earlier lines that are later than it no longer count.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         path = folder / "log.jsonl"
-        kept = [line for line in read_log(folder) if line["step"] <= step] if step else []
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        before = path.read_bytes() if path.exists() else b""
         self.file = open(path, "a")  # noqa: SIM115
+        if before:
+            # A run that was killed may have left half a line.
+            start = "" if before.endswith(b"\n") else "\n"
+            self.file.write(start + json.dumps({"resumed": step}) + "\n")
+            self.file.flush()
         try:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -47,12 +53,16 @@ class RunLog:
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """Reads the lines of a run's log; a last line that was cut off is left out."""
+    """Reads the lines of a run's log that count: none that was cut off, none of a step that was made again."""
     path = folder / "log.jsonl"
-    lines = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    lines: list[dict[str, float]] = []
+    for text in path.read_text().splitlines() if path.exists() else []:
         try:
-            lines.append(json.loads(line))
+            line = json.loads(text)
         except json.JSONDecodeError:
-            break
+            continue
+        if "resumed" in line:
+            lines = [kept for kept in lines if kept["step"] <= line["resumed"]]
+        else:
+            lines.append(line)
     return lines

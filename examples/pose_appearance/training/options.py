@@ -1,12 +1,13 @@
 """What a run can be told on the command line."""
 
-__all__ = ["MINUTES", "TrainOptions", "read_options", "write_options"]
+__all__ = ["MINUTES", "TrainOptions", "identity_of", "read_options", "write_options"]
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
 """How long a run trains by default, by data set."""
@@ -70,8 +71,10 @@ class TrainOptions:
     """The folder of the run. By default runs/<data>-<date>."""
     checkpoint_minutes: float = 5.0
     """How often a checkpoint is written; one is on SIGTERM and Ctrl-C as well."""
+    on_divergence: Literal["stop", "skip"] = "stop"
+    """What to do at a step with a loss, a gradient or a code that is not finite, or a code beyond 1e4: stop, or leave the step out."""
     resume: Path | None = None
-    """A run to continue, with all its options: only --minutes or --steps may be given anew."""
+    """A run to continue, with all its options: only --minutes, --steps and --on-divergence may be given anew."""
     smoke: bool = False
     """Train for a few steps on a few small puppets, to see that everything works."""
 
@@ -94,7 +97,23 @@ class TrainOptions:
 def write_options(options: TrainOptions, path: Path) -> None:
     """Writes options as JSON."""
     fields = dataclasses.asdict(options)
-    path.write_text(json.dumps(fields, indent=2, default=str) + "\n")
+    # A run that is killed while it writes leaves the options before.
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(fields, indent=2, default=str) + "\n")
+    os.replace(partial, path)
+
+
+FREE = {
+    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root",
+    "checkpoint_minutes", "on_divergence",
+}  # fmt: skip
+"""Options that make no other run."""
+
+
+def identity_of(options: TrainOptions) -> dict[str, Any]:
+    """Gives the options that make a run what it is, as plain values: a checkpoint carries them."""
+    fields = dataclasses.asdict(options)
+    return {name: value for name, value in fields.items() if name not in FREE}
 
 
 def read_options(path: Path) -> TrainOptions:

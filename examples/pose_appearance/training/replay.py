@@ -30,16 +30,26 @@ class Replay(nn.Module):
     def add(self, codes: mireg.Codes, groups: Tensor) -> None:
         """Writes the codes of a batch over the oldest ones."""
         assert codes.posterior is not None
+        # The codes of all ranks: each holds the same, whatever their number.
+        mean, deviation, alpha, groups = (
+            mireg.distributed.gather(x)
+            for x in (codes.posterior.mean, codes.posterior.stddev, codes.alpha, groups)
+        )
         rows = (self.written + torch.arange(len(groups), device=groups.device)) % len(self.groups)
-        self.mean[rows] = codes.posterior.mean
-        self.deviation[rows] = codes.posterior.stddev
-        self.alpha[rows] = codes.alpha
+        self.mean[rows] = mean
+        self.deviation[rows] = deviation
+        self.alpha[rows] = alpha
         self.groups[rows] = groups
         self.written += len(groups)
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, count: int, rank: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Gives `count` random samples: pose codes with fresh noise, appearance codes, identities."""
         filled = self.written.clamp(max=len(self.groups))
-        rows = (torch.rand(count, device=self.groups.device) * filled).long()
-        mean, deviation = self.mean[rows], self.deviation[rows]
-        return mean + deviation * torch.randn_like(mean), self.alpha[rows], self.groups[rows]
+        # All ranks draw for all, from generators in the same state, and take their own.
+        total = count * mireg.distributed.ranks()
+        rows = (torch.rand(total, device=self.groups.device) * filled).long()
+        noise = torch.randn(total, self.mean.shape[1], device=self.mean.device)
+        own = slice(rank * count, (rank + 1) * count)
+        rows = rows[own]
+        pi = self.mean[rows] + self.deviation[rows] * noise[own]
+        return pi, self.alpha[rows], self.groups[rows]

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -30,10 +31,13 @@ from model.presets import PRESETS, build_model
 from objectives import build_objective
 from tqdm import tqdm
 
-from .checkpoint import load_checkpoint, save_checkpoint
+import mireg
+
+from .checkpoint import NAME, checkpoints_of, load_newest, save_checkpoint, set_aside
 from .log import RunLog
 from .options import MINUTES, TrainOptions, read_options, write_options
-from .trainer import Trainer
+from .ranks import decide, is_first, rank
+from .trainer import Diverged, Trainer
 
 LOG_EVERY = 20
 
@@ -89,7 +93,13 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.mu,
     )
     sampler = PairSampler(
-        train_set, options.identities_per_batch, options.views, sizes.size, options.seed
+        train_set,
+        options.identities_per_batch,
+        options.views,
+        sizes.size,
+        options.seed,
+        rank(),
+        mireg.distributed.ranks(),
     )
     return Trainer(model, regularizer, sampler, options, device)
 
@@ -108,7 +118,9 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         _refuse_changes(options, saved)
         if options.minutes is not None or options.steps is not None:
             saved = replace(saved, minutes=options.minutes, steps=options.steps)
-            write_options(saved, path)
+        if options.on_divergence != TrainOptions.on_divergence:
+            saved = replace(saved, on_divergence=options.on_divergence)
+        write_options(saved, path)
         return saved, options.resume
     if options.smoke:
         options = replace(
@@ -124,7 +136,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         options = replace(options, minutes=MINUTES[options.data])
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = options.out or Path("runs") / f"{options.data}-{stamp}"
-    if (folder / "checkpoint.pt").exists():
+    if checkpoints_of(folder):
         raise FileExistsError(f"{folder} holds a run already: continue it with --resume {folder}")
     folder.mkdir(parents=True, exist_ok=True)
     write_options(options, folder / "options.json")
@@ -133,7 +145,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
 
 def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
     """Raises an error where an option beside `--resume` would change the run."""
-    unchanged, free = TrainOptions(), ("resume", "minutes", "steps")
+    unchanged, free = TrainOptions(), ("resume", "minutes", "steps", "on_divergence")
     for field in fields(TrainOptions):
         given, kept = getattr(options, field.name), getattr(saved, field.name)
         if field.name not in free and given not in (getattr(unchanged, field.name), kept):
@@ -166,32 +178,68 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
 
     Returns:
         Whether the run came to its end.
+
+    Raises:
+        Diverged: If a step has numbers that are not finite: the last checkpoint is from before it.
     """
     options = trainer.options
-    checkpoint = folder / "checkpoint.pt"
     before, start, saved = trainer.seconds, time.monotonic(), time.monotonic()
     progress = _progress(options)
+    if trainer.step_count == 0:
+        # From here on there always is one, and a folder that cannot hold it is known at once.
+        save(trainer, folder)
+    last = trainer.step_count
     shape = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}  {desc}"
-    bar = tqdm(total=100, bar_format=shape, mininterval=0.5)
-    with RunLog(folder, trainer.step_count) as log, bar:
-        while (done := progress(trainer)) < 1 and stop.name is None:
-            metrics = trainer.step(done)
+    bar = tqdm(total=100, bar_format=shape, mininterval=0.5, disable=not is_first())
+    with RunLog(folder, trainer.step_count) if is_first() else nullcontext() as log, bar:
+        while True:
+            due = time.monotonic() - saved > 60 * options.checkpoint_minutes
+            done, due, stopped = decide(
+                progress(trainer), due, stop.name is not None, trainer.device
+            )
+            if due and trainer.step_count > last:
+                try:
+                    save(trainer, folder)
+                    last = trainer.step_count
+                except OSError as error:
+                    print(f"warning: {error}", file=sys.stderr)
+                saved = time.monotonic()
+            if done >= 1 or stopped:
+                break
+            try:
+                metrics = trainer.step(done)
+            except Diverged as error:
+                raise Diverged(
+                    f"{error}: the last good checkpoint is of step {last}, in {folder}; continue with --resume, "
+                    "and --on-divergence skip to leave such steps out"
+                ) from error
             trainer.seconds = before + time.monotonic() - start
-            if trainer.step_count % LOG_EVERY == 0 or trainer.step_count == 1:
+            if log and metrics and (trainer.step_count % LOG_EVERY == 0 or trainer.step_count == 1):
                 values = {name: float(value) for name, value in metrics.items()}
                 log.write(trainer.step_count, {**values, "seconds": trainer.seconds})
                 bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
             bar.update(100 * min(1.0, progress(trainer)) - bar.n)
-            if time.monotonic() - saved > 60 * options.checkpoint_minutes:
-                save_checkpoint(trainer.state_dict(), checkpoint)
-                saved = time.monotonic()
-    save_checkpoint(trainer.state_dict(), checkpoint)
-    return progress(trainer) >= 1
+    if trainer.step_count > last:
+        save(trainer, folder)
+    return done >= 1
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Writes a checkpoint, on the first rank: all hold the same."""
+    if is_first():
+        save_checkpoint(trainer.state_dict(), folder / NAME)
 
 
 def resume(trainer: Trainer, folder: Path) -> None:
-    """Takes a run up where its checkpoint left it."""
-    trainer.load_state_dict(load_checkpoint(folder / "checkpoint.pt"))
+    """Takes a run up where its newest good checkpoint left it, on any number of ranks."""
+    path, refused = load_newest(folder, trainer.load_state_dict)
+    # All have read before one renames.
+    decide(0.0, False, False, trainer.device)
+    for bad, reason in refused.items() if is_first() else ():
+        place = set_aside(bad)
+        print(
+            f"warning: {reason}: it is now {place.name}, and {path.name} is used", file=sys.stderr
+        )
 
 
 def _progress(options: TrainOptions) -> Callable[[Trainer], float]:

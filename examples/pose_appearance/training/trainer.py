@@ -1,26 +1,39 @@
 """One training run as an object: its step, and all that a checkpoint must hold."""
 
-__all__ = ["Trainer"]
+__all__ = ["Diverged", "Trainer"]
 
 import copy
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
 from objectives import RECONSTRUCTIONS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 import mireg
 
-from .options import TrainOptions
+from .options import TrainOptions, identity_of
+from .ranks import rank
 from .replay import Replay
 
 WARMUP_STEPS = 200
 
 REPLAY_STEPS = 50
 """How many batches the replay of the critics holds."""
+
+LARGEST_CODE = 1e4
+"""A code beyond it has exploded: the prior has unit variance."""
+
+SKIPS = 10
+"""How many steps in a row may be left out before a run stops after all."""
+
+
+class Diverged(RuntimeError):
+    """Raised at a step whose numbers are not finite: nothing has been trained on them."""
 
 
 class Trainer:
@@ -43,11 +56,15 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
+        self.rank, self.ranks = rank(), mireg.distributed.ranks()
         self.regularizer = regularizer.to(device)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.sampler = sampler
         self.options = options
         self.device = device
+        self.networks = SimpleNamespace(
+            **{name: self._wrap(network) for name, network in self.model.named_children()}
+        )
         self.reconstruction = RECONSTRUCTIONS[options.reconstruction]
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), fused=True
@@ -64,6 +81,14 @@ class Trainer:
         self.replay.to(device)
         self.step_count = 0
         self.seconds = 0.0
+        self.skipped = 0
+
+    def _wrap(self, network: nn.Module) -> nn.Module:
+        """Lets ranks average the gradients of a network; alone it stays what it is."""
+        if self.ranks == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=devices)
 
     def compile(self) -> None:
         """Compiles the networks in place: the names of the parameters, and so checkpoints, stay what they are."""
@@ -77,7 +102,10 @@ class Trainer:
             progress: How much of the run is over, from 0 to 1: it sets the learning rate.
 
         Returns:
-            The metrics of the step, as detached scalars.
+            The metrics of the step, as detached scalars; none if it was left out.
+
+        Raises:
+            Diverged: If the numbers of the step are not finite, and it is not to be left out.
         """
         batch = self.sampler.batch_at(self.step_count).to(self.device)
         rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
@@ -86,28 +114,54 @@ class Trainer:
 
         codes, groups = self.encode(batch)
         pi, alpha, posterior = codes
+        # Before the critics see it: they would not forget it.
+        if not self.all_ranks(small(pi) & small(alpha)):
+            return self.leave_out("a code is not finite or beyond 1e4", batch)
         self.train_critics(pi, alpha, groups)
         self.replay.add(codes, groups)
         for _ in range(self.options.replay_updates):
-            self.train_critics(*self.replay.draw(len(groups)))
+            self.train_critics(*self.replay.draw(len(groups), self.rank))
 
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
-        output = self.model.decoder(pi, alpha)
+        output = self.networks.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
         self.optimizer.zero_grad()
-        (reconstruction + penalty.loss).backward()
+        loss = reconstruction + penalty.loss
+        loss.backward()
+        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if not self.all_ranks((loss + torch.stack(norms).sum()).isfinite()):
+            return self.leave_out("the loss or a gradient is not finite", batch)
         self.optimizer.step()
 
         self.regularizer.update(penalty)
         self.average()
         self.step_count += 1
+        self.skipped = 0
         error = (output.detach() - batch.x2).square().mean()
-        return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
+        both = mireg.distributed.average(torch.stack((reconstruction.detach(), error)))
+        return {"reconstruction": both[0], "error": both[1], **penalty.metrics}
+
+    def all_ranks(self, ok: Tensor) -> bool:
+        """Tells whether something is so on every rank."""
+        return bool(mireg.distributed.average(ok.float()) == 1)
+
+    def leave_out(self, reason: str, batch: Batch) -> dict[str, Tensor]:
+        """Leaves a step out, if that is wanted, and stops otherwise."""
+        self.skipped += 1
+        identities = mireg.distributed.gather(batch.groups).tolist()
+        if self.options.on_divergence == "stop" or self.skipped > SKIPS:
+            raise Diverged(
+                f"{reason} at step {self.step_count + 1}, with the identities {identities}"
+                + (f", after {SKIPS} steps were left out" if self.skipped > SKIPS else "")
+            )
+        self.step_count += 1
+        return {}
 
     def train_critics(self, pi: Tensor, alpha: Tensor, groups: Tensor) -> None:
         """Makes one step of the critics."""
         self.critic_optimizer.zero_grad()
         self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
+        mireg.distributed.average_gradients(self.regularizer.critic_parameters())
         self.critic_optimizer.step()
 
     def encode(
@@ -119,11 +173,18 @@ class Trainer:
             batch: The images.
             model: The encoders, those in training by default.
         """
-        model, views = model or self.model, self.options.views
-        posterior = mireg.diagonal_gaussian(*model.pose_encoder(batch.x2))
-        alpha = model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
-        codes = mireg.Codes(posterior.rsample(), alpha, posterior)
+        networks, views = model or self.networks, self.options.views
+        mean, log_var = networks.pose_encoder(batch.x2)
+        posterior = mireg.diagonal_gaussian(mean, log_var)
+        alpha = networks.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
+        codes = mireg.Codes(self.sample(mean, log_var), alpha, posterior)
         return codes, batch.groups.repeat_interleave(views)
+
+    def sample(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """Draws pose codes. All ranks draw noise for all, from generators in the same state: a run is the same on any number."""
+        shape = (len(mean) * self.ranks, *mean.shape[1:])
+        noise = torch.randn(shape, device=mean.device)[self.rank * len(mean) :][: len(mean)]
+        return mean + noise * (log_var / 2).exp()
 
     @torch.no_grad()
     def average(self) -> None:
@@ -144,6 +205,7 @@ class Trainer:
             "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
+            "options": identity_of(self.options),
             "random": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -151,11 +213,32 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes what :meth:`state_dict` gave."""
+        """Takes what :meth:`state_dict` gave, and raises a `ValueError` at what a run of other options gave."""
         names = ("model", "averaged", "regularizer", "optimizer", "critic_optimizer", "replay")
+        missing = [name for name in (*names, "step", "seconds", "random") if name not in state]
+        if missing:
+            raise ValueError(f"a checkpoint must hold {', '.join(missing)}, got {sorted(state)}")
+        own = identity_of(self.options)
+        other = {k: v for k, v in state.get("options", {}).items() if k in own and v != own[k]}
+        if other:
+            raise ValueError(
+                "the checkpoint is of another configuration: "
+                + ", ".join(
+                    f"{name} is {value!r} there and {own[name]!r} here"
+                    for name, value in other.items()
+                )
+            )
         for name in names:
-            getattr(self, name).load_state_dict(state[name])
+            try:
+                getattr(self, name).load_state_dict(state[name])
+            except (KeyError, RuntimeError, TypeError) as error:
+                raise ValueError(f"the checkpoint is of another model: {name}: {error}") from error
         self.step_count, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+
+
+def small(codes: Tensor) -> Tensor:
+    """Tells whether codes are finite and of a size that a model of unit prior can mean."""
+    return codes.detach().abs().amax() < LARGEST_CODE

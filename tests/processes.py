@@ -1,0 +1,54 @@
+"""Processes that start fast: forked from a server that has torch loaded and has never computed with it."""
+
+import multiprocessing
+import os
+import sys
+from multiprocessing.forkserver import ensure_running
+
+PRELOADED = ["torch", "torch._dynamo", "torch.distributed", "mireg", "train"]
+
+
+def context():
+    """Gives the context whose processes are forked from the server."""
+    made = multiprocessing.get_context("forkserver")
+    made.set_forkserver_preload(PRELOADED)
+    before = os.environ.get("PYTHONPATH")
+    # The server looks for what to preload on its own path, which is not that of pytest.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return made
+
+
+def _enter(rank, ranks, address, results, function, arguments):
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks)
+    try:
+        results.put((rank, function(rank, *arguments)))
+    finally:
+        dist.destroy_process_group()
+
+
+def on_ranks(ranks, folder, function, *arguments):
+    """Gives what a function of the rank returns on each rank of a gloo group: lists and numbers, no tensors."""
+    made = context()
+    results = made.Queue()
+    address = f"file://{folder / 'store'}"
+    processes = [
+        made.Process(target=_enter, args=(r, ranks, address, results, function, arguments))
+        for r in range(ranks)
+    ]
+    for process in processes:
+        process.start()
+    collected = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(timeout=60)
+    return [collected[rank] for rank in range(ranks)]
