@@ -27,13 +27,17 @@ class Controller(nn.Module):
     Steps of 1e-4 on a weight of 7 are lost in half precision.
     """
 
+    persistent = True
+    """Whether a run that is resumed needs the state."""
+
     state: Tensor
 
     def __init__(self, *initial: float) -> None:
         super().__init__()
 
         # A vector even for one number: compiled graphs of torch 2.13 lose what is written to scalars of float64.
-        self.register_buffer("state", torch.tensor(initial, dtype=torch.float64))
+        state = torch.tensor(initial, dtype=torch.float64)
+        self.register_buffer("state", state, persistent=self.persistent)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # The move itself is made in float32: MPS takes no double precision.

@@ -178,9 +178,9 @@ PAIRINGS: dict[str, Callable[..., Pairs]] = {"roll": roll_pairs, "all": all_pair
 
 def pairing(pairs: str | int) -> Callable[..., Pairs]:
     """Gives the way to pair a batch that `pairs=` asks for: a name, or the number of negatives a sample."""
-    if isinstance(pairs, int) and not isinstance(pairs, bool):
-        if pairs < 1:
-            raise ValueError(f"pairs must be 1 negative a sample or more, got {pairs}")
-        return partial(roll_pairs, negatives=pairs)
-    check_choice("pairs", pairs, PAIRINGS)
-    return PAIRINGS[pairs]
+    if isinstance(pairs, str):
+        check_choice("pairs", pairs, PAIRINGS)
+        return PAIRINGS[pairs]
+    if pairs < 1:
+        raise ValueError(f"pairs must be 1 negative a sample or more, got {pairs}")
+    return partial(roll_pairs, negatives=pairs)

@@ -220,7 +220,7 @@ def test_warm_up_rests_the_classifier_and_both_weights():
 
 
 def test_the_loss_is_the_sum_of_eqs_21_and_22():
-    constraint = _violated(mireg.RobustMIConstraint(PI, ALPHA, initial_gamma=2.0))
+    constraint = _violated(mireg.RobustMIConstraint.paper(PI, ALPHA, initial_gamma=2.0))
     _, pi, alpha, posterior = codes()
     penalty = constraint(pi, alpha, posterior)
     kl, mi = penalty.metrics["kl"], constraint.classifier.critic.critic(pi, alpha).mean()
@@ -329,6 +329,65 @@ def test_metrics_tell_noise_gap_and_whether_the_penalty_pulls():
     assert regularizer(pi, alpha, posterior).metrics["active"] == 1
 
 
+def _learn(regularizer, pi, alpha, steps=1):
+    optimizer = torch.optim.Adam(regularizer.critic_parameters(), lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        regularizer.critic_loss(pi, alpha).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("make", [mireg.ClassifierMI, mireg.RobustMIConstraint])
+def test_estimates_are_what_critics_said_before_they_learnt_from_the_batch(make):
+    regularizer = make(PI, ALPHA)
+    _, pi, alpha, posterior = codes()
+    before = regularizer(pi, alpha, posterior).metrics
+    # Batches of a replay may follow that of the step.
+    _learn(regularizer, pi, alpha)
+    _learn(regularizer, *codes(seed=1)[1:3], steps=3)
+    tested = regularizer(pi, alpha, posterior).metrics
+    after = regularizer(pi, alpha, posterior).metrics
+    for name in before.keys() & {"mi", "mi_shadow", "violation"}:
+        torch.testing.assert_close(tested[name], before[name])
+        assert (after[name] - before[name]).abs() > 1e-3
+
+
+def test_what_a_critic_said_of_one_batch_is_given_for_no_other():
+    regularizer = mireg.ClassifierMI(PI, ALPHA)
+    (_, pi, alpha, _), (_, other, others, _) = codes(), codes(seed=1)
+    _learn(regularizer, pi, alpha, steps=3)
+    expected = regularizer.critic.critic(other, others).mean()
+    torch.testing.assert_close(regularizer(other, others).metrics["mi"], expected.detach())
+
+
+def test_the_gradient_of_a_reading_is_that_of_the_critic_as_it_is():
+    tested, paper = (
+        _violated(mireg.ClassifierMI(PI, ALPHA, test_then_train=choice)) for choice in (True, False)
+    )
+    _, pi, alpha, _ = codes()
+    paper.load_state_dict(tested.state_dict())
+    gradients = []
+    for regularizer in (tested, paper):
+        torch.manual_seed(0)
+        _learn(regularizer, pi, alpha)
+        (gradient,) = torch.autograd.grad(regularizer(pi, alpha).loss, pi, retain_graph=True)
+        gradients.append(gradient / gradient.norm())
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_recipe_of_the_paper_asks_critics_after_their_step():
+    regularizer = mireg.RobustMIConstraint.paper(PI, ALPHA)
+    _, pi, alpha, posterior = codes()
+    _learn(regularizer, pi, alpha)
+    for _ in range(2):
+        metrics = regularizer(pi, alpha, posterior).metrics
+        now = regularizer.classifier.critic.critic(pi, alpha).mean()
+        torch.testing.assert_close(metrics["mi"], now.detach())
+    assert regularizer.classifier.critic.pairs == "roll"
+    assert regularizer.classifier.multiplier_controller.mu == 0.1
+    assert regularizer.bound.gamma_controller.minimum == 0
+
+
 def test_metrics_tell_how_well_the_critics_tell_pairs_apart():
     def judge(pi, alpha):
         return (pi == alpha).all(1).float() - 0.5
@@ -379,7 +438,7 @@ def _rebuilt(regularizer):
     """Gives a regularizer of the same make with other parameters."""
     twin = copy.deepcopy(regularizer)
     with torch.no_grad():
-        for tensor in (*twin.parameters(), *twin.buffers()):
+        for tensor in twin.state_dict().values():
             tensor.add_(1)
     return twin
 

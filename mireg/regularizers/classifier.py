@@ -40,6 +40,7 @@ class ClassifierMI(Regularizer):
         pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
         mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
         initial_multiplier: The first value of :math:`\lambda`.
+        test_then_train: Whether :math:`I_T` is what T said of the batch before it learnt from it. The paper asks T after its step.
         warmup_steps: For how many calls of :meth:`update` there is no penalty and :math:`\lambda` rests, while T learns.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
         finite_check: Whether to raise at non-finite codes and at labels out of range, which waits for the device.
@@ -48,7 +49,7 @@ class ClassifierMI(Regularizer):
 
     Metrics: `mi`, `violation` and `mi_standard_error` (of this batch) in nats, `multiplier`, and what tells failures apart: `active` (whether the penalty
     pulls: nothing happens where it does not), `violation_rate` (how often :math:`I_T` was above :math:`\epsilon` lately: about half in balance; near 1 for
-    long, and :math:`\lambda` climbs without effect; near 0, and it goes to 0), `accuracy` (of T on the batch that it last learnt from; 0.5 is chance).
+    long, and :math:`\lambda` climbs without effect; near 0, and it goes to 0), `accuracy` (of T before it learnt from the batch; 0.5 is chance).
 
     Example:
         >>> regularizer = ClassifierMI(2, 3)
@@ -72,6 +73,7 @@ class ClassifierMI(Regularizer):
         pairs: str | int = "roll",
         mu: float = 0.1,
         initial_multiplier: float = 0.0,
+        test_then_train: bool = True,
         warmup_steps: int = 0,
         alpha_gradient: bool = False,
         finite_check: bool = False,
@@ -97,6 +99,7 @@ class ClassifierMI(Regularizer):
         self.multiplier_controller = Multiplier(mu, initial_multiplier)
         self.violation_rate = MovingAverage()
         self.warmup_steps = warmup_steps
+        self.test_then_train = test_then_train
         self.alpha_gradient = alpha_gradient
         self.finite_check = finite_check
         self.process_group = process_group
@@ -132,6 +135,9 @@ class ClassifierMI(Regularizer):
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
         mi, error = self.critic.measure(pi, alpha, groups, generator)
+        if self.test_then_train:
+            # In this order the value is the reading to the last bit; the gradient is that of what the critic says now.
+            mi = self.critic.reading.take(pi, mi) + (mi - mi.detach())
         count = distributed.ranks(self.process_group)
         if count > 1:
             both = torch.stack((mi, error.square()))
@@ -149,7 +155,9 @@ class ClassifierMI(Regularizer):
                 mi.dtype
             ),
             "violation_rate": self.violation_rate.value.to(mi.dtype),
-            "accuracy": distributed.average(self.critic.accuracy[0].clone(), self.process_group),
+            "accuracy": distributed.average(
+                self.critic.reading.accuracy.to(mi.dtype, copy=True), self.process_group
+            ),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
         }
         return Penalty(loss, metrics)

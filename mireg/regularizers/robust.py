@@ -71,6 +71,7 @@ class RobustMIConstraint(Regularizer):
         pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
         mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
         initial_multiplier: The first value of :math:`\lambda`.
+        test_then_train: Whether :math:`I_T` and :math:`I_{T'}` are what the critics said of the batch before they learnt from it.
         warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
         alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
         finite_check: Whether to raise at non-finite codes, which waits for the device.
@@ -107,9 +108,10 @@ class RobustMIConstraint(Regularizer):
         decay: float = 0.99,
         lagrangian: bool = True,
         estimator: str = "mean_logit",
-        pairs: str | int = "roll",
-        mu: float = 0.1,
+        pairs: str | int = 4,
+        mu: float = 0.3,
         initial_multiplier: float = 0.0,
+        test_then_train: bool = True,
         warmup_steps: int = 0,
         alpha_gradient: bool = False,
         finite_check: bool = False,
@@ -140,6 +142,7 @@ class RobustMIConstraint(Regularizer):
             pairs=pairs,
             mu=mu,
             initial_multiplier=initial_multiplier,
+            test_then_train=test_then_train,
             warmup_steps=warmup_steps,
             alpha_gradient=alpha_gradient,
             finite_check=finite_check,
@@ -160,9 +163,10 @@ class RobustMIConstraint(Regularizer):
     def paper(
         cls, pi_features: Shape, alpha_features: Shape | None = None, **settings: Any
     ) -> "RobustMIConstraint":
-        r"""Creates the constraint exactly as published: :math:`\gamma` may decay to 0.
+        r"""Creates the constraint exactly as published.
 
-        Critics can then miss what an audit finds: see the class for what its defaults do about it.
+        :math:`\gamma` may decay to 0, there is one marginal pair a sample, and both critics are asked about a batch that they have just learnt from: an audit
+        then finds up to several times :math:`\epsilon`.
 
         Arguments:
             pi_features: The number of features of :math:`\pi`, or its shape.
@@ -173,7 +177,8 @@ class RobustMIConstraint(Regularizer):
             >>> RobustMIConstraint.paper(32, 64).bound.gamma_controller.minimum
             0.0
         """
-        return cls(pi_features, alpha_features, **{"min_gamma": 0.0, **settings})
+        published = {"min_gamma": 0.0, "pairs": "roll", "mu": 0.1, "test_then_train": False}
+        return cls(pi_features, alpha_features, **{**published, **settings})
 
     @property
     def epsilon(self) -> float:
@@ -203,6 +208,8 @@ class RobustMIConstraint(Regularizer):
         bounded = self.bound(pi, alpha, posterior)
         with torch.no_grad():
             mi_shadow = self.shadow.estimate(pi, alpha, groups, generator)
+            if self.classifier.test_then_train:
+                mi_shadow = self.shadow.reading.take(pi, mi_shadow)
             process_group = self.classifier.process_group
             mi_shadow = distributed.average(mi_shadow, process_group)
         metrics = {
@@ -210,7 +217,9 @@ class RobustMIConstraint(Regularizer):
             "mi_shadow": mi_shadow,
             "shadow_gap": mi_shadow - classified.metrics["mi"],
             **bounded.metrics,
-            "shadow_accuracy": distributed.average(self.shadow.accuracy[0].clone(), process_group),
+            "shadow_accuracy": distributed.average(
+                self.shadow.reading.accuracy.to(mi_shadow.dtype, copy=True), process_group
+            ),
             "gamma_at_minimum": self.bound.gamma_controller.at_minimum.to(mi_shadow.dtype),
             "mi_average": self.mi_average.value.to(mi_shadow.dtype),
             "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),

@@ -23,10 +23,10 @@ def train(problem: Problem, regularizer: mireg.Regularizer, steps: int, batch: i
     """Trains as a user would, and gives what the regularizer read at the end."""
     optimizer = torch.optim.Adam(problem.parameters(), lr=1e-3, fused=True)
     critic_optimizer = torch.optim.Adam(
-        regularizer.critic_parameters(), lr=1e-3, betas=(0.5, 0.9), fused=True
+        regularizer.critic_parameters(), lr=3e-3, betas=(0.5, 0.9), fused=True
     )
     start = time.monotonic()
-    for _ in trange(steps, leave=False):
+    for _ in trange(steps, leave=False, mininterval=5):
         (pi, alpha, posterior), task, groups = problem(batch)
         critic_optimizer.zero_grad()
         regularizer.critic_loss(pi, alpha, groups=groups).backward()

@@ -103,6 +103,10 @@ class MINE(Weighted):
         return sum_ / self.partition - joint.mean()
 
 
+INITIAL_GAMMA = 0.3
+"""Where γ starts: in runs this short it would not get from 1 to 0, where critics lose sight of what leaks."""
+
+
 def constraint(build: Callable = mireg.RobustMIConstraint, **settings: object) -> Callable:
     def make(problem: Problem) -> mireg.Regularizer:
         return build(
@@ -112,6 +116,7 @@ def constraint(build: Callable = mireg.RobustMIConstraint, **settings: object) -
             epsilon=EPSILON,
             critic=problem.critic(),
             shadow=problem.critic(),
+            initial_gamma=INITIAL_GAMMA,
             **settings,
         )
 

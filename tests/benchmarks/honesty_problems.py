@@ -58,9 +58,9 @@ class Mixture:
 class Problem(nn.Module):
     """Two encoders and a task. `forward` makes codes of fresh samples, or of held-out ones."""
 
-    steps = 4000
+    steps = 3000
     batch = 128
-    audited = 10_000
+    audited = 5000
     alpha_features: int | None = None
     classes: int | None = None
     pi_features = 8
@@ -79,7 +79,7 @@ class Vectors(Problem):
     The means of the codes can grow without limit once γ is 0, and hide what they tell at a scale that no critic looks at.
     """
 
-    steps = 20_000
+    steps = 12_000
     alpha_features = 8
     factors, features = 4, 32
     width, depth = 128, 2
@@ -154,7 +154,6 @@ class Table(Labels):
     """6366 answers to a survey (Fair, 1978; in statsmodels): a representation of eight columns that must not tell the age, in six classes."""
 
     classes = 6
-    audited = 6000
     pi_features = 4
 
     def __init__(self, seed: int) -> None:
@@ -177,7 +176,7 @@ def survey() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     import statsmodels.datasets
 
     data = statsmodels.datasets.fair.load_pandas().data
-    ages, label = np.unique(data.pop("age"), return_inverse=True)
+    label = np.unique(data.pop("age"), return_inverse=True)[1]
     x = np.log1p(data.to_numpy())
     x = (x - x.mean(0)) / x.std(0)
     order = np.random.default_rng(0).permutation(len(x))
@@ -190,7 +189,6 @@ class Puppets(Problem):
     """The flagship at 32x32: the pose and the appearance of drawn puppets, audited on characters that it never saw."""
 
     steps = 1500
-    audited = 6000
     pi_features, alpha_features = 8, 64
     batch = 32
     identities, views = 8, 4
