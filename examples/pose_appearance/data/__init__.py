@@ -14,8 +14,8 @@ def load(
     size: int = 64,
     resize: bool = True,
     test_fraction: float = 0.2,
-    identities: int = 240,
-    poses: int = 160,
+    identities: int = 800,
+    poses: int = 48,
     seed: int = 0,
 ) -> ImageSet:
     """Loads a data set by name.

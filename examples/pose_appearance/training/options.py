@@ -25,9 +25,9 @@ class TrainOptions:
     """Scale the images of a folder to the size of the model; otherwise another size is an error."""
     test_fraction: float = 0.2
     """The share of identities held out, for puppets and folders. Sprites have a published split."""
-    identities: int = 240
+    identities: int = 800
     """The number of puppets to draw."""
-    poses: int = 160
+    poses: int = 48
     """The number of poses that each puppet is drawn in."""
     preset: Literal["small", "paper"] = "small"
     """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
