@@ -6,9 +6,23 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
+DATA = Literal[
+    "puppets",
+    "sprites",
+    "folder",
+    "smallnorb",
+    "market1501",
+    "deepfashion",
+    "vehicleid",
+    "bbcpose",
+    "ntu",
+    "lasot",
+    "got10k",
+]
+
+MINUTES = {**dict.fromkeys(get_args(DATA), 60.0), "puppets": 9.0, "sprites": 85.0}
 """How long a run trains by default, by data set."""
 
 
@@ -16,14 +30,16 @@ MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
 class TrainOptions:
     """Train the pose/appearance model: two images of one character go in, and pose and appearance come apart."""
 
-    data: Literal["puppets", "sprites", "folder"] = "puppets"
-    """The data: puppets need nothing, sprites and folders are read from --data-root."""
+    data: DATA = "puppets"
+    """The data: puppets need nothing, all others are read from --data-root."""
     data_root: Path | None = None
-    """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
+    """The folder of the data: DIR/<identity>/<anything>.png|jpg for folder, as published for the others (see the table in README.md)."""
     resize: bool = True
-    """Scale the images of a folder to the size of the model; otherwise another size is an error."""
+    """Scale images to the size of the model; otherwise another size is an error. Sprites are padded."""
+    images_per_identity: int | None = None
+    """The most images to take of one identity, evenly spaced, to save memory. By default all, or some hundred of a video."""
     test_fraction: float = 0.2
-    """The share of identities held out, for puppets and folders. Sprites have a published split."""
+    """The share of identities held out, for puppets and folders. The others have a published split."""
     identities: int = 240
     """The number of puppets to draw."""
     poses: int = 160
@@ -43,7 +59,7 @@ class TrainOptions:
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
+    """How long to train. By default 9 for puppets, 85 for sprites, 60 for others."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
     identities_per_batch: int = 8

@@ -70,6 +70,7 @@ def load_images(options: TrainOptions) -> ImageSet:
         identities=options.identities,
         poses=options.poses,
         seed=options.seed,
+        images_per_identity=options.images_per_identity,
     )
 
 
