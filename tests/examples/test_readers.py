@@ -7,9 +7,13 @@ import struct
 import numpy as np
 import pytest
 import scipy.io
+import torch
 from data import READERS, load
-from data.decoding import Picture, assemble
+from data.decoding import Picture, assemble, read_image, to_square
+from data.ntu import TRAINING_SUBJECTS
 from PIL import Image
+from training.options import TrainOptions
+from training.run import build_trainer, load_images
 
 SIZE = 16
 
@@ -244,6 +248,13 @@ def test_images_of_another_size_are_refused_where_resizing_is(copy):
         load(name, root, size=32, resize=False)
 
 
+def test_a_run_trains_on_every_copy(copy):
+    name, root = copy
+    options = TrainOptions(data=name, data_root=root, identities_per_batch=2, views=2, steps=1)
+    trainer = build_trainer(options, load_images(options), torch.device("cpu"))
+    assert trainer.step(0.0)["reconstruction"].isfinite()
+
+
 def test_at_most_the_images_asked_for_are_taken_of_an_identity(tmp_path):
     for i in range(9):
         paint(tmp_path / f"{i}.png", (8 * i, 0, 0))
@@ -404,6 +415,11 @@ def test_ntu_cuts_out_the_only_person_and_keeps_the_keypoints(tmp_path):
     assert middle[0] == pytest.approx(SIZE / 2, abs=0.2)
 
 
+def test_the_cross_subject_split_of_ntu_has_the_published_sizes():
+    assert len(TRAINING_SUBJECTS) == 53
+    assert len([person for person in TRAINING_SUBJECTS if person <= 40]) == 20
+
+
 def test_ntu_leaves_out_frames_with_unknown_joints(tmp_path):
     ntu(tmp_path)
     path = tmp_path / "nturgb+d_skeletons" / "S001C001P001R001A001.skeleton"
@@ -448,6 +464,17 @@ def test_keypoints_stay_on_what_they_point_at(box, size, tmp_path):
     # To half a pixel of the file, of which the square has up to 4.
     centre = (columns.mean(), rows.mean())
     np.testing.assert_allclose(image_set.keypoints[0, 0], centre, atol=2.2)
+
+
+def test_a_large_photograph_that_is_decoded_at_a_fraction_looks_the_same(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    photograph = Image.fromarray(colours).resize((800, 640), Image.Resampling.BICUBIC)
+    photograph.save(tmp_path / "a.jpg", quality=95)
+    expected = np.asarray(to_square(photograph, 32, tmp_path, resize=True)).astype(int)
+    assert read_image(tmp_path / "a.jpg", least=64).size < (800, 640)
+    pictures = [Picture(tmp_path / "a.jpg", i // 2, "train") for i in range(4)]
+    image_set = assemble(pictures, "mine", 32, resize=True)
+    assert np.abs(image_set.images - expected).mean() < 2
 
 
 def edit(name, change):

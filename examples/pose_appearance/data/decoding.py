@@ -110,7 +110,8 @@ def decode(
 
     def place(row: int) -> None:
         picture = pictures[row]
-        image = read_image(picture.path)
+        whole = picture.box is None and keypoints is None
+        image = read_image(picture.path, least=2 * size if whole and resize else None)
         left, top = 0, 0
         if picture.box is not None:
             left, top, right, bottom = _around(picture.box, image.size)
@@ -144,10 +145,17 @@ def check_memory(count: int, size: int) -> None:
         )
 
 
-def read_image(path: Path) -> Image.Image:
-    """Reads an image of any mode as RGB, with transparency laid on white."""
+def read_image(path: Path, least: int | None = None) -> Image.Image:
+    """Reads an image of any mode as RGB, with transparency laid on white.
+
+    Arguments:
+        path: The file.
+        least: A size that is enough: a JPEG that is much larger is decoded at a fraction of its own, which is several times faster.
+    """
     try:
         with Image.open(path) as file:
+            if least is not None:
+                file.draft(None, (least, least))
             image = ImageOps.exif_transpose(file)
             if image.mode == "RGB" and "transparency" not in image.info:
                 image.load()
