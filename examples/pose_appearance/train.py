@@ -15,6 +15,8 @@ from training.run import (
     StopSignal,
     build_trainer,
     compiles,
+    export_run,
+    has_ended,
     load_images,
     pick_device,
     resume,
@@ -55,9 +57,18 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
     print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
 
 
+def export(folder: Path, target: Path) -> None:
+    """Exports a run, and tells what to do with it."""
+    export_run(folder, target)
+    print(f"Encoders, decoder and model.json are in {target}")
+
+
 def main(options: TrainOptions) -> int:
     """Trains, or resumes, and writes the results."""
     options, folder = run_folder(options)
+    if options.export is not None and has_ended(folder, options):
+        export(folder, options.export)
+        return 0
     if options.threads:
         torch.set_num_threads(options.threads)
     device = pick_device(options.device)
@@ -79,6 +90,8 @@ def main(options: TrainOptions) -> int:
         )
         return 1
     finish(trainer, image_set, folder)
+    if options.export is not None:
+        export(folder, options.export)
     return 0
 
 

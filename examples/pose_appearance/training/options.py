@@ -88,6 +88,8 @@ class TrainOptions:
     """How often a checkpoint is written; one is on SIGTERM and Ctrl-C as well."""
     resume: Path | None = None
     """A run to continue, with all its options: only --minutes or --steps may be given anew."""
+    export: Path | None = None
+    """Write encoders and decoder there when the run ends, as programs of torch.export with a card. A run that has ended: --resume RUN --export DIR."""
     smoke: bool = False
     """Train for a few steps on a few small puppets, to see that everything works."""
 
@@ -115,7 +117,13 @@ def write_options(options: TrainOptions, path: Path) -> None:
 
 def read_options(path: Path) -> TrainOptions:
     """Reads options that :func:`write_options` wrote."""
-    fields = json.loads(path.read_text())
-    for name in ("data_root", "out", "resume"):
-        fields[name] = None if fields[name] is None else Path(fields[name])
-    return TrainOptions(**fields)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no run at {path.parent}: {path} is missing")
+    try:
+        fields = json.loads(path.read_text())
+        for name in ("data_root", "out", "resume", "export"):
+            # A run that is older than an option has its default.
+            fields[name] = None if fields.get(name) is None else Path(fields[name])
+        return TrainOptions(**fields)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold the options of a run: {error}") from error

@@ -4,7 +4,11 @@ __all__ = [
     "StopSignal",
     "build_trainer",
     "compiles",
+    "export_run",
+    "has_ended",
     "load_images",
+    "load_run",
+    "native_size",
     "pick_device",
     "resume",
     "run_folder",
@@ -16,7 +20,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +29,12 @@ import torch
 from data import load
 from data.image_set import ImageSet
 from data.pairs import PairSampler
-from model.presets import PRESETS, build_model
+from model.exported import export_model
+from model.presets import PRESETS, PoseAppearanceModel, build_model
 from objectives import build_objective
 from tqdm import tqdm
+
+import mireg
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .log import RunLog
@@ -110,7 +116,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         if options.minutes is not None or options.steps is not None:
             saved = replace(saved, minutes=options.minutes, steps=options.steps)
             write_options(saved, path)
-        return saved, options.resume
+        return replace(saved, export=options.export or saved.export), options.resume
     if options.smoke:
         options = replace(
             options,
@@ -134,7 +140,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
 
 def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
     """Raises an error where an option beside `--resume` would change the run."""
-    unchanged, free = TrainOptions(), ("resume", "minutes", "steps")
+    unchanged, free = TrainOptions(), ("resume", "minutes", "steps", "export")
     for field in fields(TrainOptions):
         given, kept = getattr(options, field.name), getattr(saved, field.name)
         if field.name not in free and given not in (getattr(unchanged, field.name), kept):
@@ -171,23 +177,22 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
     options = trainer.options
     checkpoint = folder / "checkpoint.pt"
     before, start, saved = trainer.seconds, time.monotonic(), time.monotonic()
-    progress = _progress(options)
     shape = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}  {desc}"
     bar = tqdm(total=100, bar_format=shape, mininterval=0.5)
     with RunLog(folder, trainer.step_count) as log, bar:
-        while (done := progress(trainer)) < 1 and stop.name is None:
+        while (done := _progress(trainer)) < 1 and stop.name is None:
             metrics = trainer.step(done)
             trainer.seconds = before + time.monotonic() - start
             if trainer.step_count % LOG_EVERY == 0 or trainer.step_count == 1:
                 values = {name: float(value) for name, value in metrics.items()}
                 log.write(trainer.step_count, {**values, "seconds": trainer.seconds})
                 bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
-            bar.update(100 * min(1.0, progress(trainer)) - bar.n)
+            bar.update(100 * min(1.0, _progress(trainer)) - bar.n)
             if time.monotonic() - saved > 60 * options.checkpoint_minutes:
                 save_checkpoint(trainer.state_dict(), checkpoint)
                 saved = time.monotonic()
     save_checkpoint(trainer.state_dict(), checkpoint)
-    return progress(trainer) >= 1
+    return _progress(trainer) >= 1
 
 
 def resume(trainer: Trainer, folder: Path) -> None:
@@ -195,13 +200,58 @@ def resume(trainer: Trainer, folder: Path) -> None:
     trainer.load_state_dict(load_checkpoint(folder / "checkpoint.pt"))
 
 
-def _progress(options: TrainOptions) -> Callable[[Trainer], float]:
+def _progress(trainer: Trainer) -> float:
+    return _share(trainer.options, trainer.step_count, trainer.seconds)
+
+
+def _share(options: TrainOptions, steps: int, seconds: float) -> float:
+    """Gives how much of a run is over after some steps and seconds."""
     if options.steps is not None:
-        steps = options.steps
-        return lambda trainer: trainer.step_count / steps
+        return steps / options.steps
     assert options.minutes is not None
-    seconds = 60 * options.minutes
-    return lambda trainer: trainer.seconds / seconds
+    return seconds / (60 * options.minutes)
+
+
+def has_ended(folder: Path, options: TrainOptions) -> bool:
+    """Tells whether nothing is left to do of a run: neither to train nor to draw."""
+    path = folder / "checkpoint.pt"
+    if not (path.exists() and (folder / "metrics.json").exists()):
+        return False
+    state = load_checkpoint(path)
+    return _share(options, state["step"], state["seconds"]) >= 1
+
+
+def load_run(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
+    """Loads the averaged weights of a run, which needs no data.
+
+    Returns:
+        The model and the options that it was trained with.
+    """
+    options = read_options(folder / "options.json")
+    path = folder / "checkpoint.pt"
+    model = PoseAppearanceModel(PRESETS[options.preset]).requires_grad_(False)
+    try:
+        model.load_state_dict(load_checkpoint(path)["averaged"])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must hold the model of the preset {options.preset}: {error}"
+        ) from error
+    return model.to(memory_format=torch.channels_last), options
+
+
+def native_size(options: TrainOptions) -> int:
+    """Gives the side of the images of a run, which are padded to that of the model."""
+    return 60 if options.data == "sprites" else PRESETS[options.preset].size
+
+
+def export_run(folder: Path, target: Path) -> None:
+    """Exports the averaged weights of a run, with a card that tells how they were trained."""
+    model, options = load_run(folder)
+    state = load_checkpoint(folder / "checkpoint.pt")
+    trained = ("data", "preset", "objective", "epsilon", "seed")
+    about = {name: getattr(options, name) for name in trained}
+    about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
+    export_model(model, target, {"native_size": native_size(options), **about})
 
 
 def _summary(step: int, values: dict[str, float]) -> str:
