@@ -17,6 +17,8 @@ from training.run import (
     StopSignal,
     build_trainer,
     compiles,
+    export_run,
+    has_ended,
     load_images,
     pick_device,
     resume,
@@ -59,12 +61,22 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
     print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
 
 
+def export(folder: Path, target: Path) -> None:
+    """Exports a run, and tells what to do with it."""
+    export_run(folder, target)
+    print(f"Encoders, decoder and model.json are in {target}")
+
+
 def main(options: TrainOptions) -> int:
     """Trains, or resumes, and writes the results; on as many ranks as `torchrun` starts."""
     device = join_ranks(pick_device(options.device))
     folder = None
     try:
         options, folder = first_says(lambda: run_folder(options))
+        if options.export is not None and has_ended(folder, options):
+            if is_first():
+                export(folder, options.export)
+            return 0
         return run(options, folder, device)
     except Exception as error:
         if not lost_rank(error):
@@ -100,6 +112,8 @@ def run(options: TrainOptions, folder: Path, device: torch.device) -> int:
         return 1
     if is_first():
         finish(trainer, image_set, folder)
+        if options.export is not None:
+            export(folder, options.export)
     return 0
 
 

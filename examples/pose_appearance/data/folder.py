@@ -6,11 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from .decoding import SUFFIXES, Picture, decode
 from .image_set import ImageSet
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
 def folder(
@@ -33,18 +31,19 @@ def folder(
         and None if no name repeats.
     """
     root = Path(root)
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
     files = _files(root)
-    paths = [path for group in files for path in group]
-    images = np.empty((len(paths), size, size, 3), np.uint8)
-    for index, path in enumerate(paths):
-        images[index] = _square(_read(path), size, path, resize)
+    splits = _splits(len(files), test_fraction, seed)
+    pictures = [
+        Picture(path, identity, splits[identity])
+        for identity, group in enumerate(files)
+        for path in group
+    ]
+    images, _ = decode(pictures, size, resize)
     counts = [len(group) for group in files]
     return ImageSet(
         images=images,
         identity=np.repeat(np.arange(len(files)), counts),
-        split=np.repeat(_splits(len(files), test_fraction, seed), counts),
+        split=np.repeat(splits, counts),
         pose=_poses(files),
         name=root.resolve().name,
     )
@@ -93,29 +92,3 @@ def _poses(files: list[list[Path]]) -> np.ndarray | None:
         return None
     number = {stem: index for index, stem in enumerate(shared)}
     return np.array([number.get(path.stem, -1) for group in files for path in group])
-
-
-def _read(path: Path) -> Image.Image:
-    """Reads an image of any mode as RGB."""
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I"):
-                # Pillow would clip 16 bits to white instead of scaling them.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            canvas = Image.new("RGBA", image.size, "white")
-            canvas.alpha_composite(image.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} must be a PNG or JPEG image: {error}") from error
-    return canvas.convert("RGB")
-
-
-def _square(image: Image.Image, size: int, path: Path, resize: bool) -> Image.Image:
-    if image.size == (size, size):
-        return image
-    if not resize:
-        raise ValueError(
-            f"{path} must have {size}x{size} pixels, got {image.width}x{image.height}: "
-            "scale it, or read the folder with resize=True"
-        )
-    return ImageOps.pad(image, (size, size), color=image.getpixel((0, 0)))

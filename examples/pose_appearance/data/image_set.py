@@ -56,8 +56,10 @@ class ImageSet:
         return max(self.images.shape[1:3])
 
     def subset(self, *splits: str) -> "ImageSet":
-        """Gives the images of some splits."""
-        keep = np.isin(self.split, splits)
+        """Gives the images of some splits: a view where they lie together, as readers sort them, else a copy."""
+        rows = np.flatnonzero(np.isin(self.split, splits))
+        together = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
+        keep = slice(rows[0], rows[-1] + 1) if together else rows
         fields = ("images", "identity", "split", "pose", "keypoints")
         values = {name: getattr(self, name) for name in fields}
         return replace(self, **{name: None if v is None else v[keep] for name, v in values.items()})

@@ -115,7 +115,7 @@ class Decoder(nn.Module):
         condition = self.appearance(alpha)
         h = F.silu(self.hidden_modulation(self.pose_hidden(self.pose(pi)), condition))
         h = F.silu(h + self.hidden(h))
-        x = self.layout(h).view(len(h), self.side, self.side, -1).permute(0, 3, 1, 2)
+        x = self.layout(h).unflatten(1, (self.side, self.side, -1)).permute(0, 3, 1, 2)
         for layer in self.layers:
             x = layer(x, condition) if isinstance(layer, ResidualBlock) else layer(x)
         x = self.patches(F.silu(self.modulation(self.norm(x), condition)))

@@ -7,9 +7,23 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
+DATA = Literal[
+    "puppets",
+    "sprites",
+    "folder",
+    "smallnorb",
+    "market1501",
+    "deepfashion",
+    "vehicleid",
+    "bbcpose",
+    "ntu",
+    "lasot",
+    "got10k",
+]
+
+MINUTES = {**dict.fromkeys(get_args(DATA), 60.0), "puppets": 9.0, "sprites": 85.0}
 """How long a run trains by default, by data set."""
 
 
@@ -17,14 +31,16 @@ MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
 class TrainOptions:
     """Train the pose/appearance model: two images of one character go in, and pose and appearance come apart."""
 
-    data: Literal["puppets", "sprites", "folder"] = "puppets"
-    """The data: puppets need nothing, sprites and folders are read from --data-root."""
+    data: DATA = "puppets"
+    """The data: puppets need nothing, all others are read from --data-root."""
     data_root: Path | None = None
-    """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
+    """The folder of the data: DIR/<identity>/<anything>.png|jpg for folder, as published for the others (see the table in README.md)."""
     resize: bool = True
-    """Scale the images of a folder to the size of the model; otherwise another size is an error."""
+    """Scale images to the size of the model; otherwise another size is an error. Sprites are padded."""
+    images_per_identity: int | None = None
+    """The most images to take of one identity, evenly spaced, to save memory. By default all, or some hundred of a video."""
     test_fraction: float = 0.2
-    """The share of identities held out, for puppets and folders. Sprites have a published split."""
+    """The share of identities held out, for puppets and folders. The others have a published split."""
     identities: int = 800
     """The number of puppets to draw."""
     poses: int = 48
@@ -44,7 +60,7 @@ class TrainOptions:
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
+    """How long to train. By default 9 for puppets, 85 for sprites, 60 for others."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
     identities_per_batch: int = 8
@@ -75,6 +91,8 @@ class TrainOptions:
     """What to do at a step with a loss, a gradient or a code that is not finite, or a code beyond 1e4: stop, or leave the step out."""
     resume: Path | None = None
     """A run to continue, with all its options: only --minutes, --steps and --on-divergence may be given anew."""
+    export: Path | None = None
+    """Write encoders and decoder there when the run ends, as programs of torch.export with a card. A run that has ended: --resume RUN --export DIR."""
     smoke: bool = False
     """Train for a few steps on a few small puppets, to see that everything works."""
 
@@ -118,7 +136,13 @@ def identity_of(options: TrainOptions) -> dict[str, Any]:
 
 def read_options(path: Path) -> TrainOptions:
     """Reads options that :func:`write_options` wrote."""
-    fields = json.loads(path.read_text())
-    for name in ("data_root", "out", "resume"):
-        fields[name] = None if fields[name] is None else Path(fields[name])
-    return TrainOptions(**fields)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no run at {path.parent}: {path} is missing")
+    try:
+        fields = json.loads(path.read_text())
+        for name in ("data_root", "out", "resume", "export"):
+            # A run that is older than an option has its default.
+            fields[name] = None if fields.get(name) is None else Path(fields[name])
+        return TrainOptions(**fields)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold the options of a run: {error}") from error

@@ -4,7 +4,11 @@ __all__ = [
     "StopSignal",
     "build_trainer",
     "compiles",
+    "export_run",
+    "has_ended",
     "load_images",
+    "load_run",
+    "native_size",
     "pick_device",
     "resume",
     "run_folder",
@@ -16,7 +20,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import datetime
@@ -27,13 +30,21 @@ import torch
 from data import load
 from data.image_set import ImageSet
 from data.pairs import PairSampler
-from model.presets import PRESETS, build_model
+from model.exported import export_model
+from model.presets import PRESETS, PoseAppearanceModel, build_model
 from objectives import build_objective
 from tqdm import tqdm
 
 import mireg
 
-from .checkpoint import NAME, checkpoints_of, load_newest, save_checkpoint, set_aside
+from .checkpoint import (
+    NAME,
+    checkpoints_of,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    set_aside,
+)
 from .log import RunLog
 from .options import MINUTES, TrainOptions, read_options, write_options
 from .ranks import decide, is_first, rank
@@ -74,6 +85,7 @@ def load_images(options: TrainOptions) -> ImageSet:
         identities=options.identities,
         poses=options.poses,
         seed=options.seed,
+        images_per_identity=options.images_per_identity,
     )
 
 
@@ -121,7 +133,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         if options.on_divergence != TrainOptions.on_divergence:
             saved = replace(saved, on_divergence=options.on_divergence)
         write_options(saved, path)
-        return saved, options.resume
+        return replace(saved, export=options.export or saved.export), options.resume
     if options.smoke:
         options = replace(
             options,
@@ -145,7 +157,8 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
 
 def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
     """Raises an error where an option beside `--resume` would change the run."""
-    unchanged, free = TrainOptions(), ("resume", "minutes", "steps", "on_divergence")
+    unchanged = TrainOptions()
+    free = ("resume", "minutes", "steps", "on_divergence", "export")
     for field in fields(TrainOptions):
         given, kept = getattr(options, field.name), getattr(saved, field.name)
         if field.name not in free and given not in (getattr(unchanged, field.name), kept):
@@ -184,7 +197,6 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
     """
     options = trainer.options
     before, start, saved = trainer.seconds, time.monotonic(), time.monotonic()
-    progress = _progress(options)
     if trainer.step_count == 0:
         # From here on there always is one, and a folder that cannot hold it is known at once.
         save(trainer, folder)
@@ -195,7 +207,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
         while True:
             due = time.monotonic() - saved > 60 * options.checkpoint_minutes
             done, due, stopped = decide(
-                progress(trainer), due, stop.name is not None, trainer.device
+                _progress(trainer), due, stop.name is not None, trainer.device
             )
             if due and trainer.step_count > last:
                 try:
@@ -218,7 +230,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
                 values = {name: float(value) for name, value in metrics.items()}
                 log.write(trainer.step_count, {**values, "seconds": trainer.seconds})
                 bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
-            bar.update(100 * min(1.0, progress(trainer)) - bar.n)
+            bar.update(100 * min(1.0, _progress(trainer)) - bar.n)
     if trainer.step_count > last:
         save(trainer, folder)
     return done >= 1
@@ -242,13 +254,58 @@ def resume(trainer: Trainer, folder: Path) -> None:
         )
 
 
-def _progress(options: TrainOptions) -> Callable[[Trainer], float]:
+def _progress(trainer: Trainer) -> float:
+    return _share(trainer.options, trainer.step_count, trainer.seconds)
+
+
+def _share(options: TrainOptions, steps: int, seconds: float) -> float:
+    """Gives how much of a run is over after some steps and seconds."""
     if options.steps is not None:
-        steps = options.steps
-        return lambda trainer: trainer.step_count / steps
+        return steps / options.steps
     assert options.minutes is not None
-    seconds = 60 * options.minutes
-    return lambda trainer: trainer.seconds / seconds
+    return seconds / (60 * options.minutes)
+
+
+def has_ended(folder: Path, options: TrainOptions) -> bool:
+    """Tells whether nothing is left to do of a run: neither to train nor to draw."""
+    path = folder / NAME
+    if not (path.exists() and (folder / "metrics.json").exists()):
+        return False
+    state = load_checkpoint(path)
+    return _share(options, state["step"], state["seconds"]) >= 1
+
+
+def load_run(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
+    """Loads the averaged weights of a run, which needs no data.
+
+    Returns:
+        The model and the options that it was trained with.
+    """
+    options = read_options(folder / "options.json")
+    path = folder / NAME
+    model = PoseAppearanceModel(PRESETS[options.preset]).requires_grad_(False)
+    try:
+        model.load_state_dict(load_checkpoint(path)["averaged"])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must hold the model of the preset {options.preset}: {error}"
+        ) from error
+    return model.to(memory_format=torch.channels_last), options
+
+
+def native_size(options: TrainOptions) -> int:
+    """Gives the side of the images of a run, which are padded to that of the model."""
+    return 60 if options.data == "sprites" else PRESETS[options.preset].size
+
+
+def export_run(folder: Path, target: Path) -> None:
+    """Exports the averaged weights of a run, with a card that tells how they were trained."""
+    model, options = load_run(folder)
+    state = load_checkpoint(folder / NAME)
+    trained = ("data", "preset", "objective", "epsilon", "seed")
+    about = {name: getattr(options, name) for name in trained}
+    about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
+    export_model(model, target, {"native_size": native_size(options), **about})
 
 
 def _summary(step: int, values: dict[str, float]) -> str:

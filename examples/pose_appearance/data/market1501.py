@@ -1,0 +1,52 @@
+"""Market-1501 of Zheng et al. (2015): pedestrians seen by six cameras.
+
+`Market-1501-v15.09.15.zip` is linked from the authors' page, https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html. It is for research.
+"""
+
+__all__ = ["market1501"]
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .decoding import Picture, assemble
+from .image_set import ImageSet
+
+FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}
+
+NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}\.jpg")
+"""The name of an image, `0002_c1s1_000451_03.jpg`: the person, the camera and its sequence, the frame, the detection."""
+
+JUNK = ("-1", "0000")
+"""Bad detections, and people of whom nothing is known."""
+
+
+def market1501(
+    root: Path, size: int = 64, resize: bool = True, images_per_identity: int | None = None
+) -> ImageSet:
+    """Reads the cropped pedestrians, 64x128 in the files.
+
+    Arguments:
+        root: The folder that has `bounding_box_train`, `bounding_box_test` and `query`.
+        size: The side of the square images in pixels.
+        resize: Whether images are scaled to fit, keeping their aspect, and padded; otherwise another size is an error.
+        images_per_identity: The most images to take of a person, evenly spaced; None takes all.
+
+    Returns:
+        The published split, with the queries in the test. Distractors (person 0000) and junk (-1) are left out. Poses are unknown.
+    """
+    pictures = [p for folder, split in FOLDERS.items() for p in _read(Path(root) / folder, split)]
+    return assemble(pictures, "market1501", size, resize, images_per_identity)
+
+
+def _read(folder: Path, split: str) -> Iterator[Picture]:
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is missing: the root must have the folders {', '.join(FOLDERS)}"
+        )
+    for path in sorted(folder.glob("*.jpg")):
+        match = NAME.fullmatch(path.name)
+        if match is None:
+            raise ValueError(f"{path} must be named like 0002_c1s1_000451_03.jpg")
+        if match[1] not in JUNK:
+            yield Picture(path, match[1], split)
