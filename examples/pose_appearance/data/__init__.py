@@ -21,14 +21,14 @@ def load(
     """Loads a data set by name.
 
     Arguments:
-        name: "puppets", which are drawn, or "sprites" or "folder", which are read.
+        name: "puppets" or "creatures", which are drawn, or "sprites" or "folder", which are read.
         root: Where the files of sprites and folders are.
-        size: The size of puppets, and of the images of a folder.
+        size: The size of drawn images, and of the images of a folder.
         resize: Whether images of a folder are scaled to it; otherwise another size is an error.
-        test_fraction: The share of identities held out, for puppets and folders.
-        identities: The number of puppets.
-        poses: The number of poses of each puppet.
-        seed: The seed of puppets and of the split.
+        test_fraction: The share of identities held out, for all but sprites.
+        identities: The number of characters to draw.
+        poses: The number of poses of each.
+        seed: The seed of what is drawn, and of the split of a folder.
     """
     if name == "puppets":
         from .puppets import puppets
@@ -36,8 +36,16 @@ def load(
         return puppets(
             identities=identities, poses=poses, size=size, seed=seed, test_fraction=test_fraction
         )
+    if name == "creatures":
+        from .creatures import creatures
+
+        return creatures(
+            identities=identities, poses=poses, size=size, seed=seed, test_fraction=test_fraction
+        )
     if name not in ("sprites", "folder"):
-        raise ValueError(f"the data must be 'puppets', 'sprites' or 'folder', got {name!r}")
+        raise ValueError(
+            f"the data must be 'puppets', 'creatures', 'sprites' or 'folder', got {name!r}"
+        )
     if root is None:
         raise ValueError(f"{name} are read from files: say where they are with --data-root DIR")
     if not Path(root).exists():

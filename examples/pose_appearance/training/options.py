@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
+MINUTES = {"puppets": 9.0, "creatures": 9.0, "sprites": 85.0, "folder": 60.0}
 """How long a run trains by default, by data set."""
 
 
@@ -16,18 +16,18 @@ MINUTES = {"puppets": 9.0, "sprites": 85.0, "folder": 60.0}
 class TrainOptions:
     """Train the pose/appearance model: two images of one character go in, and pose and appearance come apart."""
 
-    data: Literal["puppets", "sprites", "folder"] = "puppets"
-    """The data: puppets need nothing, sprites and folders are read from --data-root."""
+    data: Literal["puppets", "creatures", "sprites", "folder"] = "puppets"
+    """The data: puppets and creatures, of three categories, need nothing, sprites and folders are read from --data-root."""
     data_root: Path | None = None
     """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
     resize: bool = True
     """Scale the images of a folder to the size of the model; otherwise another size is an error."""
     test_fraction: float = 0.2
-    """The share of identities held out, for puppets and folders. Sprites have a published split."""
+    """The share of identities held out. Sprites have a published split."""
     identities: int = 240
-    """The number of puppets to draw."""
+    """The number of characters to draw."""
     poses: int = 160
-    """The number of poses that each puppet is drawn in."""
+    """The number of poses that each of them is drawn in."""
     preset: Literal["small", "paper"] = "small"
     """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
     objective: Literal["robust", "variational", "adversarial", "equal", "fixed", "bvae"] = "robust"
@@ -43,7 +43,7 @@ class TrainOptions:
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 9 for puppets, 85 for sprites, 60 for a folder."""
+    """How long to train. By default 9 for what is drawn, 85 for sprites, 60 for a folder."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
     identities_per_batch: int = 8
