@@ -74,7 +74,7 @@ def test_load_reads_a_folder_with_its_size_and_share(tmp_path):
 
 
 def test_load_refuses_unknown_data():
-    with pytest.raises(ValueError, match="'puppets', 'sprites' or 'folder', got 'muppets'"):
+    with pytest.raises(ValueError, match="'creatures', 'sprites' or 'folder', got 'muppets'"):
         load("muppets")
 
 

@@ -5,6 +5,7 @@ __all__ = [
     "build_trainer",
     "compiles",
     "load_images",
+    "load_run",
     "pick_device",
     "resume",
     "run_folder",
@@ -154,6 +155,15 @@ class StopSignal:
         if self.name is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.name = signal.Signals(number).name
+
+
+def load_run(folder: Path, device: torch.device) -> tuple[Trainer, ImageSet]:
+    """Gives a run as its last checkpoint left it, and the images that it was made for."""
+    options = read_options(folder / "options.json")
+    image_set = load_images(options)
+    trainer = build_trainer(options, image_set, device)
+    resume(trainer, folder)
+    return trainer, image_set
 
 
 def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:

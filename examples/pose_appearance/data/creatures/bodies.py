@@ -90,7 +90,7 @@ def _quadruped(body: Body, motion: Motion) -> None:
         belly=-up,
     )
 
-    swing = 0.7 * motion.stride
+    swing, raised = 0.7 * motion.stride, 1.75 * max(0.0, motion.arms - 0.2)
     for side, stride, bend in ((1, swing, motion.bend[0]), (-1, -swing, motion.bend[1])):
         name = "left" if side > 0 else "right"
         out = body.at(0.058 * side * build)
@@ -105,7 +105,7 @@ def _quadruped(body: Body, motion: Motion) -> None:
             0.03,
         )
         body.joints[f"{name} hand"] = leg(
-            body, chest + out, stride + 1.4 * motion.arms * (motion.lift > 0.02), bend, 0.112 * height,
+            body, chest + out, stride + raised, bend, 0.112 * height,
             (0.05, 0.038, 0.032), 0.03,
         )  # fmt: skip
 
