@@ -13,7 +13,7 @@ from data.image_set import ImageSet
 from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
 from data.sequences import sequence
 from evaluation.animation import animate, save_gif, save_mp4
-from evaluation.categories import category_errors, category_grid
+from evaluation.categories import category_errors, category_grid, category_picks
 from evaluation.pictures import as_pixels, example_rows, grid_picks, transfer_grid
 from evaluation.retrieval import pose_codes, retrieval_picture, retrieval_scores
 from evaluation.table2 import table2, table2_text
@@ -41,7 +41,7 @@ class EvaluateOptions:
     audit: bool = False
     """Let fresh critics judge the codes of held-out characters: a minute or two more."""
     table2: bool = False
-    """Train judges of identity and pose on real images, and ask them about drawn ones: about three minutes."""
+    """Train judges of identity and pose on real images, and ask them about drawn ones: about a minute."""
     visualize: bool = False
     """Train decoders of one code alone, and draw what each says: about a minute."""
     retrieval: bool = False
@@ -132,7 +132,11 @@ def retrieve(model: PoseAppearanceModel, held_out: ImageSet, folder: Path) -> di
 def film(trainer: Trainer, held_out: ImageSet, drivers: int = 3) -> list[Image.Image]:
     """Lets pose sequences of some held-out characters drive the appearances of others."""
     options = trainer.options
-    picks = grid_picks(held_out, 5, options.seed)
+    if "category" in held_out.factors:
+        appearance, pose = category_picks(held_out, 2, options.seed)
+        pose = pose[::2]
+    else:
+        appearance, pose = grid_picks(held_out, 5, options.seed).reshape(2, 5)
     sequences = [
         sequence(
             options.data,
@@ -142,9 +146,9 @@ def film(trainer: Trainer, held_out: ImageSet, drivers: int = 3) -> list[Image.I
             identities=options.identities,
             seed=options.seed,
         )
-        for which, index in enumerate(picks[5 : 5 + drivers])
+        for which, index in enumerate(pose[:drivers])
     ]
-    return animate(trainer.averaged, held_out.images[picks[:5]], sequences)
+    return animate(trainer.averaged, held_out.images[appearance], sequences)
 
 
 def write(result: dict[str, object], path: Path) -> None:

@@ -23,7 +23,7 @@ def sequence(
         data: The name of the data set, as in :func:`data.load`.
         image_set: Its images, or some of them.
         identity: The identity.
-        which: Which sequence: puppets, creatures and sprites have several, and start again after the last.
+        which: Which animation and view: puppets, creatures and sprites have several, and start again after the last.
         identities: How many characters were drawn; for puppets and creatures, which are drawn anew.
         seed: The seed that they were drawn with.
         frames: The number of frames of a cycle, likewise.
@@ -39,14 +39,14 @@ def sequence(
     if data == "puppets":
         from . import puppets
 
-        animation, view = _pick(puppets.ANIMATIONS, which), _pick(puppets.VIEWS, which + 1)
+        animation, view = _pick(puppets.ANIMATIONS, 3 * which), _pick(puppets.VIEWS, 2 + 4 * which)
         appearance = puppets.sample_appearances(identities, random)[identity]
         pose = puppets.make_pose(animation, view, phases)
         return puppets.render(appearance[None], pose, size)[0]
     if data == "creatures":
         from . import creatures
 
-        animation, view = _pick(creatures.ANIMATIONS, which), _pick(creatures.VIEWS, which + 1)
+        animation, view = _pick(creatures.ANIMATIONS, which), _pick(creatures.VIEWS, 2 + 4 * which)
         appearance = creatures.sample_appearances(identities, random)[identity]
         poses = [creatures.make_motion(animation, view, phase) for phase in phases]
         return np.concatenate([creatures.render(appearance[None], pose, size)[0] for pose in poses])

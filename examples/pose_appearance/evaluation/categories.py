@@ -1,6 +1,6 @@
 """Transfer and retrieval across categories that no pair of training images mixes (Sec. 4.3)."""
 
-__all__ = ["category_errors", "category_grid"]
+__all__ = ["category_errors", "category_grid", "category_picks"]
 
 import numpy as np
 import torch
@@ -29,6 +29,19 @@ def category_errors(
     return {name: float(values.mean()) for name, values in parts.items() if len(values)}
 
 
+def category_picks(image_set: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses `count` images of appearance and as many of pose from each category, of different identities where there are enough."""
+    random = np.random.default_rng(seed)
+    category, identity = image_set.factors["category"], image_set.identity
+    picks: list[list[int]] = [[], []]
+    for value in np.unique(category):
+        names = random.permutation(np.unique(identity[category == value]))
+        for i in range(2 * count):
+            index = np.flatnonzero(identity == names[i % len(names)])
+            picks[i // count].append(int(random.choice(index)))
+    return np.array(picks[0]), np.array(picks[1])
+
+
 @torch.no_grad()
 def category_grid(
     model: PoseAppearanceModel, image_set: ImageSet, count: int = 3, seed: int = 0
@@ -38,18 +51,10 @@ def category_grid(
     Arguments:
         model: The model.
         image_set: The images to choose from, with the factor "category".
-        count: How many poses and appearances of each category; they are of different identities where there are enough.
+        count: How many poses and appearances of each category.
         seed: Chooses the images.
     """
-    random = np.random.default_rng(seed)
-    category, identity = image_set.factors["category"], image_set.identity
-    picks: list[list[int]] = [[], []]
-    for value in np.unique(category):
-        names = random.permutation(np.unique(identity[category == value]))
-        for i in range(2 * count):
-            index = np.flatnonzero(identity == names[i % len(names)])
-            picks[i // count].append(int(random.choice(index)))
-    appearance, pose = (np.array(rows) for rows in picks)
+    appearance, pose = category_picks(image_set, count, seed)
     native = image_set.images.shape[1:3]
     inputs = Inputs(image_set.images, model.options.size, device_of(model))
     x1, x3 = inputs(appearance), inputs(pose)

@@ -16,55 +16,31 @@ import torch
 import torch.nn.functional as F
 from data.image_set import ImageSet
 from data.pairs import Triplets
-from model.layers import ChannelsLast, ResidualBlock, RMSNorm, downsample, upsample
 from torch import Tensor, nn
 
 from .drawing import Inputs, encode
 from .fitting import fit, small_encoder
 
-BATCH = 32
+BATCH = 64
 
 
 class KeypointDetector(nn.Module):
-    """Creates a detector of keypoints: each has a heat map, and lies where it expects to.
+    """Creates a detector of keypoints, as shares of the width and the height of an image.
 
     Arguments:
         size: The size of the images, in pixels.
         keypoints: The number of keypoints.
-        width: The channels at 16x16; twice as many below.
+        seed: The seed of its weights.
     """
 
-    def __init__(self, size: int, keypoints: int, width: int = 64) -> None:
+    def __init__(self, size: int, keypoints: int, seed: int = 0) -> None:
         super().__init__()
 
-        patch = max(1, size // 16)
-        self.patches = nn.Sequential(
-            nn.PixelUnshuffle(patch), ChannelsLast(), nn.Conv2d(3 * patch**2, width, 1)
-        )
-        self.fine = ResidualBlock(width)
-        self.coarse = nn.Sequential(
-            downsample(width, 2 * width),
-            ResidualBlock(2 * width),
-            downsample(2 * width, 2 * width),
-            ResidualBlock(2 * width),
-            upsample(2 * width, 2 * width),
-            ResidualBlock(2 * width),
-            upsample(2 * width, width),
-        )
-        self.heat = nn.Sequential(
-            ResidualBlock(width), RMSNorm(width), nn.SiLU(), nn.Conv2d(width, keypoints, 1)
-        )
+        self.encoder = small_encoder(size, 2 * keypoints, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gives the keypoints as shares of the width and the height, with shape (N, K, 2)."""
-        h = self.fine(self.patches(x))
-        heat = self.heat(h + self.coarse(h))
-        share = heat.flatten(2).softmax(2).view_as(heat)
-        # A margin beyond the image, so that a keypoint may lie at its edge.
-        across, down = (
-            torch.linspace(-0.1, 1.1, n, device=x.device) for n in (heat.shape[3], heat.shape[2])
-        )
-        return torch.stack(((share.sum(2) * across).sum(2), (share.sum(3) * down).sum(2)), 2)
+        """Gives the keypoints, x then y, with shape (N, K, 2)."""
+        return 0.5 + self.encoder(x).unflatten(1, (-1, 2))
 
 
 def train_detector(
@@ -81,10 +57,7 @@ def train_detector(
     """
     if train.keypoints is None:
         raise ValueError(f"a detector needs known keypoints, and {train.name} has none")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = KeypointDetector(size, train.keypoints.shape[1])
-    network = network.to(device, memory_format=torch.channels_last)
+    network = KeypointDetector(size, train.keypoints.shape[1], seed).to(device)
     truth = torch.from_numpy(_as_shares(train.keypoints, train, size)).to(device)
     inputs, draw = Inputs(train.images, size, device), _batches(len(train), seed)
 
@@ -92,7 +65,7 @@ def train_detector(
         index = draw()
         return (network(inputs(index)) - truth[index.to(device)]).norm(dim=2).mean()
 
-    fit([network], loss_at, steps, 2e-3, "keypoints")
+    fit([network], loss_at, steps, 1e-3, "keypoints")
     return network
 
 

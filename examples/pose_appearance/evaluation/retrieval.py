@@ -112,6 +112,8 @@ def retrieval_picture(
 ) -> Image.Image:
     """Draws queries in the first column, and the nearest images of other identities, one of each, in the order of their distance.
 
+    Where poses are known, the same pose has a green frame, or the same view and phase, and another a red one.
+
     Arguments:
         codes: The pose codes of the images, with shape (N, C).
         image_set: The images.
@@ -131,5 +133,16 @@ def retrieval_picture(
         order = np.argsort(np.where(others, distance, np.inf), kind="stable")[: others.sum()]
         _, first = np.unique(image_set.identity[order], return_index=True)
         nearest = order[np.sort(first)][:count]
-        rows.append([image_set.images[query], None, *image_set.images[nearest]])
+        known = list(matches(image_set, np.array([query])).values())
+        hits = known[-1][0][nearest].tolist() if known else [None] * len(nearest)
+        found = [_framed(image_set.images[i], hit) for i, hit in zip(nearest, hits, strict=True)]
+        rows.append([_framed(image_set.images[query], None), *found])
     return tile(rows, zoom=max(1, 128 // image_set.size))
+
+
+def _framed(image: np.ndarray, hit: bool | None) -> np.ndarray:
+    """Draws a frame around an image: green for a hit, red for a miss, dark where neither is known."""
+    colour = {True: (46, 139, 87), False: (205, 60, 50), None: (60, 60, 60)}[hit]
+    framed = np.full_like(image, colour)
+    framed[2:-2, 2:-2] = image[2:-2, 2:-2]
+    return framed

@@ -32,8 +32,8 @@ class CodeDecoder(nn.Module):
     def __init__(self, size: int, features: int, colour: Tensor) -> None:
         super().__init__()
 
-        # The model's decoder, whose second code says nothing.
-        self.decoder = Decoder(size, max(1, size // 16), (64,), 1, features, 1, 256)
+        # The model's decoder without its costly blocks: means are blurred. Its second code says nothing.
+        self.decoder = Decoder(size, max(1, size // 16), (64,), 0, features, 1, 256)
         self.decoder.start_from(colour)
 
     def forward(self, code: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Visualizers(NamedTuple):
 
 
 def train_visualizers(
-    model: PoseAppearanceModel, train: ImageSet, steps: int = 1500, seed: int = 0
+    model: PoseAppearanceModel, train: ImageSet, steps: int = 1000, seed: int = 0
 ) -> Visualizers:
     """Trains both decoders with squared error, whose best answer is the mean of all images that a code leaves possible.
 
@@ -74,7 +74,7 @@ def train_visualizers(
     for decoder in decoders:
         decoder.to(device, memory_format=torch.channels_last)
     views = 2
-    identities = min(16, len(np.unique(train.identity)))
+    identities = min(8, len(np.unique(train.identity)))
     sampler = PairSampler(train, identities, views, options.size, seed)
     generator = torch.Generator().manual_seed(seed)
 
