@@ -117,6 +117,30 @@ def draw_examples(
         example_rows(image_set, chosen, output).save(folder / f"triplets_{name}.png")
 
 
+def measure_triplets(
+    trainer: Trainer, train_set: ImageSet, held_out: ImageSet, options: EvaluateOptions
+) -> dict[str, object]:
+    """Gives the published metric and its trivial scores, and draws the triplets that are best, median and worst."""
+    model = trainer.averaged
+    drawn = triplets(held_out, options.count, options.seed)
+    errors = triplet_errors(model.transfer, held_out, drawn, model.options.size, trainer.device)
+    draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
+    measured = {
+        "count": options.count,
+        "mean": float(errors.transfer.mean()),
+        "median": float(np.median(errors.transfer)),
+        "self_reconstruction_mean": float(errors.reconstruction.mean()),
+        "self_reconstruction_median": float(np.median(errors.reconstruction)),
+        **{
+            f"mean_{split}": float(errors.transfer[held_out.split[drawn.target] == split].mean())
+            for split in np.unique(held_out.split)
+        },
+    }
+    if "category" in held_out.factors:
+        measured.update(category_errors(held_out, drawn, errors.transfer))
+    return {"triplets": measured, "trivial": trivial_errors(train_set, held_out, drawn)}
+
+
 def retrieve(model: PoseAppearanceModel, held_out: ImageSet, folder: Path) -> dict[str, object]:
     """Measures retrieval by pose code and draws it; across categories too, where there are some."""
     codes = pose_codes(model, held_out)
@@ -179,28 +203,7 @@ def main(options: EvaluateOptions) -> None:
     if len(np.unique(held_out.identity)) > 1:
         result["estimates_held_out"] = estimates(trainer, held_out)
     if held_out.pose is not None:
-        drawn = triplets(held_out, options.count, options.seed)
-        size = model.options.size
-        errors = triplet_errors(model.transfer, held_out, drawn, size, device)
-        measured = {
-            "count": options.count,
-            "mean": float(errors.transfer.mean()),
-            "median": float(np.median(errors.transfer)),
-            "self_reconstruction_mean": float(errors.reconstruction.mean()),
-            "self_reconstruction_median": float(np.median(errors.reconstruction)),
-            **{
-                f"mean_{split}": float(
-                    errors.transfer[held_out.split[drawn.target] == split].mean()
-                )
-                for split in np.unique(held_out.split)
-            },
-        }
-        if "category" in held_out.factors:
-            measured.update(category_errors(held_out, drawn, errors.transfer))
-            category_grid(model, held_out).save(options.run / "categories.png")
-        result["triplets"] = measured
-        result["trivial"] = trivial_errors(train_set, held_out, drawn)
-        draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
+        result.update(measure_triplets(trainer, train_set, held_out, options))
     if options.audit:
         report = audit_codes(trainer, held_out, options.seed)
         report.save_html(options.run / "audit.html")
@@ -208,7 +211,8 @@ def main(options: EvaluateOptions) -> None:
         print(report)
     grid = transfer_grid(model.transfer, held_out, model.options.size, device)
     grid.save(options.run / "transfer.png")
-
+    if "category" in held_out.factors:
+        category_grid(model, held_out).save(options.run / "categories.png")
     if options.table2:
         result["table2"] = table2(
             model, train_set, held_out, seed=options.seed, steps=options.judge_steps
