@@ -1,4 +1,4 @@
-"""Evaluates a run on characters that it never saw: `python evaluate.py RUN`."""
+"""Evaluates a run on characters that it never saw: `python evaluate.py RUN`, and `--help` for what else there is."""
 
 import json
 import sys
@@ -11,12 +11,18 @@ import torch
 import tyro
 from data.image_set import ImageSet
 from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
-from evaluation.pictures import as_pixels, example_rows, transfer_grid
+from data.sequences import sequence
+from evaluation.animation import animate, save_gif, save_mp4
+from evaluation.categories import category_errors, category_grid, category_picks
+from evaluation.pictures import as_pixels, example_rows, grid_picks, transfer_grid
+from evaluation.retrieval import pose_codes, retrieval_picture, retrieval_scores
+from evaluation.table2 import table2, table2_text
 from evaluation.triplet_error import triplet_errors, trivial_errors
+from evaluation.visualize import train_visualizers, visualization_grid
+from model.presets import PoseAppearanceModel
+from PIL import Image
 from tqdm import tqdm
-from training.checkpoint import load_newest
-from training.options import read_options
-from training.run import build_trainer, load_images, pick_device
+from training.run import load_run, pick_device
 from training.trainer import Trainer
 
 import mireg
@@ -34,6 +40,16 @@ class EvaluateOptions:
     """The seed of the triplets."""
     audit: bool = False
     """Let fresh critics judge the codes of held-out characters: a minute or two more."""
+    table2: bool = False
+    """Train judges of identity and pose on real images, and ask them about drawn ones: about a minute."""
+    visualize: bool = False
+    """Train decoders of one code alone, and draw what each says: about a minute."""
+    retrieval: bool = False
+    """Find held-out images of other characters in the same pose, by their pose codes."""
+    animate: bool = False
+    """Let pose sequences of some characters drive others: a GIF, and an MP4 where ffmpeg is installed."""
+    judge_steps: int = 1000
+    """For how many steps judges and decoders of one code are trained."""
     device: str = "auto"
     """Where to evaluate: auto, cpu, cuda, mps."""
 
@@ -101,16 +117,80 @@ def draw_examples(
         example_rows(image_set, chosen, output).save(folder / f"triplets_{name}.png")
 
 
+def measure_triplets(
+    trainer: Trainer, train_set: ImageSet, held_out: ImageSet, options: EvaluateOptions
+) -> dict[str, object]:
+    """Gives the published metric and its trivial scores, and draws the triplets that are best, median and worst."""
+    model = trainer.averaged
+    drawn = triplets(held_out, options.count, options.seed)
+    errors = triplet_errors(model.transfer, held_out, drawn, model.options.size, trainer.device)
+    draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
+    measured = {
+        "count": options.count,
+        "mean": float(errors.transfer.mean()),
+        "median": float(np.median(errors.transfer)),
+        "self_reconstruction_mean": float(errors.reconstruction.mean()),
+        "self_reconstruction_median": float(np.median(errors.reconstruction)),
+        **{
+            f"mean_{split}": float(errors.transfer[held_out.split[drawn.target] == split].mean())
+            for split in np.unique(held_out.split)
+        },
+    }
+    if "category" in held_out.factors:
+        measured.update(category_errors(held_out, drawn, errors.transfer))
+    return {"triplets": measured, "trivial": trivial_errors(train_set, held_out, drawn)}
+
+
+def retrieve(model: PoseAppearanceModel, held_out: ImageSet, folder: Path) -> dict[str, object]:
+    """Measures retrieval by pose code and draws it; across categories too, where there are some."""
+    codes = pose_codes(model, held_out)
+    retrieval_picture(codes, held_out).save(folder / "retrieval.png")
+    result: dict[str, object] = dict(retrieval_scores(codes, held_out))
+    if "category" in held_out.factors:
+        across = "category"
+        retrieval_picture(codes, held_out, across=across).save(folder / "retrieval_across.png")
+        result["across_categories"] = retrieval_scores(codes, held_out, across=across)
+    return result
+
+
+def film(trainer: Trainer, held_out: ImageSet, drivers: int = 3) -> list[Image.Image]:
+    """Lets pose sequences of some held-out characters drive the appearances of others."""
+    options = trainer.options
+    if "category" in held_out.factors:
+        appearance, pose = category_picks(held_out, 2, options.seed)
+        pose = pose[::2]
+    else:
+        appearance, pose = grid_picks(held_out, 5, options.seed).reshape(2, 5)
+    sequences = [
+        sequence(
+            options.data,
+            held_out,
+            held_out.identity[index],
+            which,
+            identities=options.identities,
+            seed=options.seed,
+        )
+        for which, index in enumerate(pose[:drivers])
+    ]
+    return animate(trainer.averaged, held_out.images[appearance], sequences)
+
+
+def write(result: dict[str, object], path: Path) -> None:
+    """Writes results, keeping what an earlier evaluation of the same steps found and this one was not asked for."""
+    if path.exists():
+        earlier = json.loads(path.read_text())
+        if earlier.get("steps") == result["steps"]:
+            result = {**earlier, **result}
+    text = json.dumps(result, indent=2)
+    path.write_text(text + "\n")
+    print(text)
+
+
 def main(options: EvaluateOptions) -> None:
     """Evaluates a run and writes evaluation.json and pictures into its folder."""
-    trained = read_options(options.run / "options.json")
     device = pick_device(options.device)
-    image_set = load_images(trained)
-    trainer = build_trainer(trained, image_set, device)
-    path, refused = load_newest(options.run, trainer.load_state_dict)
-    for reason in refused.values():
-        print(f"warning: {reason}: {path.name} is evaluated", file=sys.stderr)
-
+    trainer, image_set = load_run(options.run, device)
+    model = trainer.averaged
     train_set, held_out = image_set.subset("train"), image_set.subset("val", "test")
     if not len(held_out):
         raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
@@ -123,35 +203,33 @@ def main(options: EvaluateOptions) -> None:
     if len(np.unique(held_out.identity)) > 1:
         result["estimates_held_out"] = estimates(trainer, held_out)
     if held_out.pose is not None:
-        drawn = triplets(held_out, options.count, options.seed)
-        size = trainer.model.options.size
-        errors = triplet_errors(trainer.averaged.transfer, held_out, drawn, size, device)
-        result["triplets"] = {
-            "count": options.count,
-            "mean": float(errors.transfer.mean()),
-            "median": float(np.median(errors.transfer)),
-            "self_reconstruction_mean": float(errors.reconstruction.mean()),
-            "self_reconstruction_median": float(np.median(errors.reconstruction)),
-            **{
-                f"mean_{split}": float(
-                    errors.transfer[held_out.split[drawn.target] == split].mean()
-                )
-                for split in np.unique(held_out.split)
-            },
-        }
-        result["trivial"] = trivial_errors(train_set, held_out, drawn)
-        draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
+        result.update(measure_triplets(trainer, train_set, held_out, options))
     if options.audit:
         report = audit_codes(trainer, held_out, options.seed)
         report.save_html(options.run / "audit.html")
         result["audit"] = report.to_dict()
         print(report)
-    grid = transfer_grid(trainer.averaged.transfer, held_out, trainer.model.options.size, device)
+    grid = transfer_grid(model.transfer, held_out, model.options.size, device)
     grid.save(options.run / "transfer.png")
+    if "category" in held_out.factors:
+        category_grid(model, held_out).save(options.run / "categories.png")
+    if options.table2:
+        result["table2"] = table2(
+            model, train_set, held_out, seed=options.seed, steps=options.judge_steps
+        )
+        print(table2_text(result["table2"]))
+    if options.visualize:
+        decoders = train_visualizers(model, train_set, options.judge_steps)
+        visualization_grid(model, decoders, held_out).save(options.run / "visualization.png")
+    if options.retrieval:
+        result["retrieval"] = retrieve(model, held_out, options.run)
+    if options.animate:
+        frames = film(trainer, held_out)
+        save_gif(frames, options.run / "animation.gif")
+        if not save_mp4(frames, options.run / "animation.mp4"):
+            print("No animation.mp4: ffmpeg is not installed")
 
-    text = json.dumps(result, indent=2)
-    (options.run / "evaluation.json").write_text(text + "\n")
-    print(text)
+    write(result, options.run / "evaluation.json")
     print(f"evaluation.json and pictures are in {options.run}")
 
 

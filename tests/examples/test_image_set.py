@@ -74,7 +74,7 @@ def test_load_reads_a_folder_with_its_size_and_share(tmp_path):
 
 
 def test_load_refuses_unknown_data():
-    with pytest.raises(ValueError, match="'puppets', 'sprites', 'folder', .*got 'muppets'"):
+    with pytest.raises(ValueError, match="'creatures', 'sprites', 'folder', .*got 'muppets'"):
         load("muppets")
 
 

@@ -299,3 +299,28 @@ def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
     process = run_program(*start, **pipes)
     _, err = process.communicate(timeout=100)
     assert process.returncode != 0 and "holds a run already" in err
+
+
+def test_every_evaluation_runs_from_the_command_line_and_keeps_earlier_ones(tmp_path):
+    run = tmp_path / "run"
+    sizes = ["--identities", 18, "--poses", 10, "--identities-per-batch", 4, "--views", 2]
+    start = ["--data", "creatures", "--test-fraction", 0.34, *sizes, "--steps", 2, "--out", run]
+    asked = ["--table2", "--visualize", "--retrieval", "--animate", "--judge-steps", 2]
+    for program, *arguments in (
+        ("train.py", *start),
+        ("evaluate.py", run, "--count", 20, *asked),
+        ("evaluate.py", run, "--count", 20),
+    ):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = run_program(EXAMPLE / program, *arguments, **pipes)
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+        assert ("identity, mAP" in out) == ("--table2" in arguments)
+    result = json.loads((run / "evaluation.json").read_text())
+    assert result["triplets"].keys() >= {"mean_within_categories", "mean_across_categories"}
+    assert result["table2"].keys() == {"count", "reid", "keypoints"}
+    assert result["retrieval"].keys() >= {"view and phase", "across_categories"}
+    names = ("categories", "visualization", "retrieval", "retrieval_across")
+    for name in (*(f"{name}.png" for name in names), "animation.gif"):
+        with Image.open(run / name) as picture:
+            assert min(picture.size) > 64

@@ -35,14 +35,14 @@ def load(
     """Loads a data set by name.
 
     Arguments:
-        name: "puppets", which are drawn, or "sprites", "folder" or one of `READERS`, which are read.
+        name: "puppets" or "creatures", which are drawn, or "sprites", "folder" or one of `READERS`, which are read.
         root: Where the files are.
         size: The size of the images; sprites keep theirs.
         resize: Whether images of files are scaled to it; otherwise another size is an error.
-        test_fraction: The share of identities held out, for puppets and folders.
-        identities: The number of puppets.
-        poses: The number of poses of each puppet.
-        seed: The seed of puppets and of the split.
+        test_fraction: The share of identities held out, for what is drawn and for folders.
+        identities: The number of characters to draw.
+        poses: The number of poses of each.
+        seed: The seed of what is drawn, and of the split of a folder.
         images_per_identity: The most images to take of an identity. By default the reader decides: all, or some hundred of a video.
     """
     if images_per_identity is not None and name not in READERS:
@@ -53,9 +53,15 @@ def load(
         return puppets(
             identities=identities, poses=poses, size=size, seed=seed, test_fraction=test_fraction
         )
+    if name == "creatures":
+        from .creatures import creatures
+
+        return creatures(
+            identities=identities, poses=poses, size=size, seed=seed, test_fraction=test_fraction
+        )
     if name not in ("sprites", "folder", *READERS):
         raise ValueError(
-            f"the data must be 'puppets', 'sprites', 'folder', {', '.join(map(repr, READERS))}, "
+            f"the data must be 'puppets', 'creatures', 'sprites', 'folder', {', '.join(map(repr, READERS))}, "
             f"got {name!r}"
         )
     if root is None:

@@ -2,7 +2,7 @@
 
 __all__ = ["ImageSet"]
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class ImageSet:
     """The pose of each image, int64 with shape (N,): equal numbers mean the same pose, -1 an unknown one."""
     keypoints: np.ndarray | None = None
     """The keypoints of each image in pixels, x then y, float32 with shape (N, K, 2)."""
+    factors: dict[str, np.ndarray] = field(default_factory=dict)
+    """What else is known of each image, by name, each with shape (N,): words, or numbers like the phase of an animation in [0, 1)."""
     name: str = "images"
     """What the set is called."""
 
@@ -30,8 +32,9 @@ class ImageSet:
             raise ValueError(
                 f"images must be uint8 with shape (N, H, W, 3), got {images.dtype} with shape {images.shape}"
             )
-        for name in ("identity", "split", "pose", "keypoints"):
-            values = getattr(self, name)
+        fields = ("identity", "split", "pose", "keypoints")
+        known = {**{name: getattr(self, name) for name in fields}, **self.factors}
+        for name, values in known.items():
             if values is not None and len(values) != len(images):
                 raise ValueError(
                     f"{name} must have one entry for each of {len(images)} images, got {len(values)}"
@@ -62,4 +65,6 @@ class ImageSet:
         keep = slice(rows[0], rows[-1] + 1) if together else rows
         fields = ("images", "identity", "split", "pose", "keypoints")
         values = {name: getattr(self, name) for name in fields}
-        return replace(self, **{name: None if v is None else v[keep] for name, v in values.items()})
+        factors = {name: v[keep] for name, v in self.factors.items()}
+        kept = {name: None if v is None else v[keep] for name, v in values.items()}
+        return replace(self, **kept, factors=factors)

@@ -1,6 +1,6 @@
 """Pictures that show what a model does."""
 
-__all__ = ["curves", "example_rows", "tile", "transfer_grid"]
+__all__ = ["as_pixels", "curves", "example_rows", "grid_picks", "tile", "transfer_grid"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +40,18 @@ def tile(rows: list[list[np.ndarray | None]], gap: int = 2, zoom: int = 2) -> Im
     return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
 
 
+def grid_picks(image_set: ImageSet, count: int, seed: int) -> np.ndarray:
+    """Chooses `count` images of appearance, then as many of pose, one an identity where there are enough."""
+    random = np.random.default_rng(seed)
+    names = random.permutation(np.unique(image_set.identity))
+    return np.array(
+        [
+            random.choice(np.flatnonzero(image_set.identity == names[i % len(names)]))
+            for i in range(2 * count)
+        ]
+    )
+
+
 @torch.no_grad()
 def transfer_grid(
     transfer: Callable[[Tensor, Tensor], Tensor],
@@ -59,12 +71,7 @@ def transfer_grid(
         count: The number of poses and of appearances.
         seed: Chooses the images.
     """
-    random = np.random.default_rng(seed)
-    names = random.permutation(np.unique(image_set.identity))
-    picks = [
-        random.choice(np.flatnonzero(image_set.identity == names[i % len(names)]))
-        for i in range(2 * count)
-    ]
+    picks = grid_picks(image_set, count, seed)
     native = image_set.images.shape[1:3]
     x = as_float(torch.from_numpy(image_set.images[picks]), size).to(device)
     appearance, pose = x[:count], x[count:]

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 DATA = Literal[
     "puppets",
+    "creatures",
     "sprites",
     "folder",
     "smallnorb",
@@ -23,7 +24,7 @@ DATA = Literal[
     "got10k",
 ]
 
-MINUTES = {**dict.fromkeys(get_args(DATA), 60.0), "puppets": 9.0, "sprites": 85.0}
+MINUTES = {**dict.fromkeys(get_args(DATA), 60.0), "puppets": 9.0, "creatures": 9.0, "sprites": 85.0}
 """How long a run trains by default, by data set."""
 
 
@@ -32,7 +33,7 @@ class TrainOptions:
     """Train the pose/appearance model: two images of one character go in, and pose and appearance come apart."""
 
     data: DATA = "puppets"
-    """The data: puppets need nothing, all others are read from --data-root."""
+    """The data: puppets and creatures, of three categories, need nothing, all others are read from --data-root."""
     data_root: Path | None = None
     """The folder of the data: DIR/<identity>/<anything>.png|jpg for folder, as published for the others (see the table in README.md)."""
     resize: bool = True
@@ -40,11 +41,11 @@ class TrainOptions:
     images_per_identity: int | None = None
     """The most images to take of one identity, evenly spaced, to save memory. By default all, or some hundred of a video."""
     test_fraction: float = 0.2
-    """The share of identities held out, for puppets and folders. The others have a published split."""
+    """The share of identities held out, for what is drawn and for folders. The others have a published split."""
     identities: int = 800
-    """The number of puppets to draw."""
+    """The number of characters to draw."""
     poses: int = 48
-    """The number of poses that each puppet is drawn in."""
+    """The number of poses that each of them is drawn in."""
     preset: Literal["small", "paper"] = "small"
     """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
     objective: Literal["robust", "variational", "adversarial", "equal", "fixed", "bvae"] = "robust"
@@ -60,7 +61,7 @@ class TrainOptions:
     scale: float = 0.5**0.5
     """The scale of the reconstruction loss, on images in [-1, 1]: 0.707 makes it the sum of squares."""
     minutes: float | None = None
-    """How long to train. By default 9 for puppets, 85 for sprites, 60 for others."""
+    """How long to train. By default 9 for what is drawn, 85 for sprites, 60 for others."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
     identities_per_batch: int = 8

@@ -7,6 +7,7 @@ __all__ = [
     "export_run",
     "has_ended",
     "load_images",
+    "load_model",
     "load_run",
     "native_size",
     "pick_device",
@@ -181,6 +182,17 @@ class StopSignal:
         self.name = signal.Signals(number).name
 
 
+def load_run(folder: Path, device: torch.device) -> tuple[Trainer, ImageSet]:
+    """Gives a run as its last checkpoint left it, and the images that it was made for."""
+    options = read_options(folder / "options.json")
+    image_set = load_images(options)
+    trainer = build_trainer(options, image_set, device)
+    path, refused = load_newest(folder, trainer.load_state_dict)
+    for reason in refused.values():
+        print(f"warning: {reason}: {path.name} is used", file=sys.stderr)
+    return trainer, image_set
+
+
 def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
     """Trains until the time or the steps of the run are used up.
 
@@ -275,7 +287,7 @@ def has_ended(folder: Path, options: TrainOptions) -> bool:
     return _share(options, state["step"], state["seconds"]) >= 1
 
 
-def load_run(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
+def load_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
     """Loads the averaged weights of a run, which needs no data.
 
     Returns:
@@ -300,7 +312,7 @@ def native_size(options: TrainOptions) -> int:
 
 def export_run(folder: Path, target: Path) -> None:
     """Exports the averaged weights of a run, with a card that tells how they were trained."""
-    model, options = load_run(folder)
+    model, options = load_model(folder)
     state = load_checkpoint(folder / NAME)
     trained = ("data", "preset", "objective", "epsilon", "seed")
     about = {name: getattr(options, name) for name in trained}

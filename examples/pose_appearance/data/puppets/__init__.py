@@ -58,7 +58,8 @@ def puppets(
 
     images = np.empty((identities, poses, size, size, 3), np.uint8)
     keypoints = np.empty((identities, poses, len(KEYPOINTS), 2), np.float32)
-    every_pose = make_pose(*pose_grid(poses))
+    animations, views, phases = pose_grid(poses)
+    every_pose = make_pose(animations, views, phases)
     # Images that share a pose share tight bounding boxes, which makes them fast to draw together.
     for index in range(poses):
         images[:, index], keypoints[:, index] = render(
@@ -72,5 +73,10 @@ def puppets(
         split=np.where(identity < identities - tested, "train", "test").astype("<U5"),
         pose=np.tile(np.arange(poses), identities),
         keypoints=keypoints.reshape(-1, len(KEYPOINTS), 2),
+        factors={
+            "view": np.tile(views, identities),
+            "animation": np.tile(animations, identities),
+            "phase": np.tile(phases, identities),
+        },
         name="puppets",
     )

@@ -1,0 +1,87 @@
+"""Animation: the appearance of some identities, driven by the pose sequences of others (Figs. 8 and 9)."""
+
+__all__ = ["animate", "save_gif", "save_mp4"]
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+from model.presets import PoseAppearanceModel
+from PIL import Image
+
+from .drawing import draw
+from .pictures import tile
+
+
+def animate(
+    model: PoseAppearanceModel,
+    appearances: np.ndarray,
+    sequences: list[np.ndarray],
+    zoom: int = 2,
+) -> list[Image.Image]:
+    """Draws a film: appearances along the top, sequences down the left side, and every one driven by every other.
+
+    Arguments:
+        model: The model.
+        appearances: Images that give the appearances, uint8 with shape (A, H, W, 3).
+        sequences: Images that give the poses, each uint8 with shape (T, H, W, 3); the shorter ones start again.
+        zoom: The factor to enlarge by.
+
+    Returns:
+        The frames: as many as the longest sequence has.
+    """
+    drawn = []
+    for sequence in sequences:
+        pairs = [np.repeat(appearances, len(sequence), 0), np.tile(sequence, (len(appearances), 1, 1, 1))]  # fmt: skip
+        drawn.append(draw(model, *pairs).reshape(len(appearances), *sequence.shape))
+    frames = []
+    for time in range(max(len(sequence) for sequence in sequences)):
+        rows: list[list[np.ndarray | None]] = [[None, *appearances]]
+        for sequence, films in zip(sequences, drawn, strict=True):
+            at = time % len(sequence)
+            rows.append([sequence[at], *films[:, at]])
+        frames.append(tile(rows, zoom=zoom))
+    return frames
+
+
+def save_gif(frames: list[Image.Image], path: Path, rate: float = 12) -> None:
+    """Writes frames as a GIF that runs for ever, with one palette for all of them.
+
+    Arguments:
+        frames: The frames.
+        path: The file.
+        rate: Frames a second.
+    """
+    # A palette of its own for each frame would make still parts flicker.
+    sample = np.concatenate([np.asarray(frame)[::2, ::2] for frame in frames[::4]])
+    palette = Image.fromarray(sample).quantize(256, dither=Image.Dither.NONE)
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
+    first.save(path, save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
+
+
+def save_mp4(frames: list[Image.Image], path: Path, rate: float = 12, loops: int = 3) -> bool:
+    """Writes frames as an MP4 video, if `ffmpeg` is installed.
+
+    Arguments:
+        frames: The frames.
+        path: The file.
+        rate: Frames a second.
+        loops: How often the frames are repeated.
+
+    Returns:
+        Whether it was written.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return False
+    # Its colours have half the resolution of its brightness: both sides must be even.
+    width, height = (side // 2 * 2 for side in frames[0].size)
+    command = [program, "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
+               "-s", f"{width}x{height}", "-r", str(rate), "-i", "-",
+               "-pix_fmt", "yuv420p", "-movflags", "faststart", str(path)]  # fmt: skip
+    data = b"".join(frame.crop((0, 0, width, height)).tobytes() for frame in frames)
+    done = subprocess.run(command, check=False, input=data * loops, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"ffmpeg failed to write {path}: {done.stderr.decode().strip()}")
+    return True
