@@ -17,7 +17,7 @@ from model.presets import PoseAppearanceModel
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
-from training.run import load_model, native_size, pick_device
+from training.run import native_size, pick_device, trained_model
 
 BATCH = 64
 
@@ -93,7 +93,7 @@ def load_model(folder: Path) -> tuple[PoseAppearanceModel | ExportedModel, int, 
     if (folder / CARD).is_file():
         exported = load_exported(folder)
         return exported, exported.card["sizes"]["size"], exported.card["native_size"]
-    model, options = load_model(folder)
+    model, options = trained_model(folder)
     return model, model.options.size, native_size(options)
 
 

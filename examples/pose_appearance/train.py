@@ -69,6 +69,8 @@ def export(folder: Path, target: Path) -> None:
 
 def main(options: TrainOptions) -> int:
     """Trains, or resumes, and writes the results; on as many ranks as `torchrun` starts."""
+    # Where one rank dies, torchrun sends SIGTERM to the others: they shall live to say so.
+    stop = StopSignal()
     device = join_ranks(pick_device(options.device))
     folder = None
     try:
@@ -77,7 +79,7 @@ def main(options: TrainOptions) -> int:
             if is_first():
                 export(folder, options.export)
             return 0
-        return run(options, folder, device)
+        return run(options, folder, device, stop)
     except Exception as error:
         if not lost_rank(error):
             raise
@@ -91,7 +93,7 @@ def main(options: TrainOptions) -> int:
         leave_ranks()
 
 
-def run(options: TrainOptions, folder: Path, device: torch.device) -> int:
+def run(options: TrainOptions, folder: Path, device: torch.device, stop: StopSignal) -> int:
     """Trains a run in its folder."""
     say = print if is_first() else lambda *_: None
     if options.threads:
@@ -105,7 +107,6 @@ def run(options: TrainOptions, folder: Path, device: torch.device) -> int:
     if compiles(options, device):
         say("Compiling the networks: the first steps take half a minute")
         trainer.compile()
-    stop = StopSignal()
     if not train(trainer, folder, stop):
         name = stop.name or "a signal to another rank"
         say(f"Stopped by {name} at step {trainer.step_count}: continue with --resume {folder}")

@@ -7,7 +7,7 @@ __all__ = [
     "export_run",
     "has_ended",
     "load_images",
-    "load_model",
+    "trained_model",
     "load_run",
     "native_size",
     "pick_device",
@@ -287,7 +287,7 @@ def has_ended(folder: Path, options: TrainOptions) -> bool:
     return _share(options, state["step"], state["seconds"]) >= 1
 
 
-def load_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
+def trained_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
     """Loads the averaged weights of a run, which needs no data.
 
     Returns:
@@ -312,7 +312,7 @@ def native_size(options: TrainOptions) -> int:
 
 def export_run(folder: Path, target: Path) -> None:
     """Exports the averaged weights of a run, with a card that tells how they were trained."""
-    model, options = load_model(folder)
+    model, options = trained_model(folder)
     state = load_checkpoint(folder / NAME)
     trained = ("data", "preset", "objective", "epsilon", "seed")
     about = {name: getattr(options, name) for name in trained}

@@ -1,0 +1,118 @@
+"""One run on many ranks: it is the run of one process, and outlives the death of a rank."""
+
+import os
+import socket
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import runs
+import torch
+from data.pairs import PairSampler
+from processes import context, on_ranks
+from training.checkpoint import NAME, checkpoints_of, load_checkpoint
+from training.log import read_log
+from training.run import build_trainer, load_images, resume, train
+
+NEVER = SimpleNamespace(name=None)
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_share_a_batch_and_no_pair_is_seen_twice(ranks):
+    images = load_images(runs.TINY)
+    samplers = [PairSampler(images, 8, 2, 16, 0, rank, ranks) for rank in range(ranks)]
+    whole = PairSampler(images, 8, 2, 16, 0)
+    for step in range(5):
+        shares = [sampler.batch_at(step) for sampler in samplers]
+        for name, expected in whole.batch_at(step)._asdict().items():
+            assert torch.cat([getattr(share, name) for share in shares]).equal(expected)
+        assert len(torch.cat([share.groups for share in shares]).unique()) == 8
+    with pytest.raises(ValueError, match="must be a multiple of the 3 ranks, got 8"):
+        PairSampler(images, 8, 2, 16, 0, 0, 3)
+
+
+def state_after(folder, steps):
+    """Trains, and gives the state of the run as lists."""
+    options = replace(runs.TINY, steps=steps)
+    trainer = build_trainer(options, load_images(options), torch.device("cpu"))
+    if checkpoints_of(folder):
+        resume(trainer, folder)
+    folder.mkdir(exist_ok=True)
+    assert train(trainer, folder, NEVER)
+    modules = {"model": trainer.model, "averaged": trainer.averaged, "replay": trainer.replay}
+    modules["regularizer"] = trainer.regularizer
+    return {
+        f"{name}.{key}": value.tolist()
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+
+
+def on_a_rank(rank, folder, steps):
+    return state_after(folder, steps)
+
+
+def assert_same(a, b):
+    for name, value in a.items():
+        torch.testing.assert_close(
+            torch.tensor(b[name]), torch.tensor(value), rtol=1e-3, atol=1e-4, msg=name
+        )
+
+
+def test_two_ranks_train_as_one_process_and_resume_on_another_number(tmp_path):
+    first, second = on_ranks(2, tmp_path, on_a_rank, tmp_path / "two", 4)
+    assert first == second
+    assert_same(state_after(tmp_path / "one", 4), first)
+    # From the checkpoint of two ranks to one process, and on.
+    assert_same(state_after(tmp_path / "one", 6), state_after(tmp_path / "two", 6))
+    steps = [[line["step"] for line in read_log(tmp_path / name)] for name in ("one", "two")]
+    assert steps == [[1], [1]]
+
+
+def start_rank(rank, port, folder, **changes):
+    """Does what torchrun does before it starts a program."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    runs.start_or_resume(folder, **changes)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path, victim):
+    folder, port, processes = tmp_path / "run", free_port(), []
+    for rank in range(2):
+        changes = {"steps": 5000, "identities_per_batch": 4}
+        processes.append(
+            context().Process(target=start_rank, args=(rank, port, folder), kwargs=changes)
+        )
+        processes[-1].start()
+    deadline = time.monotonic() + 100
+    while not read_log(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    processes[victim].kill()
+    for process in processes:
+        process.join(timeout=100)
+    said = folder.with_suffix(".out").read_text()
+    assert processes[1 - victim].exitcode == 1, said
+    assert f"error: rank {1 - victim} lost another rank" in said
+    assert f"continue on any number of ranks with --resume {folder}" in said
+
+    step = load_checkpoint(folder / NAME)["step"]
+    alone = context().Process(
+        target=runs.start_or_resume, args=(folder,), kwargs={"steps": step + 2}
+    )
+    alone.start()
+    alone.join(timeout=100)
+    assert alone.exitcode == 0, folder.with_suffix(".out").read_text()
+    assert f"Resuming at step {step}\n" in folder.with_suffix(".out").read_text()
