@@ -20,11 +20,11 @@ class CanonicalCritic:
     Arguments:
         x: Training codes, with shape (N, D).
         y: Training codes, with shape (N, E).
-        x_stop: Further codes, with shape (M, D).
-        y_stop: Further codes, with shape (M, E).
+        x_judge: Further codes, with shape (M, D), that tell how many pairs count.
+        y_judge: Further codes, with shape (M, E).
     """
 
-    def __init__(self, x: Tensor, y: Tensor, x_stop: Tensor, y_stop: Tensor) -> None:
+    def __init__(self, x: Tensor, y: Tensor, x_judge: Tensor, y_judge: Tensor) -> None:
         x, y = x.double(), y.double()
         self.mean_x, self.mean_y = x.mean(0), y.mean(0)
         x, y = x - self.mean_x, y - self.mean_y
@@ -34,11 +34,9 @@ class CanonicalCritic:
         self.to_u, self.to_v = whiten_x @ left, whiten_y @ right.T
 
         # Canonical pairs that hold no dependence come out correlated too: those count that help elsewhere.
-        u, v = self._variables(x_stop, y_stop)
-        of_stop = (u * v).mean(0) / (u.square().mean(0) * v.square().mean(0)).sqrt().clamp(
-            min=1e-12
-        )
-        self.rho = torch.minimum(rho, of_stop.clamp(min=0) + 0.02).clamp(0, 0.99999)
+        u, v = self._variables(x_judge, y_judge)
+        found = (u * v).mean(0) / (u.square().mean(0) * v.square().mean(0)).sqrt().clamp(min=1e-12)
+        self.rho = torch.minimum(rho, found.clamp(min=0) + 0.02).clamp(0, 0.99999)
         gains = _log_ratios(u, v, self.rho)
         negatives = torch.stack([_log_ratios(u, v.roll(k, 0), self.rho) for k in (1, 2, 3)])
         losses = [critic_loss(torch.zeros(1), torch.zeros(1))]

@@ -46,7 +46,9 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
         if not inputs.classes:
             of_y = PREPROCESSING[name](inputs.alpha[train])
             y = [of_y(part) for part in y]
-            linear = CanonicalCritic(x[0], y[0], x[1], y[1])
+            # Neither the samples that tell when to stop nor those that weigh the members may have chosen anything before.
+            judges = inputs.groups[train].unique(return_inverse=True)[1] % 5 == 0
+            linear = CanonicalCritic(x[0][~judges], y[0][~judges], x[0][judges], y[0][judges])
             prepared.linear.append(linear)
             base = [linear.variables(*codes) for codes in zip(x, y, strict=True)]
             y = [with_radius(part) for part in y]
