@@ -112,13 +112,10 @@ class Wide(Vectors):
 
 
 class Strong(Vectors):
-    """Encoders that are much stronger than the critics: four layers of 256 units against one of 32."""
+    """Encoders that are much stronger than the critics: four layers of 512 units against two of 256."""
 
     steps = 3000
-    width, depth = 256, 4
-
-    def critic(self) -> nn.Module:
-        return mireg.ConcatenatedCritic(self.pi_features, self.alpha_features, width=32, depth=1)
+    width, depth = 512, 4
 
 
 class Labels(Problem):

@@ -239,7 +239,8 @@ def test_the_sprites_that_were_padded_in_training_are_padded_again(pictures, tmp
     out = tmp_path / "o.png"
     arguments = (folder, (pictures / "1.png",), (pictures / "2.png",))
     synthesize.main(SynthesizeOptions(*arguments, out=out, borders=False, zoom=1))
-    assert Image.open(out).size == (60, 60)
+    with Image.open(out) as picture:
+        assert picture.size == (60, 60)
 
 
 def with_broken(run, tmp_path, name, content):

@@ -124,7 +124,7 @@ def write_options(options: TrainOptions, path: Path) -> None:
 
 FREE = {
     "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root",
-    "checkpoint_minutes", "on_divergence",
+    "checkpoint_minutes", "on_divergence", "export",
 }  # fmt: skip
 """Options that make no other run."""
 
