@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ..functional import critic_loss
 
+CHANCE = 4.0
+"""The square of a correlation, times the number of samples, that is taken for chance: its mean is 1 where there is no dependence."""
+
 
 class CanonicalCritic:
     r"""Creates the critic that is optimal where the codes are jointly Gaussian.
@@ -33,10 +36,12 @@ class CanonicalCritic:
         left, rho, right = torch.linalg.svd(cross, full_matrices=False)
         self.to_u, self.to_v = whiten_x @ left, whiten_y @ right.T
 
-        # Canonical pairs that hold no dependence come out correlated too: those count that help elsewhere.
+        # Canonical pairs that hold no dependence come out correlated too: those count that are elsewhere, beyond what chance
+        # makes of so few samples (a positive-part James-Stein shrinkage).
         u, v = self._variables(x_judge, y_judge)
         found = (u * v).mean(0) / (u.square().mean(0) * v.square().mean(0)).sqrt().clamp(min=1e-12)
-        self.rho = torch.minimum(rho, found.clamp(min=0) + 0.02).clamp(0, 0.99999)
+        shrunk = found * (1 - CHANCE / len(u) / found.square()).clamp(min=0)
+        self.rho = torch.minimum(rho, shrunk.clamp(min=0)).clamp(max=0.99999)
         gains = _log_ratios(u, v, self.rho)
         negatives = torch.stack([_log_ratios(u, v.roll(k, 0), self.rho) for k in (1, 2, 3)])
         losses = [critic_loss(torch.zeros(1), torch.zeros(1))]
