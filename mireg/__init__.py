@@ -11,6 +11,7 @@ from .critics import (
     Critic,
     LabelCritic,
     SeparableCritic,
+    SumCritic,
     default_critic,
 )
 from .encoders import Codes, EncoderPair, diagonal_gaussian
@@ -35,6 +36,7 @@ __all__ = [
     "Critic",
     "ConcatenatedCritic",
     "SeparableCritic",
+    "SumCritic",
     "ConvolutionalCritic",
     "LabelCritic",
     "default_critic",

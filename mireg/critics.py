@@ -10,6 +10,7 @@ __all__ = [
     "Critic",
     "LabelCritic",
     "SeparableCritic",
+    "SumCritic",
     "default_critic",
 ]
 
@@ -209,6 +210,37 @@ class SeparableCritic(Critic):
         return cast(Tensor, g @ h.T * self.scale)
 
 
+class SumCritic(Critic):
+    r"""Creates the sum of critics: where one is slow to see, another may be fast.
+
+    .. math:: T(\pi, \alpha) = \sum_i T_i(\pi, \alpha)
+
+    A perceptron beside two towers follows moving codes much better than either, and is what :func:`default_critic` gives for vectors.
+
+    Arguments:
+        critics: The critics.
+
+    Example:
+        >>> critic = SumCritic(ConcatenatedCritic(3, 5), SeparableCritic(3, 5))
+        >>> critic(torch.randn(8, 3), torch.randn(8, 5)).shape
+        torch.Size([8])
+    """
+
+    def __init__(self, *critics: Critic) -> None:
+        super().__init__()
+
+        if not critics:
+            raise ValueError("a sum needs at least one critic, got none")
+        self.critics = nn.ModuleList(critics)
+
+    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        return torch.stack([critic(pi, alpha) for critic in self.critics]).sum(0)
+
+    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        terms = [cast(Critic, critic).pairwise(pi, alpha) for critic in self.critics]
+        return torch.stack(terms).sum(0)
+
+
 class ConvolutionalCritic(Critic):
     r"""Creates a critic for feature maps: a convolutional tower a code, averaged over space, then a :class:`ConcatenatedCritic`.
 
@@ -302,12 +334,13 @@ def default_critic(
         classes: The number of classes where :math:`\alpha` is a label.
 
     Returns:
-        A :class:`LabelCritic`, :class:`ConvolutionalCritic` or :class:`ConcatenatedCritic`.
+        A :class:`LabelCritic`, a :class:`ConvolutionalCritic`, or the sum of a :class:`ConcatenatedCritic` and a :class:`SeparableCritic`.
     """
     shape = alpha_shape(alpha_features, classes)
     if classes is not None:
         return LabelCritic(pi_features, classes)
-    kind = (
-        ConvolutionalCritic if 3 in (len(as_shape(pi_features)), len(shape)) else ConcatenatedCritic
+    if 3 in (len(as_shape(pi_features)), len(shape)):
+        return ConvolutionalCritic(pi_features, shape)
+    return SumCritic(
+        ConcatenatedCritic(pi_features, shape), SeparableCritic(pi_features, shape, width=128)
     )
-    return kind(pi_features, shape)

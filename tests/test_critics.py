@@ -22,6 +22,10 @@ CRITICS = {
         lambda: (torch.randn(N, 4, 3), torch.randn(N, 5)),
     ),
     "separable": (lambda: mireg.SeparableCritic(3, 5), vectors),
+    "sum": (
+        lambda: mireg.SumCritic(mireg.ConcatenatedCritic(3, 5), mireg.SeparableCritic(3, 5)),
+        vectors,
+    ),
     "convolutional": (
         lambda: mireg.ConvolutionalCritic((3, 4, 4), (5, 7, 6), width=16),
         lambda: (torch.randn(N, 3, 4, 4), torch.randn(N, 5, 7, 6)),
@@ -67,13 +71,22 @@ def test_repr_is_readable(case):
 
 def test_the_default_critic_suits_the_codes():
     kinds = {
-        mireg.ConcatenatedCritic: mireg.default_critic(3, 5),
+        mireg.SumCritic: mireg.default_critic(3, 5),
         mireg.ConvolutionalCritic: mireg.default_critic((3, 4, 4), 5),
         mireg.LabelCritic: mireg.default_critic(3, classes=4),
     }
     for kind, critic in kinds.items():
         assert isinstance(critic, kind)
-    assert isinstance(mireg.default_critic((7, 3), 5), mireg.ConcatenatedCritic)
+    assert isinstance(mireg.default_critic((7, 3), 5), mireg.SumCritic)
+
+
+def test_a_sum_adds_what_its_critics_say():
+    critics = mireg.ConcatenatedCritic(3, 5), mireg.SeparableCritic(3, 5)
+    pi, alpha = vectors()
+    expected = critics[0](pi, alpha) + critics[1](pi, alpha)
+    torch.testing.assert_close(mireg.SumCritic(*critics)(pi, alpha), expected)
+    with pytest.raises(ValueError, match="at least one critic, got none"):
+        mireg.SumCritic()
 
 
 def test_octaves_are_sines_and_cosines_beside_the_code():
