@@ -130,9 +130,7 @@ class Multiplier(Controller):
 
     def forward(self, violation: Tensor) -> Tensor:
         r"""Gives the loss of eq. (22) for the violation :math:`I_T - \epsilon`, in nats."""
-        return functional.augmented_lagrangian(
-            violation, self.weight(violation.dtype), self.mu
-        )
+        return functional.augmented_lagrangian(violation, self.weight(violation.dtype), self.mu)
 
     def active(self, violation: Tensor) -> Tensor:
         r"""Tells whether eq. (22) has a slope: :math:`\lambda + \mu (I_T - \epsilon) > 0`, a boolean scalar."""

@@ -111,7 +111,8 @@ def main(options: EvaluateOptions) -> None:
     for reason in refused.values():
         print(f"warning: {reason}: {path.name} is evaluated", file=sys.stderr)
 
-    train_set, held_out = image_set.subset("train"), image_set.subset("val", "test")
+    train_set = image_set.subset("train")
+    held_out = image_set.subset("val", "test").in_memory()
     if not len(held_out):
         raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
     torch.manual_seed(options.seed)
@@ -139,7 +140,7 @@ def main(options: EvaluateOptions) -> None:
                 for split in np.unique(held_out.split)
             },
         }
-        result["trivial"] = trivial_errors(train_set, held_out, drawn)
+        result["trivial"] = trivial_errors(train_set.in_memory(20_000), held_out, drawn)
         draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
     if options.audit:
         report = audit_codes(trainer, held_out, options.seed)

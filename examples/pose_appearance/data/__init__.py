@@ -17,6 +17,7 @@ def load(
     identities: int = 240,
     poses: int = 160,
     seed: int = 0,
+    store: Path | None = None,
 ) -> ImageSet:
     """Loads a data set by name.
 
@@ -29,6 +30,7 @@ def load(
         identities: The number of puppets.
         poses: The number of poses of each puppet.
         seed: The seed of puppets and of the split.
+        store: Where to keep the images of a folder in a file, instead of in memory.
     """
     if name == "puppets":
         from .puppets import puppets
@@ -48,4 +50,11 @@ def load(
         return sprites(Path(root))
     from .folder import folder
 
-    return folder(Path(root), size=size, test_fraction=test_fraction, seed=seed, resize=resize)
+    return folder(
+        Path(root),
+        size=size,
+        test_fraction=test_fraction,
+        seed=seed,
+        resize=resize,
+        store=store,
+    )

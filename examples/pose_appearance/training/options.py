@@ -23,6 +23,8 @@ class TrainOptions:
     """The folder of the sprites (.mat or .npz), or of DIR/<identity>/<anything>.png|jpg."""
     resize: bool = True
     """Scale the images of a folder to the size of the model; otherwise another size is an error."""
+    store: Path | None = None
+    """Where to keep the images of a folder, read and scaled once, for more of them than fit into memory."""
     test_fraction: float = 0.2
     """The share of identities held out, for puppets and folders. Sprites have a published split."""
     identities: int = 240
@@ -104,7 +106,7 @@ def write_options(options: TrainOptions, path: Path) -> None:
 
 
 FREE = {
-    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root",
+    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root", "store",
     "checkpoint_minutes", "on_divergence",
 }  # fmt: skip
 """Options that make no other run."""
@@ -119,6 +121,7 @@ def identity_of(options: TrainOptions) -> dict[str, Any]:
 def read_options(path: Path) -> TrainOptions:
     """Reads options that :func:`write_options` wrote."""
     fields = json.loads(path.read_text())
-    for name in ("data_root", "out", "resume"):
+    for name in ("data_root", "store", "out", "resume"):
+        fields.setdefault(name, None)
         fields[name] = None if fields[name] is None else Path(fields[name])
     return TrainOptions(**fields)
