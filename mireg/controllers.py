@@ -21,6 +21,15 @@ from typing_extensions import Self
 from . import functional
 
 
+def saved(x: Tensor) -> Tensor:
+    """Copies a vector of one number for the backward pass.
+
+    The backward pass of a compiled graph makes most copies again, and would find what an update in the same graph has
+    written meanwhile. The result of `flip` is among those that it keeps.
+    """
+    return x.flip(0)
+
+
 class Controller(nn.Module):
     """A module whose state stays in double precision when the model is cast.
 
@@ -53,6 +62,10 @@ class Controller(nn.Module):
     def value(self) -> Tensor:
         """The number that the state stands for, a scalar."""
         return self.state[0]
+
+    def weight(self, dtype: torch.dtype) -> Tensor:
+        """Gives the number as it is now, a scalar for a loss that an update before its backward pass leaves alone."""
+        return saved(self.state[:1])[0].to(dtype)
 
     def move(self, state: Tensor, accepted: Tensor | bool) -> None:
         """Takes a new state where it is finite and `accepted`."""
@@ -121,9 +134,7 @@ class Multiplier(Controller):
 
     def forward(self, violation: Tensor) -> Tensor:
         r"""Gives the loss of eq. (22) for the violation :math:`I_T - \epsilon`, in nats."""
-        return functional.augmented_lagrangian(
-            violation, self.value.to(violation.dtype, copy=True), self.mu
-        )
+        return functional.augmented_lagrangian(violation, self.weight(violation.dtype), self.mu)
 
     def active(self, violation: Tensor) -> Tensor:
         r"""Tells whether eq. (22) has a slope: :math:`\lambda + \mu (I_T - \epsilon) > 0`, a boolean scalar."""
@@ -162,7 +173,7 @@ class FixedGamma(Controller):
 
     def forward(self, kl: Tensor) -> Tensor:
         """Gives the loss of eq. (21) for a bound in nats."""
-        return functional.variational_penalty(kl, self.value.to(kl.dtype, copy=True))
+        return functional.variational_penalty(kl, self.weight(kl.dtype))
 
     def step(self, mi: Tensor, mi_shadow: Tensor) -> Tensor:
         """Gives the next value for the two estimates, in nats."""

@@ -55,6 +55,7 @@ COMPILERS = ("cl",) if sys.platform == "win32" else ("g++", "clang++")
 @pytest.mark.skipif(
     not any(map(shutil.which, COMPILERS)), reason="inductor on the CPU needs a C++ compiler"
 )
+@pytest.mark.filterwarnings("ignore")  # inductor warns of its own insides
 def test_inductor_compiles_a_whole_step_once_without_a_graph_break():
     """One graph of critic loss, penalty and update, over 50 steps in which both weights move and the warm-up ends."""
     torch._dynamo.reset()

@@ -104,3 +104,102 @@ def test_ranks_equal_one_process_on_the_joined_batch(trained, alone, scenario):
         assert metrics[name] == pytest.approx(value, rel=tolerance, abs=1e-5), name
     assert state["bound.gamma_controller.state"] != [1.0]
     assert state["classifier.multiplier_controller.state"] != [1.0]
+
+
+def sharded_on(rank, ranks, folder):
+    """Trains a sharded model with replicated critics, saves all of it, and goes on from what was saved in a new one."""
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import DTensor
+
+    mesh = init_device_mesh("cpu", (ranks,)) if ranks > 1 else None
+    own = slice(rank * JOINED // ranks, (rank + 1) * JOINED // ranks)
+
+    def build(seed):
+        torch.manual_seed(seed)
+        encoder = torch.nn.Sequential(
+            torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, PI)
+        )
+        decoder = torch.nn.Linear(PI + ALPHA, 3)
+        constraint = mireg.RobustMIConstraint(PI, ALPHA, initial_multiplier=1.0, gather=True)
+        if mesh is not None:
+            fully_shard(encoder[0], mesh=mesh)
+            fully_shard(encoder, mesh=mesh)
+            fully_shard(decoder, mesh=mesh)
+            mireg.distributed.broadcast(constraint)
+        model = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3, eps=1e-4)
+        return model, constraint, optimizer, critic_optimizer
+
+    def train_step(parts, step):
+        model, constraint, optimizer, critic_optimizer = parts
+        x, noise, alpha, _ = (t[own] for t in batch_at(step))
+        mean = model["encoder"](x)
+        posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
+        pi, shifts = mean + noise, mireg.distributed.generator_at(0, step)
+        critic_optimizer.zero_grad()
+        constraint.critic_loss(pi, alpha, generator=shifts).backward()
+        mireg.distributed.average_gradients(constraint.critic_parameters())
+        critic_optimizer.step()
+        penalty = constraint(pi, alpha, posterior)
+        error = (model["decoder"](torch.cat((pi, alpha), dim=1)) - x).square().mean()
+        optimizer.zero_grad()
+        (error + penalty.loss).backward()
+        optimizer.step()
+        constraint.update(penalty)
+
+    def whole(parts):
+        state = {**parts[0].state_dict(), **parts[1].state_dict()}
+        full = {k: v.full_tensor() if isinstance(v, DTensor) else v for k, v in state.items()}
+        return {name: value.tolist() for name, value in full.items()}
+
+    parts = build(seed=0)
+    for step in range(4):
+        train_step(parts, step)
+    if mesh is None:
+        return whole(parts), None
+    assert isinstance(next(parts[0].parameters()), DTensor)
+
+    def state_of(parts):
+        (model, optimizer), (critics, critic_optimizer) = (
+            get_state_dict(module, optimizer)
+            for module, optimizer in zip(parts[:2], parts[2:], strict=True)
+        )
+        return {"model": model, "optimizer": optimizer, "critics": critics, "c": critic_optimizer}
+
+    dcp.save(state_of(parts), checkpoint_id=str(folder))
+    new = build(seed=1)
+    state = state_of(new)
+    dcp.load(state, checkpoint_id=str(folder))
+    for module, optimizer, names in zip(
+        new[:2], new[2:], (("model", "optimizer"), ("critics", "c")), strict=True
+    ):
+        set_state_dict(
+            module,
+            optimizer,
+            model_state_dict=state[names[0]],
+            optim_state_dict=state[names[1]],
+        )
+    before = whole(parts)
+    train_step(parts, 4)
+    train_step(new, 4)
+    return before, (whole(parts), whole(new))
+
+
+def test_a_sharded_model_trains_as_a_whole_one_and_all_of_it_is_saved(tmp_path):
+    """FSDP2 on encoder and decoder, critics replicated, one distributed checkpoint."""
+    pytest.importorskip("torch.distributed.fsdp", reason="needs FSDP2")
+    if not hasattr(torch.distributed.fsdp, "fully_shard"):
+        pytest.skip("fully_shard came with torch 2.6")
+    results = on_ranks(2, tmp_path, sharded_on, 2, tmp_path / "saved")
+    expected, _ = sharded_on(0, 1, None)
+    assert results[0] == results[1]
+    trained, (went_on, resumed) = results[0]
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            torch.tensor(trained[name]), torch.tensor(value), rtol=1e-5, atol=1e-5, msg=name
+        )
+    assert went_on == resumed != trained

@@ -138,7 +138,10 @@ def measure_triplets(
     }
     if "category" in held_out.factors:
         measured.update(category_errors(held_out, drawn, errors.transfer))
-    return {"triplets": measured, "trivial": trivial_errors(train_set, held_out, drawn)}
+    return {
+        "triplets": measured,
+        "trivial": trivial_errors(train_set.in_memory(20_000), held_out, drawn),
+    }
 
 
 def retrieve(model: PoseAppearanceModel, held_out: ImageSet, folder: Path) -> dict[str, object]:
@@ -191,7 +194,7 @@ def main(options: EvaluateOptions) -> None:
     device = pick_device(options.device)
     trainer, image_set = load_run(options.run, device)
     model = trainer.averaged
-    train_set, held_out = image_set.subset("train"), image_set.subset("val", "test")
+    train_set, held_out = image_set.subset("train"), image_set.subset("val", "test").in_memory()
     if not len(held_out):
         raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
     torch.manual_seed(options.seed)

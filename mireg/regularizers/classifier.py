@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
 from .. import distributed
-from ..controllers import MovingAverage, Multiplier
+from ..controllers import MovingAverage, Multiplier, saved
 from ..critics import Shape, alpha_shape, as_shape, default_critic
 from ..estimators import CriticEstimator
 from ..validation import check_codes, check_epsilon, check_finite, check_labels
@@ -113,7 +113,7 @@ class ClassifierMI(Regularizer):
     @property
     def active(self) -> Tensor:
         """Whether the warm-up is over."""
-        return self.step >= self.warmup_steps
+        return saved(self.step[None])[0] >= self.warmup_steps
 
     def check(self, pi: Tensor, alpha: Tensor, groups: Tensor | None) -> None:
         """Raises if the codes are not those that this regularizer was made for."""

@@ -1,16 +1,22 @@
 """What a run meets in its life: it is killed, its disk is full, its checkpoints are broken, its numbers are not finite."""
 
 import json
+import os
 import random
+import struct
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import processes
 import pytest
 import runs
 import torch
+from data.folder import folder
+from PIL import Image
 from training.checkpoint import NAME, PREVIOUS, load_checkpoint, load_newest, save_checkpoint
 from training.log import RunLog, read_log
 from training.run import build_trainer, load_images, resume, train
@@ -247,3 +253,98 @@ def test_a_log_is_added_to_and_never_cut(tmp_path):
     ]
     text = (tmp_path / "log.jsonl").read_text()
     assert text.count('"loss"') == 6 and text.count('"resumed"') == 2 and '"lo\n' in text
+
+
+def write_people(root, names=("ann", "bob"), poses=("run", "sit")):
+    for index, name in enumerate(names):
+        os.makedirs(root / name)
+        for pose in poses:
+            Image.new("RGB", (8, 8), (index * 60, 90, 30)).save(root / name / f"{pose}.png")
+
+
+SCRIPTS = [
+    "Ελένη",
+    "Мария",
+    "李小龍",
+    "مريم",
+    "प्रिया",
+    "ก้อย",
+    "🦊🦊",
+    "e\u0301te\u0301",
+    "a b'c\"d",
+    "x\ny",
+]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows fewer names")
+def test_names_in_any_script_are_identities_and_poses(tmp_path):
+    names = [*SCRIPTS, os.fsdecode(b"not utf-8 \xff")]
+    write_people(tmp_path, names, poses=("бег", "座る"))
+    images = folder(tmp_path, size=8, store=tmp_path.parent / "store")
+    assert len(np.unique(images.identity)) == len(names)
+    assert set(images.pose) == {0, 1}
+    broken = tmp_path / names[-1] / "座る.png"
+    broken.write_bytes(b"")
+    with pytest.raises(ValueError) as caught:
+        folder(tmp_path, size=8)
+    # As the program says it: a name that cannot be printed must not hide the error.
+    assert "must be a PNG or JPEG image" in str(caught.value)
+    str(caught.value).encode("utf-8", "backslashreplace")
+
+
+def png_header(width, height):
+    """Gives a PNG that says how large it is, and holds nothing of it."""
+
+    def chunk(name, content):
+        checksum = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b""))
+
+
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path):
+    write_people(tmp_path)
+    (tmp_path / "bob" / "sit.png").write_bytes(png_header(60_000, 60_000))
+    with pytest.raises(ValueError, match=r"sit\.png must be a PNG or JPEG.*exceeds limit"):
+        folder(tmp_path, size=8)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "YCbCr"])
+def test_photographs_of_other_modes_are_read(tmp_path, mode):
+    write_people(tmp_path)
+    Image.new("RGB", (8, 8), (250, 10, 10)).convert(mode).save(tmp_path / "ann" / "run.jpg")
+    os.remove(tmp_path / "ann" / "run.png")
+    image = folder(tmp_path, size=8).images[0]
+    assert image.shape == (8, 8, 3) and (mode == "L" or image[0, 0, 0] > 200 > image[0, 0, 1])
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, -20, -1])
+def test_an_image_cut_anywhere_is_named(tmp_path, cut):
+    write_people(tmp_path)
+    path = tmp_path / "ann" / "sit.png"
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    try:
+        images = folder(tmp_path, size=8)
+    except ValueError as error:
+        assert "sit.png must be a PNG or JPEG image" in str(error)
+    else:
+        # Only the mark of the end may be missing.
+        assert cut in (-1, -20) and (images.images[1] == noise).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "poses", "message"),
+    [
+        ((), (), "at least 2 identities, got 0"),
+        (("ann",), ("run", "sit"), "at least 2 identities, got 1"),
+        (("ann", "bob"), ("run",), "at least 2 images .*got 1 in"),
+    ],
+    ids=["empty", "one identity", "one image an identity"],
+)
+def test_too_little_to_train_on_is_said(tmp_path, names, poses, message):
+    write_people(tmp_path, names, poses)
+    with pytest.raises(ValueError, match=message):
+        load_images(replace(runs.TINY, data="folder", data_root=tmp_path))

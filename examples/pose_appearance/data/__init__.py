@@ -31,6 +31,7 @@ def load(
     poses: int = 48,
     seed: int = 0,
     images_per_identity: int | None = None,
+    store: Path | None = None,
 ) -> ImageSet:
     """Loads a data set by name.
 
@@ -44,6 +45,7 @@ def load(
         poses: The number of poses of each.
         seed: The seed of what is drawn, and of the split of a folder.
         images_per_identity: The most images to take of an identity. By default the reader decides: all, or some hundred of a video.
+        store: Where to keep the images of a folder in a file, instead of in memory.
     """
     if images_per_identity is not None and name not in READERS:
         raise ValueError(f"images_per_identity is for {', '.join(READERS)}, got {name!r}")
@@ -78,4 +80,11 @@ def load(
         return read(Path(root), size=size, resize=resize, **limit)
     from .folder import folder
 
-    return folder(Path(root), size=size, test_fraction=test_fraction, seed=seed, resize=resize)
+    return folder(
+        Path(root),
+        size=size,
+        test_fraction=test_fraction,
+        seed=seed,
+        resize=resize,
+        store=store,
+    )

@@ -167,7 +167,7 @@ def read_image(path: Path, least: int | None = None) -> Image.Image:
             canvas.alpha_composite(image.convert("RGBA"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no image at {path}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} must be a PNG or JPEG image: {error}") from error
     return canvas.convert("RGB")
 

@@ -2,17 +2,26 @@
 
 __all__ = ["folder"]
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from .decoding import SUFFIXES, Picture, decode
+from .decoding import SUFFIXES, Picture, decode, read_image, to_square
 from .image_set import ImageSet
+from .stored import StoredImages, store_images
 
 
 def folder(
-    root: Path, size: int = 64, test_fraction: float = 0.1, seed: int = 0, resize: bool = True
+    root: Path,
+    size: int = 64,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    resize: bool = True,
+    store: Path | None = None,
 ) -> ImageSet:
     """Reads `root/<identity>/<anything>.png`, `.jpg` or `.jpeg`.
 
@@ -25,6 +34,8 @@ def folder(
         seed: What decides which identities these are.
         resize: Whether images of another size are scaled to fit, keeping their aspect, and padded around the middle
             with the colour of their first pixel: nothing of a pose is cut off. Otherwise they are an error.
+        store: A folder for a file of the images, which then are read from there and not kept in memory. A second call finds the
+            file, unless an image has changed.
 
     Returns:
         The images, sorted by identity and name, with transparency laid on white. The pose is -1 for names of one identity only,
@@ -38,7 +49,10 @@ def folder(
         for identity, group in enumerate(files)
         for path in group
     ]
-    images, _ = decode(pictures, size, resize)
+    if store is None:
+        images, _ = decode(pictures, size, resize)
+    else:
+        images = _stored(store, [picture.path for picture in pictures], size, resize)
     counts = [len(group) for group in files]
     return ImageSet(
         images=images,
@@ -47,6 +61,29 @@ def folder(
         pose=_poses(files),
         name=root.resolve().name,
     )
+
+
+def _squares(paths: list[Path], size: int, resize: bool) -> Iterator[np.ndarray]:
+    """Reads images a few hundred at a time: threads read on while their results are used."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for start in range(0, len(paths), 256):
+            yield from pool.map(
+                lambda path: np.asarray(to_square(read_image(path), size, path, resize)),
+                paths[start : start + 256],
+            )
+
+
+def _stored(store: Path, paths: list[Path], size: int, resize: bool) -> StoredImages:
+    """Opens the file of these images, and writes it first if there is none."""
+    digest = hashlib.sha256(repr((size, resize)).encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(ascii((str(path), status.st_size, status.st_mtime_ns)).encode())
+    file = store / f"{digest.hexdigest()[:16]}.npy"
+    if file.is_file():
+        return StoredImages(file)
+    store.mkdir(parents=True, exist_ok=True)
+    return store_images(file, _squares(paths, size, resize), len(paths), size)
 
 
 def _files(root: Path) -> list[list[Path]]:

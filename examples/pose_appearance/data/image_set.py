@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .stored import StoredImages
+
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images of identities in poses."""
 
-    images: np.ndarray
-    """The images, uint8 with shape (N, H, W, 3)."""
+    images: np.ndarray | StoredImages
+    """The images, uint8 with shape (N, H, W, 3): in memory, or in a file."""
     identity: np.ndarray
     """The identity of each image, int64 with shape (N,)."""
     split: np.ndarray
@@ -68,3 +70,14 @@ class ImageSet:
         factors = {name: v[keep] for name, v in self.factors.items()}
         kept = {name: None if v is None else v[keep] for name, v in values.items()}
         return replace(self, **kept, factors=factors)
+
+    def in_memory(self, most: int | None = None) -> "ImageSet":
+        """Gives the set with its images in memory; if they are in a file, at most so many of them, evenly spread."""
+        if isinstance(self.images, np.ndarray):
+            return self
+        count = min(len(self), most or len(self))
+        rows = np.linspace(0, len(self) - 1, count).astype(np.int64)
+        fields = ("images", "identity", "split", "pose", "keypoints")
+        values = {name: getattr(self, name) for name in fields}
+        kept = {name: None if v is None else v[rows] for name, v in values.items()}
+        return replace(self, **kept, factors={k: v[rows] for k, v in self.factors.items()})

@@ -91,7 +91,7 @@ class PairSampler:
             raise ValueError(
                 f"training needs at least 2 images of each identity, got 1 of identity {names[count.argmin()]}"
             )
-        self.images = torch.from_numpy(image_set.images)
+        self.images = image_set.images
         self.order, self.start, self.count = (torch.from_numpy(x) for x in (order, start, count))
         self.names = torch.from_numpy(names.astype(np.int64))
         self.identities, self.views, self.size, self.seed = identities, views, size, seed
@@ -116,8 +116,10 @@ class PairSampler:
         others = (first + 1 + (steps * (count - 1)).long()) % count
         index = self.order[self.start[chosen, None] + torch.cat((first, others), dim=1)]
         index, chosen = index[self.own], chosen[self.own]
-        x1 = as_float(self.images[index[:, 0]], self.size)
-        x2 = as_float(self.images[index[:, 1:].flatten()], self.size)
+        x1, x2 = (
+            as_float(torch.from_numpy(self.images[rows.numpy()]), self.size)
+            for rows in (index[:, 0], index[:, 1:].flatten())
+        )
         return Batch(x1, x2, self.names[chosen])
 
 

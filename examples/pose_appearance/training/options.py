@@ -40,6 +40,8 @@ class TrainOptions:
     """Scale images to the size of the model; otherwise another size is an error. Sprites are padded."""
     images_per_identity: int | None = None
     """The most images to take of one identity, evenly spaced, to save memory. By default all, or some hundred of a video."""
+    store: Path | None = None
+    """Where to keep the images of a folder, read and scaled once, for more of them than fit into memory."""
     test_fraction: float = 0.2
     """The share of identities held out, for what is drawn and for folders. The others have a published split."""
     identities: int = 800
@@ -123,7 +125,7 @@ def write_options(options: TrainOptions, path: Path) -> None:
 
 
 FREE = {
-    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root",
+    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root", "store",
     "checkpoint_minutes", "on_divergence", "export",
 }  # fmt: skip
 """Options that make no other run."""
@@ -141,7 +143,7 @@ def read_options(path: Path) -> TrainOptions:
         raise FileNotFoundError(f"there is no run at {path.parent}: {path} is missing")
     try:
         fields = json.loads(path.read_text())
-        for name in ("data_root", "out", "resume", "export"):
+        for name in ("data_root", "store", "out", "resume", "export"):
             # A run that is older than an option has its default.
             fields[name] = None if fields.get(name) is None else Path(fields[name])
         return TrainOptions(**fields)

@@ -87,6 +87,7 @@ def load_images(options: TrainOptions) -> ImageSet:
         poses=options.poses,
         seed=options.seed,
         images_per_identity=options.images_per_identity,
+        store=options.store,
     )
 
 
@@ -95,7 +96,9 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
     torch.manual_seed(options.seed)
     train_set = image_set.subset("train")
     sizes = PRESETS[options.preset]
-    colour = train_set.images[:: max(1, len(train_set) // 500)].mean((0, 1, 2)) / 127.5 - 1
+    colour = (
+        np.asarray(train_set.images[:: max(1, len(train_set) // 500)]).mean((0, 1, 2)) / 127.5 - 1
+    )
     model = build_model(sizes, torch.from_numpy(colour.astype(np.float32)))
     regularizer = build_objective(
         options.objective,
