@@ -156,7 +156,8 @@ def test_a_run_that_goes_on_is_not_ended(run, tmp_path):
 
 
 def pixels_of(path):
-    return np.asarray(Image.open(path).convert("RGB"))
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def expected(folder, appearance, pose):
@@ -239,7 +240,7 @@ def test_the_sprites_that_were_padded_in_training_are_padded_again(pictures, tmp
     out = tmp_path / "o.png"
     arguments = (folder, (pictures / "1.png",), (pictures / "2.png",))
     synthesize.main(SynthesizeOptions(*arguments, out=out, borders=False, zoom=1))
-    assert Image.open(out).size == (60, 60)
+    assert pixels_of(out).shape == (60, 60, 3)
 
 
 def with_broken(run, tmp_path, name, content):
