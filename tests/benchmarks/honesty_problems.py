@@ -58,7 +58,7 @@ class Mixture:
 class Problem(nn.Module):
     """Two encoders and a task. `forward` makes codes of fresh samples, or of held-out ones."""
 
-    steps = 3000
+    steps = 2500
     batch = 128
     audited = 5000
     alpha_features: int | None = None
@@ -79,7 +79,7 @@ class Vectors(Problem):
     The means of the codes can grow without limit once γ is 0, and hide what they tell at a scale that no critic looks at.
     """
 
-    steps = 12_000
+    steps = 10_000
     alpha_features = 8
     factors, features = 4, 32
     width, depth = 128, 2
@@ -105,7 +105,7 @@ class Vectors(Problem):
 class Wide(Vectors):
     """16 + 16 factors in 128 dimensions, and codes of 256 features each."""
 
-    steps = 3000
+    steps = 2000
     pi_features = alpha_features = 256
     factors, features = 16, 128
     width = 256
@@ -114,7 +114,7 @@ class Wide(Vectors):
 class Strong(Vectors):
     """Encoders that are much stronger than the critics: four layers of 512 units against two of 256."""
 
-    steps = 3000
+    steps = 2000
     width, depth = 512, 4
 
 
@@ -222,9 +222,6 @@ class Puppets(Problem):
         output = self.model.decoder(codes.pi, codes.alpha)
         task = (output - batch.x2).square().flatten(1).sum(1).mean()
         return Outcome(codes, task, batch.groups.repeat_interleave(self.views))
-
-    def critic(self) -> nn.Module:
-        return mireg.ConcatenatedCritic(self.pi_features, self.alpha_features, octaves=5)
 
 
 @functools.cache
