@@ -33,7 +33,7 @@ class CodeDecoder(nn.Module):
         super().__init__()
 
         # The model's decoder without its costly blocks: means are blurred. Its second code says nothing.
-        self.decoder = Decoder(size, max(1, size // 16), (64,), 0, features, 1, 256)
+        self.decoder = Decoder(size, max(1, size // 16), (32,), 0, features, 1, 256)
         self.decoder.start_from(colour)
 
     def forward(self, code: Tensor) -> Tensor:
