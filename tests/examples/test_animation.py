@@ -63,6 +63,18 @@ def test_a_gif_runs_for_ever_and_keeps_its_frames(film, tmp_path):
             assert np.abs(difference).mean() < 6
 
 
+def test_a_gif_keeps_small_bright_things(tmp_path):
+    """A few pixels of each hue on a large ramp of greys."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, 2).repeat(256, 1)
+    hues = np.array([[220, 40, 40], [40, 180, 60], [60, 80, 220], [240, 200, 40], [150, 60, 190]])
+    for i, hue in enumerate(hues):
+        ramp[10 * i : 10 * i + 8, :8] = hue
+    save_gif([Image.fromarray(ramp)] * 2, tmp_path / "bright.gif")
+    with Image.open(tmp_path / "bright.gif") as gif:
+        seen = np.asarray(gif.convert("RGB"))[4:54:10, 4].astype(int)
+    assert np.abs(seen - hues).max() <= 10
+
+
 def test_without_ffmpeg_there_is_no_video_and_no_error(film, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not save_mp4(film, tmp_path / "film.mp4")
