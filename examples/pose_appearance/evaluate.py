@@ -14,9 +14,10 @@ from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
 from data.sequences import sequence
 from evaluation.animation import animate, save_gif, save_mp4
 from evaluation.categories import category_errors, category_grid, category_picks
+from evaluation.drawing import random_triplets
 from evaluation.pictures import as_pixels, example_rows, grid_picks, transfer_grid
 from evaluation.retrieval import pose_codes, retrieval_picture, retrieval_scores
-from evaluation.table2 import table2, table2_text
+from evaluation.table2 import draw_triplets, table2, table2_text, train_judges
 from evaluation.triplet_error import triplet_errors, trivial_errors
 from evaluation.visualize import train_visualizers, visualization_grid
 from model.presets import PoseAppearanceModel
@@ -26,6 +27,9 @@ from training.run import load_run, pick_device
 from training.trainer import Trainer
 
 import mireg
+
+TABLE2_COUNT = 2000
+"""How many triplets the judges look at."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +221,10 @@ def main(options: EvaluateOptions) -> None:
     if "category" in held_out.factors:
         category_grid(model, held_out).save(options.run / "categories.png")
     if options.table2:
-        result["table2"] = table2(
-            model, train_set, held_out, seed=options.seed, steps=options.judge_steps
-        )
+        judges = train_judges(train_set, model.options.size, device, options.judge_steps)
+        drawn = random_triplets(held_out, TABLE2_COUNT, options.seed)
+        drawings = draw_triplets(model, held_out, drawn)
+        result["table2"] = table2(judges, held_out, drawn, drawings)
         print(table2_text(result["table2"]))
     if options.visualize:
         decoders = train_visualizers(model, train_set, options.judge_steps)

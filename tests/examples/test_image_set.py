@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from data import ImageSet, load
+from data.creatures import creatures
 from data.puppets import puppets
 from PIL import Image
 
@@ -25,10 +26,11 @@ def test_length_and_size_are_those_of_the_images():
 
 
 def test_a_subset_keeps_every_field_of_its_images():
-    whole = ImageSet(**fields(), name="mine")
+    whole = ImageSet(**fields(), factors={"view": np.arange(6)}, name="mine")
     held_out = whole.subset("val", "test")
     for name in fields():
         np.testing.assert_array_equal(getattr(held_out, name), getattr(whole, name)[2:])
+    np.testing.assert_array_equal(held_out.factors["view"], [2, 3, 4, 5])
     assert held_out.name == "mine"
     np.testing.assert_array_equal(whole.subset("val").identity, [3, 3])
 
@@ -47,6 +49,7 @@ def test_a_subset_of_unknown_poses_and_keypoints_leaves_them_unknown():
         ({"identity": np.zeros(5, int)}, "identity must have one entry.*6 images, got 5"),
         ({"pose": np.zeros(7, int)}, "pose must have one entry.*got 7"),
         ({"keypoints": np.zeros((1, 2, 2))}, "keypoints must have one entry.*got 1"),
+        ({"factors": {"view": np.zeros(4)}}, "view must have one entry.*got 4"),
         ({"split": np.array(["train"] * 5 + ["tset"])}, "train, val or test, got.*tset"),
         ({"split": np.array(["train", "test"] * 3)}, "one split only.*identity 7"),
     ],
@@ -56,9 +59,10 @@ def test_fields_that_disagree_are_refused(changes, message):
         ImageSet(**fields(**changes))
 
 
-def test_load_draws_the_puppets_that_were_asked_for():
+@pytest.mark.parametrize("source", [puppets, creatures])
+def test_load_draws_the_characters_that_were_asked_for(source):
     asked = {"identities": 5, "poses": 3, "size": 16, "seed": 4, "test_fraction": 0.4}
-    loaded, drawn = load("puppets", **asked), puppets(**asked)
+    loaded, drawn = load(source.__name__, **asked), source(**asked)
     np.testing.assert_array_equal(loaded.images, drawn.images)
     np.testing.assert_array_equal(loaded.split, drawn.split)
 

@@ -13,8 +13,8 @@ def sequence(
     identity: int,
     which: int = 0,
     *,
-    identities: int = 240,
-    seed: int = 0,
+    identities: int,
+    seed: int,
     frames: int = 24,
 ) -> np.ndarray:
     """Gives a sequence of images of an identity.

@@ -54,10 +54,21 @@ def save_gif(frames: list[Image.Image], path: Path, rate: float = 12) -> None:
         rate: Frames a second.
     """
     # A palette of its own for each frame would make still parts flicker.
-    sample = np.concatenate([np.asarray(frame)[::2, ::2] for frame in frames[::4]])
-    palette = Image.fromarray(sample).quantize(256, dither=Image.Dither.NONE)
+    palette = _palette(np.concatenate([np.asarray(frame)[::2, ::2] for frame in frames[::4]]))
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     first.save(path, save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
+
+
+def _palette(sample: np.ndarray) -> Image.Image:
+    """Chooses 256 colours: the 64 most frequent as they are, and others that lie among all, however rare."""
+    colours, counts = np.unique(sample.reshape(-1, 3), axis=0, return_counts=True)
+    frequent = colours[np.argsort(-counts, kind="stable")[:64]]
+    # Each shade counts once: by their pixels, small bright things would turn grey.
+    shades = np.unique(colours // 8, axis=0) * 8 + 4
+    rest = Image.fromarray(shades[None].astype(np.uint8)).quantize(192).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*frequent.flatten().tolist(), *rest])
+    return palette
 
 
 def save_mp4(frames: list[Image.Image], path: Path, rate: float = 12, loops: int = 3) -> bool:

@@ -25,12 +25,12 @@ class Inputs:
     """
 
     def __init__(self, images: np.ndarray, size: int, device: torch.device) -> None:
-        self.images = torch.from_numpy(images)
-        self.size, self.device = size, device
+        self.images, self.size, self.device = images, size, device
 
     def __call__(self, index: np.ndarray | Tensor | slice) -> Tensor:
-        index = torch.from_numpy(index) if isinstance(index, np.ndarray) else index
-        return as_float(self.images[index], self.size).to(self.device)
+        index = index.numpy() if isinstance(index, Tensor) else index
+        chosen = torch.from_numpy(np.asarray(self.images[index]))
+        return as_float(chosen, self.size).to(self.device)
 
 
 def device_of(network: nn.Module) -> torch.device:

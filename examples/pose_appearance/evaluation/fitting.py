@@ -38,7 +38,7 @@ def fit(
         name: What the progress bar says.
     """
     parameters = [p for network in networks for p in network.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99), fused=True)
     for step in tqdm(range(steps), desc=name, unit="step", leave=False):
         rate = learning_rate * min(1.0, (step + 1) / WARMUP_STEPS)
         for group in optimizer.param_groups:

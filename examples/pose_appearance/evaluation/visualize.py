@@ -33,7 +33,7 @@ class CodeDecoder(nn.Module):
         super().__init__()
 
         # The model's decoder without its costly blocks: means are blurred. Its second code says nothing.
-        self.decoder = Decoder(size, max(1, size // 16), (64,), 0, features, 1, 256)
+        self.decoder = Decoder(size, max(1, size // 16), (32,), 0, features, 1, 256)
         self.decoder.start_from(colour)
 
     def forward(self, code: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ def train_visualizers(
         seed: The seed.
     """
     options, device = model.options, device_of(model)
-    colour = torch.from_numpy(train.images[:: max(1, len(train) // 500)].mean((0, 1, 2)))
-    colour = (colour / 127.5 - 1).float()
+    some = np.asarray(train.images[:: max(1, len(train) // 500)])
+    colour = torch.from_numpy(some.mean((0, 1, 2)) / 127.5 - 1).float()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         decoders = Visualizers(
