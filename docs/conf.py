@@ -4,7 +4,7 @@ import mireg
 
 project = "mireg"
 author = "the authors of mireg"
-copyright = "the authors of mireg"  # noqa: A001
+copyright = "the authors of mireg"
 version = release = mireg.__version__
 
 extensions = [
@@ -27,7 +27,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autosummary_generate = False
-napoleon_custom_sections = [("Metrics", "notes_style")]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -38,9 +38,9 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
 
     Example:
         >>> round(accuracy_bound(0.125, chance=0.5), 3)
-        0.743
+        0.745
         >>> round(accuracy_bound(0.125, chance=0.1), 3)
-        0.283
+        0.278
     """
     check_epsilon(epsilon)
     _check_share("chance", chance)

@@ -49,7 +49,7 @@ def test_every_equation_function_is_in_the_table():
 def test_what_contributors_are_told_runs(block, monkeypatch):
     monkeypatch.setattr(mireg.functional, "ESTIMATORS", dict(mireg.functional.ESTIMATORS))
     names = {"mireg": mireg, "torch": torch, "math": math}
-    exec(block, names)
+    exec(block, names)  # noqa: S102 - the block is ours
     pi, alpha = torch.randn(16, 32, requires_grad=True), torch.randn(16, 64)
     posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
     constraint = names["constraint"]

@@ -39,7 +39,10 @@ def run(column: str, steps: int, samples: int) -> tuple[dict[str, float], list[d
     """Trains with one column, and gives what came out and how it went."""
     torch.manual_seed(0)
     world = World(torch.Generator().manual_seed(0))
-    encoders, decoder = mireg.EncoderPair(GaussianEncoder(), mlp(DIMS, ALPHA)), mlp(PI + ALPHA, DIMS)
+    encoders, decoder = (
+        mireg.EncoderPair(GaussianEncoder(), mlp(DIMS, ALPHA)),
+        mlp(PI + ALPHA, DIMS),
+    )
     constraint = mireg.RobustMIConstraint(PI, ALPHA, epsilon=EPSILON, **COLUMNS[column])
     parameters = [*encoders.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
@@ -72,7 +75,9 @@ def run(column: str, steps: int, samples: int) -> tuple[dict[str, float], list[d
     return result | {"audit": report.mi, "standard_error": report.standard_error}, history
 
 
-def draw(results: dict[str, dict[str, float]], histories: dict[str, list[dict[str, float]]]) -> None:
+def draw(
+    results: dict[str, dict[str, float]], histories: dict[str, list[dict[str, float]]]
+) -> None:
     """Draws the estimates of b and e, and what the audit found in all."""
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2), layout="constrained")
     for ax, column, title in (
@@ -118,8 +123,8 @@ def table(results: dict[str, dict[str, float]], steps: int) -> str:
 def main() -> None:
     """Trains all columns, and writes picture, table and numbers beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--samples", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--samples", type=int, default=4000)
     options = parser.parse_args()
     results, histories = {}, {}
     for column in COLUMNS:

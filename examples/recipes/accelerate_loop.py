@@ -90,7 +90,9 @@ def main() -> None:
         accelerator.load_state(folder)
     for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
         accelerator.print(f"{name:20}{penalty.metrics[name]:8.3f}")
-    accelerator.print(f"γ after loading a checkpoint is {'' if gamma == constraint.gamma else 'not '}the same")
+    accelerator.print(
+        f"γ after loading a checkpoint is {'' if gamma == constraint.gamma else 'not '}the same"
+    )
 
 
 if __name__ == "__main__":

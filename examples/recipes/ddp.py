@@ -81,7 +81,9 @@ def main() -> None:
         optimizer.step()
         constraint.update(penalty)
 
-    state = torch.cat([constraint.multiplier[None], constraint.gamma[None], penalty.metrics["mi"][None]])
+    state = torch.cat(
+        [constraint.multiplier[None], constraint.gamma[None], penalty.metrics["mi"][None]]
+    )
     states = [torch.empty_like(state) for _ in range(dist.get_world_size())]
     dist.all_gather(states, state)
     if rank == 0:

@@ -26,7 +26,14 @@ import mireg
 
 CODE, BATCH = 8, 512
 NUMBERS = (0, 4, 10, 11, 12)  # age, years of education, capital gain, capital loss, hours a week
-NAMES = (1, 5, 6, 7, 8, 13)  # class of work, marital status, occupation, relationship, race, country
+NAMES = (
+    1,
+    5,
+    6,
+    7,
+    8,
+    13,
+)  # class of work, marital status, occupation, relationship, race, country
 SEX, INCOME = 9, 14
 
 

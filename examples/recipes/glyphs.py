@@ -148,7 +148,7 @@ def draw(runs: dict[str, Run], fonts: Tensor, names: list[str], path: Path) -> N
         grid = torch.stack(rows).view(len(rows), -1, SIZE, SIZE).transpose(1, 2)
         ax.imshow(grid.reshape(len(rows) * SIZE, -1).clamp(0, 1), cmap="gray_r", vmin=0, vmax=1)
         ax.set(title=name, xticks=[], yticks=[], xlabel="top: content; left: style")
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=64)
     plt.close(figure)
 
 

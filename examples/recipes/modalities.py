@@ -5,7 +5,6 @@ the hand. Each picture is redrawn from its own private code and the shared code 
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
@@ -65,7 +64,10 @@ def train(data: Digits, epsilon: float | None, steps: int) -> nn.ModuleList:
     torch.manual_seed(0)
     modalities = nn.ModuleList([Modality(), Modality()])
     constraints = nn.ModuleList(
-        [mireg.RobustMIConstraint(PRIVATE, SHARED, epsilon=epsilon or 0.0, mu=1.0) for _ in range(2)]
+        [
+            mireg.RobustMIConstraint(PRIVATE, SHARED, epsilon=epsilon or 0.0, mu=1.0)
+            for _ in range(2)
+        ]
     )
     optimizer = torch.optim.Adam(modalities.parameters(), lr=1e-3)
     critics = [p for c in constraints for p in c.critic_parameters()]

@@ -100,15 +100,15 @@ def measure(vae: VAE, x: Tensor, digit: Tensor, epsilon: float) -> dict[str, flo
 
 @torch.no_grad()
 def draw(vaes: dict[str, VAE], x: Tensor, path: Path) -> None:
-    """Draws every digit in the hands of four others."""
-    figure, axes = plt.subplots(1, len(vaes), figsize=(9, 3.6), layout="constrained")
+    """Draws every digit in the hands of five others."""
+    figure, axes = plt.subplots(1, len(vaes), figsize=(9, 2.4), layout="constrained")
     for ax, (name, vae) in zip(axes, vaes.items(), strict=True):
         rows = []
-        for image in x[:4]:
+        for image in x[:5]:
             z = vae.encode(image[None])[0].expand(CLASSES, -1)
             drawn = vae.decode(z, torch.arange(CLASSES)).view(CLASSES, 8, 8)
-            rows.append(torch.cat((image.view(1, 8, 8), torch.ones(1, 8, 8), drawn)))
-        grid = torch.stack(rows).transpose(1, 2).reshape(4 * 8, 12 * 8)
+            rows.append(torch.cat((image.view(1, 8, 8), torch.zeros(1, 8, 8), drawn)))
+        grid = torch.stack(rows).transpose(1, 2).reshape(5 * 8, 12 * 8)
         ax.imshow(grid.clamp(0, 1), cmap="gray_r", vmin=0, vmax=1)
         ax.set(title=name, xticks=[], yticks=[])
         ax.set_xlabel("left: an image; right: its code with the digits 0 to 9")
@@ -120,7 +120,7 @@ def main() -> None:
     """Trains without and with the constraint, measures, and draws."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epsilon", type=float, default=0.05, help="the target in nats")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     options = parser.parse_args()
