@@ -77,7 +77,7 @@ def main() -> None:
             critic_optimizer.step()
 
             penalty = constraint(pi, alpha, mireg.diagonal_gaussian(mean, log_var))
-            loss = (output - x2).square().sum(1).mean() + penalty.loss
+            loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
             optimizer.zero_grad()
             accelerator.backward(loss)
             optimizer.step()

@@ -75,7 +75,7 @@ def main() -> None:
         critic_optimizer.step()
 
         penalty = constraint(pi, alpha, mireg.diagonal_gaussian(mean, log_var))
-        loss = (output - x2).square().sum(1).mean() + penalty.loss
+        loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
         optimizer.zero_grad()
         loss.backward()  # DDP averages the gradients of the encoders
         optimizer.step()

@@ -53,7 +53,7 @@ class Disentangler(lightning.LightningModule):
 
         penalty = self.constraint(pi, alpha, posterior)
         output = self.decoder(torch.cat((pi, alpha), dim=1))
-        loss = (output - x2).square().sum(1).mean() + penalty.loss
+        loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
         optimizer.zero_grad()
         self.manual_backward(loss)
         optimizer.step()
