@@ -59,14 +59,14 @@ class Run:
         torch.manual_seed(seed)
         (x, digit), (other, _) = ((a[TRAIN], b[TRAIN]) for a, b in load())
         self.encoder, self.classifier = network(2 * CODE), nn.Linear(CODE, 10)
-        # The loss of a classifier is worth two nats: the bound gets a small weight, and λ small steps.
-        constraint = 0.003 * mireg.VariationalBound() + mireg.ClassifierMI(
-            CODE, classes=2, epsilon=epsilon or 0.0, mu=0.02, pairs="all"
+        # The loss of a classifier is worth two nats, and so the bound gets a small weight.
+        constraint = 0.01 * mireg.VariationalBound() + mireg.ClassifierMI(
+            CODE, classes=2, epsilon=epsilon or 0.0, mu=0.1, pairs="all"
         )
         optimizer = torch.optim.Adam(
             [*self.encoder.parameters(), *self.classifier.parameters()], lr=1e-3
         )
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=2e-3)
+        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=4e-3)
         domain = torch.arange(2).repeat_interleave(64)
         for _ in range(steps):
             rows, of_other = torch.randint(len(x), (64,)), torch.randint(len(other), (64,))
