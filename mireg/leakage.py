@@ -47,7 +47,7 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
     if epsilon >= -math.log(chance):
         return 1.0
     low, high = chance, 1.0
-    # The divergence rises from 0 at chance: 60 halvings are exact to double precision.
+    # The divergence rises from 0 at chance.
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _divergence(middle, chance) <= epsilon else (low, middle)
