@@ -2,7 +2,7 @@ r"""Regularizers that keep the mutual information between two representations be
 
 __version__ = "0.1.0"
 
-from . import distributed, functional
+from . import distributed, functional, leakage
 from .auditing import AuditReport, audit
 from .controllers import FixedGamma, MovingAverage, Multiplier, RobustGamma, VariationalGamma
 from .critics import (
@@ -45,6 +45,7 @@ __all__ = [
     "FixedGamma",
     "Multiplier",
     "MovingAverage",
+    "leakage",
     "functional",
     "distributed",
 ]

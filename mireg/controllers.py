@@ -72,8 +72,8 @@ class Controller(nn.Module):
         self.state.copy_(torch.where(state.isfinite() & accepted, state, self.state))
 
     def number(self) -> str:
-        """Gives the first number of the state for people to read."""
-        return "unknown" if self.state.is_meta else f"{self.state[0].item():.4g}"
+        """Gives the value for people to read."""
+        return "unknown" if self.state.is_meta else f"{self.value.item():.4g}"
 
 
 class MovingAverage(Controller):
@@ -112,7 +112,7 @@ class MovingAverage(Controller):
         self.move(moved, x.isfinite())
 
     def extra_repr(self) -> str:
-        return f"decay={self.decay}"
+        return f"decay={self.decay}, value={self.number()}"
 
 
 class Multiplier(Controller):

@@ -32,6 +32,12 @@ def as_shape(features: Shape) -> tuple[int, ...]:
     return shape
 
 
+def shown(features: Shape) -> str:
+    """Gives features as people write them: `32` for `(32,)`."""
+    shape = as_shape(features)
+    return str(shape[0] if len(shape) == 1 else shape)
+
+
 def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
     """Gives the shape of one code alpha, `()` for a label."""
     if (alpha_features is None) == (classes is None):
@@ -62,6 +68,9 @@ def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
 class Critic(nn.Module):
     """The interface of a critic: logits of paired rows, and of all pairs."""
 
+    sizes: str = ""
+    """What `print` shows of the critic, instead of its layers."""
+
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         r"""
         Arguments:
@@ -83,6 +92,10 @@ class Critic(nn.Module):
             The logits of all pairs, with shape :math:`(N, M)`.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        # The sizes on one line: layer by layer, two critics would fill the screen.
+        return f"{type(self).__name__}({self.sizes})" if self.sizes else super().__repr__()
 
 
 class Octaves(nn.Module):
@@ -114,6 +127,9 @@ class Octaves(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         angles = (x[..., None] * self.frequencies).flatten(-2)
         return torch.cat((x, angles.sin(), angles.cos()), dim=-1)
+
+    def extra_repr(self) -> str:
+        return str(len(self.frequencies))
 
 
 def shown_in_octaves(features: int, octaves: int) -> tuple[nn.Module, int]:
@@ -160,6 +176,9 @@ class ConcatenatedCritic(Critic):
         self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
         self.head = nn.Sequential(activation(), mlp(width, width, depth - 1, 1))
+        self.sizes = (
+            f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}, {octaves=}"
+        )
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         of_pi, of_alpha = self._first_layer(pi, alpha)
@@ -200,6 +219,7 @@ class SeparableCritic(Critic):
         self.pi_tower = mlp(math.prod(as_shape(pi_features)), width, depth, width)
         self.alpha_tower = mlp(math.prod(as_shape(alpha_features)), width, depth, width)
         self.scale = width**-0.5
+        self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         g, h = self.pi_tower(pi.flatten(1)), self.alpha_tower(alpha.flatten(1))
@@ -268,6 +288,7 @@ class ConvolutionalCritic(Critic):
         self.pi_tower, pi_width = self._tower(as_shape(pi_features), width, depth)
         self.alpha_tower, alpha_width = self._tower(as_shape(alpha_features), width, depth)
         self.head = ConcatenatedCritic(pi_width, alpha_width, width, depth)
+        self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
 
     @staticmethod
     def _tower(shape: tuple[int, ...], width: int, depth: int) -> tuple[nn.Module, int]:
@@ -314,6 +335,7 @@ class LabelCritic(Critic):
             raise ValueError(f"labels need at least 2 classes, got {classes}")
         self.classes = classes
         self.mlp = mlp(math.prod(as_shape(pi_features)), width, depth, classes)
+        self.sizes = f"{shown(pi_features)}, {classes=}, {width=}, {depth=}"
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         logits = self.mlp(pi.flatten(1))

@@ -59,6 +59,9 @@ class LearnableGaussian(Prior):
             )
         return diagonal_gaussian(self.mean, self.log_var, batch_dims=0)
 
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.mean.shape))
+
 
 class LazyPrior(Prior):
     """Creates a prior from a distribution, or from a module that gives one when it is called without arguments.

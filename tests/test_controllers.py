@@ -138,3 +138,10 @@ def test_weights_move_to_a_device_without_double_precision():
     constraint = mireg.RobustMIConstraint(2, 3, initial_gamma=7.123456789)
     constraint._apply(refuse_double)
     assert constraint.gamma.item() == 7.123456789
+
+
+@pytest.mark.parametrize("make", [mireg.MovingAverage, mireg.Multiplier, mireg.FixedGamma])
+def test_repr_tells_the_current_value(make):
+    controller = make()
+    controller.state.fill_(0.25)
+    assert f"value={controller.value.item():.4g}" in repr(controller)

@@ -65,8 +65,10 @@ def test_every_parameter_gets_a_gradient(case):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in critic.parameters())
 
 
-def test_repr_is_readable(case):
-    assert type(case[0]).__name__ in repr(case[0])
+def test_repr_tells_the_sizes_on_one_line(case):
+    text = repr(case[0])
+    assert text.startswith(f"{type(case[0]).__name__}(") and "\n" not in text
+    assert "width=" in text and "depth=" in text
 
 
 def test_the_default_critic_suits_the_codes():

@@ -9,13 +9,15 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.distributions import Distribution
 
+from .metrics import Metrics
+
 
 class Penalty(NamedTuple):
     """What a regularizer adds to the loss of a step, and what it saw."""
 
     loss: Tensor
     """The term to add to the loss of the encoders, in nats, a scalar."""
-    metrics: dict[str, Tensor]
+    metrics: Metrics
     """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, `violation`, …"""
     parts: tuple["Penalty", ...] = ()
     """The penalties that a composed regularizer is made of."""

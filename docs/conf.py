@@ -1,0 +1,49 @@
+"""How the site is built: `python -m sphinx -W docs build/docs`."""
+
+import mireg
+
+project = "mireg"
+author = "the authors of mireg"
+copyright = "the authors of mireg"
+version = release = mireg.__version__
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["audit_results.md", "honesty_results.md", "pictures/*.md"]
+
+html_theme = "furo"
+html_title = f"mireg {release}"
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autosummary_generate = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+nb_render_markdown_format = "myst"
+
+# The examples of docstrings see what a module sees.
+doctest_global_setup = """
+import torch
+import mireg
+from mireg import *
+from mireg.functional import *
+from mireg.leakage import *
+from mireg.pairing import *
+torch.manual_seed(0)
+"""

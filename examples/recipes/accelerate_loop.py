@@ -1,0 +1,99 @@
+"""The loop under Accelerate: `accelerate launch examples/recipes/accelerate_loop.py`, on one device or many.
+
+`pip install accelerate`. Encoders, decoder and both optimizers are prepared; the constraint is moved to the device, agrees between processes by itself, and is
+checkpointed with the rest.
+"""
+
+import argparse
+import tempfile
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import mireg
+
+FEATURES, CODE = 16, 4
+
+
+class Model(nn.Module):
+    """Creates two encoders and a decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+        self.pose, self.appearance = mlp(FEATURES, 2 * CODE), mlp(FEATURES, CODE)
+        self.decoder = mlp(2 * CODE, FEATURES)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Gives the codes, the parameters of the posterior, and the reconstruction of x2."""
+        mean, log_var = self.pose(x2).chunk(2, dim=1)
+        pi, alpha = mireg.diagonal_gaussian(mean, log_var).rsample(), self.appearance(x1)
+        return pi, alpha, mean, log_var, self.decoder(torch.cat((pi, alpha), dim=1))
+
+
+def mlp(inputs: int, outputs: int, width: int = 64) -> nn.Sequential:
+    """Creates a network with a hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
+
+
+def pairs(n: int) -> TensorDataset:
+    """Draws pairs that share half of what they are made of."""
+    appearance, *poses = torch.randn(3, n, FEATURES // 2)
+    return TensorDataset(*(torch.cat((appearance, pose), dim=1) for pose in poses))
+
+
+def main() -> None:
+    """Trains, saves, and loads."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--smoke", action="store_true", help="a few steps")
+    options = parser.parse_args()
+
+    accelerator = Accelerator()
+    set_seed(0)
+    model = Model()
+    constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(accelerator.device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
+    loader = DataLoader(
+        pairs(1280 if options.smoke else 10_000), batch_size=128, shuffle=True, drop_last=True
+    )
+    model, optimizer, critic_optimizer, loader = accelerator.prepare(
+        model, optimizer, critic_optimizer, loader
+    )
+    mireg.distributed.broadcast(constraint)
+    accelerator.register_for_checkpointing(constraint)
+
+    for _ in range(1 if options.smoke else options.epochs):
+        for x1, x2 in loader:
+            pi, alpha, mean, log_var, output = model(x1, x2)
+
+            critic_optimizer.zero_grad()
+            accelerator.backward(constraint.critic_loss(pi, alpha))
+            mireg.distributed.average_gradients(constraint.critic_parameters())
+            critic_optimizer.step()
+
+            penalty = constraint(pi, alpha, mireg.diagonal_gaussian(mean, log_var))
+            loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
+            optimizer.zero_grad()
+            accelerator.backward(loss)
+            optimizer.step()
+            constraint.update(penalty)
+
+    with tempfile.TemporaryDirectory() as folder:
+        accelerator.save_state(folder)
+        gamma = constraint.gamma.clone()
+        constraint.load_state_dict(mireg.RobustMIConstraint(CODE, CODE).state_dict())
+        accelerator.load_state(folder)
+    for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
+        accelerator.print(f"{name:20}{penalty.metrics[name]:8.3f}")
+    accelerator.print(
+        f"γ after loading a checkpoint is {'' if gamma == constraint.gamma else 'not '}the same"
+    )
+
+
+if __name__ == "__main__":
+    main()

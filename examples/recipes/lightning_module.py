@@ -1,0 +1,99 @@
+"""A Lightning module: two optimizers, and so manual optimisation. The Trainer keeps devices, checkpoints and loggers.
+
+`pip install lightning`. The constraint is a submodule, so its critics, γ, λ and averages are in every checkpoint.
+"""
+
+import argparse
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import mireg
+
+FEATURES, CODE = 16, 4
+
+
+class Disentangler(lightning.LightningModule):
+    """Creates two encoders, a decoder and the constraint.
+
+    Arguments:
+        epsilon: The target in nats.
+    """
+
+    def __init__(self, epsilon: float = 0.125) -> None:
+        super().__init__()
+
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        self.pose, self.appearance = mlp(FEATURES, 2 * CODE), mlp(FEATURES, CODE)
+        self.decoder = mlp(2 * CODE, FEATURES)
+        self.constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=epsilon)
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+        """Gives one optimizer for the encoders and the decoder, and one for the critics."""
+        networks = (self.pose, self.appearance, self.decoder)
+        parameters = [p for network in networks for p in network.parameters()]
+        return (
+            torch.optim.Adam(parameters, lr=1e-3),
+            torch.optim.Adam(self.constraint.critic_parameters(), lr=1e-3),
+        )
+
+    def training_step(self, batch: list[Tensor], index: int) -> None:
+        """Makes the three calls of a step."""
+        x1, x2 = batch
+        optimizer, critic_optimizer = self.optimizers()
+        posterior = mireg.diagonal_gaussian(*self.pose(x2).chunk(2, dim=1))
+        pi, alpha = posterior.rsample(), self.appearance(x1)
+
+        critic_optimizer.zero_grad()
+        self.manual_backward(self.constraint.critic_loss(pi, alpha))
+        critic_optimizer.step()
+
+        penalty = self.constraint(pi, alpha, posterior)
+        output = self.decoder(torch.cat((pi, alpha), dim=1))
+        loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+        self.constraint.update(penalty)
+        self.log_dict({f"mireg/{name}": value for name, value in penalty.metrics.items()})
+
+
+def mlp(inputs: int, outputs: int, width: int = 64) -> nn.Sequential:
+    """Creates a network with a hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, outputs))
+
+
+def pairs(n: int) -> TensorDataset:
+    """Draws pairs that share half of what they are made of."""
+    appearance, *poses = torch.randn(3, n, FEATURES // 2)
+    return TensorDataset(*(torch.cat((appearance, pose), dim=1) for pose in poses))
+
+
+def main() -> None:
+    """Trains, then goes on from a checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--smoke", action="store_true", help="a few steps")
+    options = parser.parse_args()
+    steps = 10 if options.smoke else options.steps
+
+    lightning.seed_everything(0, verbose=False)
+    # The last batch would have another size, and one of a single sample has no marginal pairs.
+    loader = DataLoader(pairs(10_000), batch_size=128, shuffle=True, drop_last=True)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    model = Disentangler()
+    # Lightning counts the steps of both optimizers.
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=2 * steps, enable_checkpointing=False, **quiet
+    )
+    trainer.fit(model, loader)
+    for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
+        print(f"{name:20}{trainer.callback_metrics[f'mireg/{name}']:8.3f}")
+
+
+if __name__ == "__main__":
+    main()

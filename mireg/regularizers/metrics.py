@@ -1,0 +1,48 @@
+r"""What a penalty saw, by names that stay."""
+
+__all__ = ["MetricName", "Metrics"]
+
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+MetricName = Literal[
+    "mi",
+    "mi_shadow",
+    "mi_average",
+    "mi_shadow_average",
+    "mi_standard_error",
+    "shadow_gap",
+    "violation",
+    "active",
+    "kl",
+    "gamma",
+    "multiplier",
+]
+"""The names of metrics; in a sum of regularizers those that several terms have start with a position, as in `"0.mi"`."""
+
+
+class Metrics(Protocol):
+    """What a `dict[str, Tensor]` offers to read, with names that an editor completes. All values are detached scalars."""
+
+    def __getitem__(self, name: MetricName | str, /) -> Tensor:
+        """Gives the metric of a name."""
+
+    def __contains__(self, name: object, /) -> bool:
+        """Tells whether there is a metric of that name."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Gives the names."""
+
+    def __len__(self) -> int:
+        """Gives the number of metrics."""
+
+    def keys(self) -> KeysView[str]:
+        """Gives the names."""
+
+    def values(self) -> ValuesView[Tensor]:
+        """Gives the metrics."""
+
+    def items(self) -> ItemsView[str, Tensor]:
+        """Gives names and metrics."""

