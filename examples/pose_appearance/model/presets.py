@@ -41,6 +41,9 @@ class ModelOptions:
 
 PRESETS: dict[str, ModelOptions] = {
     "small": ModelOptions(),
+    "tiny": ModelOptions(
+        size=32, patch=4, encoder_widths=(64, 128), decoder_widths=(64,), hidden=256
+    ),
     "paper": ModelOptions(
         size=256,
         patch=1,
@@ -51,7 +54,7 @@ PRESETS: dict[str, ModelOptions] = {
         hidden=1024,
     ),
 }
-"""The sizes by name: for 64x64 images on a CPU, and the paper's for 256x256 on a GPU."""
+"""The sizes by name: for 64x64 images on a CPU, for 32x32 ones within a minute, and the paper's for 256x256 on a GPU."""
 
 
 class PoseAppearanceModel(nn.Module):

@@ -27,7 +27,7 @@ from data import load
 from data.image_set import ImageSet
 from data.pairs import PairSampler
 from model.presets import PRESETS, build_model
-from objectives import build_objective
+from objectives import build_method, build_objective
 from tqdm import tqdm
 
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -88,10 +88,11 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.initial_gamma,
         options.mu,
     )
+    objective = build_method(options, model, image_set)
     sampler = PairSampler(
         train_set, options.identities_per_batch, options.views, sizes.size, options.seed
     )
-    return Trainer(model, regularizer, sampler, options, device)
+    return Trainer(model, regularizer, objective, sampler, options, device)
 
 
 def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:

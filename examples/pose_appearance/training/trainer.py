@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
-from objectives import RECONSTRUCTIONS
+from objectives import RECONSTRUCTIONS, Objective, Step
 from torch import Tensor
 
 import mireg
@@ -18,6 +18,9 @@ from .options import TrainOptions
 from .replay import Replay
 
 WARMUP_STEPS = 200
+
+NO_NOISE = -14.0
+"""The log-variance of pose codes of methods that have no noise: a deviation of 1e-3."""
 
 REPLAY_STEPS = 50
 """How many batches the replay of the critics holds."""
@@ -28,7 +31,8 @@ class Trainer:
 
     Arguments:
         model: The encoders and the decoder.
-        regularizer: What keeps the codes apart.
+        regularizer: What keeps the codes apart, or watches them.
+        objective: What the method minimises, and the networks of its own.
         sampler: Gives the batch of each step.
         options: The options of the run.
         device: Where everything lives.
@@ -38,12 +42,14 @@ class Trainer:
         self,
         model: PoseAppearanceModel,
         regularizer: mireg.Regularizer,
+        objective: Objective,
         sampler: PairSampler,
         options: TrainOptions,
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
         self.regularizer = regularizer.to(device)
+        self.objective = objective.to(device)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.sampler = sampler
         self.options = options
@@ -84,6 +90,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
+        self.objective.begin(self.model, progress)
         codes, groups = self.encode(batch)
         pi, alpha, posterior = codes
         self.train_critics(pi, alpha, groups)
@@ -94,15 +101,18 @@ class Trainer:
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.model.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
+        step = Step(self.model, batch, codes, groups, self.replay, progress)
+        loss, extra = self.objective(step, reconstruction, penalty)
         self.optimizer.zero_grad()
-        (reconstruction + penalty.loss).backward()
+        loss.backward()
         self.optimizer.step()
 
         self.regularizer.update(penalty)
         self.average()
         self.step_count += 1
         error = (output.detach() - batch.x2).square().mean()
-        return {"reconstruction": reconstruction.detach(), "error": error, **penalty.metrics}
+        metrics = {"reconstruction": reconstruction.detach(), "error": error}
+        return {**metrics, **penalty.metrics, **extra}
 
     def train_critics(self, pi: Tensor, alpha: Tensor, groups: Tensor) -> None:
         """Makes one step of the critics."""
@@ -120,7 +130,10 @@ class Trainer:
             model: The encoders, those in training by default.
         """
         model, views = model or self.model, self.options.views
-        posterior = mireg.diagonal_gaussian(*model.pose_encoder(batch.x2))
+        mean, log_var = model.pose_encoder(batch.x2)
+        if not self.objective.stochastic:
+            log_var = torch.full_like(mean, NO_NOISE)
+        posterior = mireg.diagonal_gaussian(mean, log_var)
         alpha = model.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
         codes = mireg.Codes(posterior.rsample(), alpha, posterior)
         return codes, batch.groups.repeat_interleave(views)
@@ -139,6 +152,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "regularizer": self.regularizer.state_dict(),
+            "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "replay": self.replay.state_dict(),
@@ -152,8 +166,8 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave."""
-        names = ("model", "averaged", "regularizer", "optimizer", "critic_optimizer", "replay")
-        for name in names:
+        networks = ("model", "averaged", "regularizer", "objective")
+        for name in (*networks, "optimizer", "critic_optimizer", "replay"):
             getattr(self, name).load_state_dict(state[name])
         self.step_count, self.seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"].cpu())
