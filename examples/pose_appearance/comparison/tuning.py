@@ -1,0 +1,118 @@
+"""Tuning: every method gets the same small number of trials on validation identities, `robust` included."""
+
+__all__ = ["TRIALS", "tune", "with_validation"]
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from data.image_set import ImageSet
+from data.pairs import triplets
+from evaluation.triplet_error import triplet_errors
+from training.options import TrainOptions, write_options
+from training.run import StopSignal, build_trainer, pick_device, resume, train
+
+from .finished import images_of
+from .plan import Budget
+from .runner import write_json
+
+
+def _grid(**values: tuple[float, ...]) -> list[dict[str, float]]:
+    """Gives all combinations of values."""
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+
+
+TRIALS: dict[str, list[dict[str, float]]] = {
+    "robust": _grid(initial_gamma=(1.0, 5.0), mu=(0.1, 1.0)),
+    "variational": _grid(initial_gamma=(0.5, 1.0, 2.0, 5.0)),
+    "adversarial": _grid(mu=(0.1, 0.3, 1.0, 3.0)),
+    "equal": _grid(initial_gamma=(1.0, 5.0), mu=(0.1, 1.0)),
+    "fixed": _grid(mu=(0.1, 0.3, 1.0, 3.0)),
+    "bvae": _grid(initial_gamma=(0.5, 1.0, 2.0, 5.0)),
+    "cyclevae": _grid(initial_gamma=(1.0, 6.0), cycle_weight=(100.0, 3000.0)),
+    "atsdm": _grid(adversary_weight=(3.0, 30.0, 300.0, 3000.0)),
+    "drnet": _grid(adversary_weight=(1.0, 30.0), similarity_weight=(100.0, 10000.0)),
+}
+"""The trials of each method: 4 each. `supervised` has no weight."""
+
+
+def with_validation(image_set: ImageSet, share: float = 0.2) -> ImageSet:
+    """Turns the last of the training identities into validation ones, and leaves out those of the test.
+
+    Arguments:
+        image_set: The images.
+        share: The share of the training identities to validate on.
+    """
+    known = image_set.subset("train", "val")
+    if "val" in known.split:
+        return known
+    names = np.unique(known.identity)
+    validated = np.isin(known.identity, names[-max(2, round(share * len(names))) :])
+    return replace(known, split=np.where(validated, "val", "train").astype("<U5"))
+
+
+def tune(budget: Budget, out: Path, stop: StopSignal) -> dict[str, Any] | None:
+    """Makes the trials of each method of a budget, with its first seed.
+
+    Arguments:
+        budget: What the methods run on.
+        out: Where the folders of the trials and `tuning.json` go; trials that are there already are not made again.
+        stop: Ends the work early.
+
+    Returns:
+        By method the trials with their validation errors and the best one, or `None` if it was stopped.
+    """
+    record: dict[str, Any] = {}
+    first = budget.runs[0].options.seed
+    for run in budget.runs:
+        method = run.options.objective
+        if method not in TRIALS or run.options.seed != first:
+            continue
+        trials = []
+        for weights in TRIALS[method]:
+            name = "-".join(f"{key}_{value:g}" for key, value in weights.items())
+            folder = out / "trials" / f"{method}-{name}"
+            print(folder.name, flush=True)
+            errors = _trial(replace(run.options, **weights), budget, folder, stop)
+            if errors is None:
+                return None
+            trials.append({"options": weights, **errors})
+        best = min(trials, key=lambda trial: trial["validation_mean"])
+        record[method] = {"chosen": best["options"], "trials": trials}
+        write_json(out / "tuning.json", record)
+    return record
+
+
+def _trial(
+    options: TrainOptions, budget: Budget, folder: Path, stop: StopSignal
+) -> dict[str, float] | None:
+    """Trains with some weights, and gives the triplet errors on validation identities."""
+    import json
+
+    result = folder / "trial.json"
+    if result.exists():
+        return json.loads(result.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    write_options(options, folder / "options.json")
+    image_set = with_validation(images_of(options))
+    device = pick_device(options.device)
+    trainer = build_trainer(options, image_set, device)
+    if (folder / "checkpoint.pt").exists():
+        resume(trainer, folder)
+    if not train(trainer, folder, stop):
+        return None
+    torch.manual_seed(0)
+    validation = image_set.subset("val")
+    drawn = triplets(validation, budget.triplets)
+    size = trainer.model.options.size
+    errors = triplet_errors(trainer.averaged.transfer, validation, drawn, size, device).transfer
+    values = {
+        "validation_mean": float(errors.mean()),
+        "validation_median": float(np.median(errors)),
+        "steps": trainer.step_count,
+    }
+    write_json(result, values)
+    return values
