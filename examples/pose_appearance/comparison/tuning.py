@@ -2,6 +2,7 @@
 
 __all__ = ["TRIALS", "tune", "with_validation"]
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -90,8 +91,6 @@ def _trial(
     options: TrainOptions, budget: Budget, folder: Path, stop: StopSignal
 ) -> dict[str, float] | None:
     """Trains with some weights, and gives the triplet errors on validation identities."""
-    import json
-
     result = folder / "trial.json"
     if result.exists():
         return json.loads(result.read_text())
