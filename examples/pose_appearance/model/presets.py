@@ -30,6 +30,8 @@ class ModelOptions:
     """The number of features of the appearance code."""
     hidden: int = 512
     """The units of the decoder's fully connected layers."""
+    critic_width: int = 256
+    """The units of each layer of T and T'."""
 
     def __post_init__(self) -> None:
         coarsest = self.patch * 2 ** max(len(self.encoder_widths), len(self.decoder_widths) - 1)
@@ -42,7 +44,12 @@ class ModelOptions:
 PRESETS: dict[str, ModelOptions] = {
     "small": ModelOptions(),
     "tiny": ModelOptions(
-        size=32, patch=4, encoder_widths=(64, 128), decoder_widths=(64,), hidden=256
+        size=32,
+        patch=4,
+        encoder_widths=(64, 128),
+        decoder_widths=(64,),
+        hidden=256,
+        critic_width=128,
     ),
     "paper": ModelOptions(
         size=256,

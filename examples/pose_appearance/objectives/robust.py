@@ -17,10 +17,12 @@ def build_objective(
     epsilon: float,
     initial_gamma: float,
     mu: float,
+    width: int = 256,
 ) -> mireg.Regularizer:
     """Builds the regularizer of a name. T and T' are always there, so that all objectives report the same numbers."""
     critic, shadow = (
-        mireg.ConcatenatedCritic(pi_features, alpha_features, octaves=OCTAVES) for _ in range(2)
+        mireg.ConcatenatedCritic(pi_features, alpha_features, width, octaves=OCTAVES)
+        for _ in range(2)
     )
     settings: dict[str, Any] = {
         "epsilon": epsilon,
