@@ -15,10 +15,12 @@ from comparison.plan import METHODS, plan
 from comparison.report import write_report
 from comparison.runner import run_all, write_json
 from comparison.table1 import table1
+from comparison.trials import trials
 from comparison.tuning import tune
+from comparison.tuning_record import RECORDS
 from training.run import StopSignal
 
-SECTIONS = (table1, fig7, claims)
+SECTIONS = (table1, fig7, claims, trials)
 """The sections of the report, in order: each takes the finished runs and the folder, and gives a section or nothing."""
 
 
@@ -35,7 +37,7 @@ class CompareOptions:
     methods: tuple[str, ...] = METHODS
     """The methods to compare."""
     tune: bool = False
-    """Make the trials of tuning instead, on validation identities, and write tuning.json."""
+    """Make the trials of tuning instead, on validation identities, and write <preset>.json."""
     steps: int | None = None
     """How many steps each run makes, instead of the budget's."""
     device: str = "auto"
@@ -57,7 +59,7 @@ def main(options: CompareOptions) -> int:
     if options.tune:
         if tune(budget, options.out, stop) is None:
             return _stopped(stop)
-        print(f"tuning.json is in {options.out}")
+        print(f"The record is in {options.out}: comparisons read it from {RECORDS}")
         return 0
     runs = run_all(budget, options.out / "runs", stop)
     if runs is None:

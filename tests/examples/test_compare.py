@@ -19,7 +19,10 @@ from comparison.plan import METHODS, TABLE1, plan
 from comparison.report import write_report
 from comparison.section import Picture, Section, Table
 from comparison.table1 import table1
+from comparison.trials import trials
 from comparison.tuning import TRIALS, with_validation
+from comparison.tuning_record import read_record, tuned
+from evaluation.triplet_error import triplet_errors
 from objectives import OBJECTIVES
 from PIL import Image
 from training.checkpoint import load_checkpoint
@@ -103,8 +106,6 @@ def test_a_finished_run_gives_sections_its_model_and_its_triplets(finished):
     assert set(run.held_out.split) == {"test"}
     trainer = run.trainer()
     assert trainer.step_count == 300
-    from evaluation.triplet_error import triplet_errors
-
     again = triplet_errors(run.transfer(), run.held_out, run.triplets, 32, trainer.device)
     np.testing.assert_allclose(again.transfer, run.errors, rtol=1e-4)
 
@@ -114,11 +115,11 @@ def test_tuning_tries_as_much_for_every_method_and_keeps_the_best(tmp_path):
     assert set(TRIALS) == set(METHODS) - {"supervised"}
     arguments = ["--tune", "--budget", "smoke", "--methods", "bvae", "supervised"]
     finish(start(*arguments, "--out", tmp_path))
-    record = json.loads((tmp_path / "tuning.json").read_text())
+    record = json.loads((tmp_path / "tiny.json").read_text())
     assert set(record) == {"bvae"}
-    trials = record["bvae"]["trials"]
-    assert [trial["options"] for trial in trials] == TRIALS["bvae"]
-    best = min(trials, key=lambda trial: trial["validation_mean"])
+    tried = record["bvae"]["trials"]
+    assert [trial["options"] for trial in tried] == TRIALS["bvae"]
+    best = min(tried, key=lambda trial: trial["validation_mean"])
     assert record["bvae"]["chosen"] == best["options"]
 
 
@@ -255,3 +256,19 @@ def test_the_page_shows_texts_as_they_are(tmp_path):
     ):
         assert text in page
     assert "<script" not in page and "<i>" not in page
+
+
+def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
+    record = read_record("tiny")
+    assert set(record) == set(TRIALS)
+    for run in plan("quick").runs:
+        chosen = record.get(run.options.objective, {"chosen": {}})["chosen"]
+        assert all(getattr(run.options, name) == value for name, value in chosen.items())
+        assert chosen == tuned("tiny", run.options.objective)
+    runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in ("robust", "atsdm")]
+    (table,) = trials(runs, tmp_path).tables
+    assert [row[0] for row in table.rows] == ["robust"] * 3 + ["atsdm"] * 3
+    assert [row[-1] for row in table.rows].count("chosen") == 2
+    best = [min((row[3], row[-1]) for row in table.rows[i : i + 3]) for i in (0, 3)]
+    assert all(mark == "chosen" for _, mark in best)
+    assert read_record("paper") == {} and tuned("paper", "robust") == {}

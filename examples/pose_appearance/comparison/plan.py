@@ -48,7 +48,7 @@ def _runs(base: TrainOptions, methods: tuple[str, ...], seeds: int) -> list[Plan
     return [
         PlannedRun(
             f"{base.data}-{method}-{seed}",
-            replace(base, objective=method, seed=seed, **tuned(method)),
+            replace(base, objective=method, seed=seed, **tuned(base.preset, method)),
         )
         for seed in range(seeds)
         for method in methods

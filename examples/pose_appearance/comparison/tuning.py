@@ -58,21 +58,22 @@ def with_validation(image_set: ImageSet, share: float = 0.2) -> ImageSet:
 
 
 def tune(budget: Budget, out: Path, stop: StopSignal) -> dict[str, Any] | None:
-    """Makes the trials of each method of a budget, with its first seed.
+    """Makes the trials of each method of a budget, on its first data and with its first seed.
 
     Arguments:
         budget: What the methods run on.
-        out: Where the folders of the trials and `tuning.json` go; trials that are there already are not made again.
+        out: Where the folders of the trials and `<preset>.json` go; trials that are there already are not made again.
         stop: Ends the work early.
 
     Returns:
         By method the trials with their validation errors and the best one, or `None` if it was stopped.
     """
     record: dict[str, Any] = {}
-    first = budget.runs[0].options.seed
+    first = budget.runs[0].options
     for run in budget.runs:
         method = run.options.objective
-        if method not in TRIALS or run.options.seed != first:
+        same = (run.options.data, run.options.seed) == (first.data, first.seed)
+        if method not in TRIALS or not same:
             continue
         trials = []
         for weights in TRIALS[method]:
@@ -85,7 +86,7 @@ def tune(budget: Budget, out: Path, stop: StopSignal) -> dict[str, Any] | None:
             trials.append({"options": weights, **errors})
         best = min(trials, key=lambda trial: trial["validation_mean"])
         record[method] = {"chosen": best["options"], "trials": trials}
-        write_json(out / "tuning.json", record)
+        write_json(out / f"{first.preset}.json", record)
     return record
 
 
@@ -116,4 +117,6 @@ def _trial(
         "steps": trainer.step_count,
     }
     write_json(result, values)
+    # Needed to go on only, and there are many.
+    (folder / "checkpoint.pt").unlink()
     return values
