@@ -44,6 +44,8 @@ class CompareOptions:
     """Where to train: auto, cpu, cuda, mps."""
     threads: int = 0
     """The number of CPU threads; 0 leaves it to torch."""
+    machine: str = platform.processor() or platform.machine()
+    """What the report says of the machine."""
 
 
 def main(options: CompareOptions) -> int:
@@ -75,7 +77,8 @@ def main(options: CompareOptions) -> int:
             ", ".join(str(x) for x in sorted({run.evaluation["steps"] for run in runs})),
         ),
         ("training", f"{training / 60:.1f} minutes in {len(runs)} runs"),
-        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}"),
+        ("machine", options.machine),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
     ]
     write_report(options.out / "report.html", f"Comparison, budget {options.budget}", facts, shown)
     numbers = {section.title: section.numbers for section in shown}

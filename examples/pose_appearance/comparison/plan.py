@@ -73,7 +73,7 @@ def smoke(root: Path | None, methods: tuple[str, ...]) -> Budget:
 def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
     """Puppets at 32x32, at most 15 minutes on 2 cores."""
     base = TrainOptions(
-        preset="tiny", identities=500, test_fraction=0.4, poses=60, steps=800, compile="no"
+        preset="tiny", identities=500, test_fraction=0.4, poses=60, steps=1000, compile="no"
     )
     return Budget(tuple(_runs(base, methods, 1)), triplets=2000, audit_samples=2000)
 

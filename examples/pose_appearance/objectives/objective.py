@@ -75,7 +75,7 @@ class Adversary(nn.Module):
 
     Arguments:
         network: The network.
-        learning_rate: The learning rate, that of the critics T and T' by default of a run.
+        learning_rate: The learning rate.
     """
 
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
