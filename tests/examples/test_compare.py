@@ -110,7 +110,7 @@ def test_a_finished_run_gives_sections_its_model_and_its_triplets(finished):
 
 
 def test_tuning_tries_as_much_for_every_method_and_keeps_the_best(tmp_path):
-    assert {len(trials) for trials in TRIALS.values()} == {3}
+    assert {len(trials) for trials in TRIALS.values()} == {5}
     assert set(TRIALS) == set(METHODS) - {"supervised"}
     arguments = ["--tune", "--budget", "smoke", "--methods", "bvae", "supervised"]
     finish(start(*arguments, "--out", tmp_path))
@@ -266,8 +266,8 @@ def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
         assert chosen == tuned("tiny", run.options.objective)
     runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in ("robust", "atsdm")]
     (table,) = trials(runs, tmp_path).tables
-    assert [row[0] for row in table.rows] == ["robust"] * 3 + ["atsdm"] * 3
+    assert [row[0] for row in table.rows] == ["robust"] * 5 + ["atsdm"] * 5
     assert [row[-1] for row in table.rows].count("chosen") == 2
-    best = [min((row[3], row[-1]) for row in table.rows[i : i + 3]) for i in (0, 3)]
+    best = [min((row[3], row[-1]) for row in table.rows[i : i + 5]) for i in (0, 5)]
     assert all(mark == "chosen" for _, mark in best)
     assert read_record("paper") == {} and tuned("paper", "robust") == {}

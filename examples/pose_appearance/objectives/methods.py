@@ -31,8 +31,14 @@ def build_method(
     if options.objective == "atsdm":
         names = np.unique(image_set.subset("train").identity)
         identities = torch.from_numpy(names.astype(np.int64))
-        weight = options.adversary_weight
-        return ATSDM(sizes.pi_features, sizes.alpha_features, identities, weight, rate)
+        return ATSDM(
+            sizes.pi_features,
+            sizes.alpha_features,
+            identities,
+            options.adversary_weight,
+            rate,
+            first_step=options.classifier_share,
+        )
     if options.objective == "drnet":
         if options.views < 2:
             raise ValueError(f"drnet needs pairs of poses: --views 2 or more, got {options.views}")

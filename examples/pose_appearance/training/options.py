@@ -51,6 +51,8 @@ class TrainOptions:
     """The weight of the reverse cycle of cyclevae."""
     adversary_weight: float = 10.0
     """The weight of the adversary of atsdm and drnet."""
+    classifier_share: float = 0.2
+    """The share of the steps in which atsdm trains its classifier of identities, and nothing else."""
     similarity_weight: float = 1000.0
     """The weight of the distance of two appearance codes of one identity, for drnet."""
     mu: float = 1.0
