@@ -36,8 +36,8 @@ TRIALS: dict[str, list[dict[str, float]]] = {
     ],
     "atsdm": [
         *({"adversary_weight": x} for x in (2458.0, 250.0, 25.0)),
-        {"adversary_weight": 25.0, "classifier_share": 0.5},
-        {"adversary_weight": 2.5, "classifier_share": 0.5},
+        {"adversary_weight": 2.5, "classifier_share": 0.4},
+        {"adversary_weight": 0.25, "classifier_share": 0.4},
     ],
     "drnet": [
         {"similarity_weight": 12288.0, "adversary_weight": 1.2},
