@@ -21,6 +21,7 @@ class Encoder(nn.Module):
         blocks: The residual blocks of each resolution.
         features: The number of features of the code.
         stochastic: Whether to return `(mean, log_var)` instead of a code.
+        channels: The channels of the images.
     """
 
     def __init__(
@@ -31,11 +32,12 @@ class Encoder(nn.Module):
         blocks: int,
         features: int,
         stochastic: bool,
+        channels: int = 3,
     ) -> None:
         super().__init__()
 
         layers: list[nn.Module] = [nn.PixelUnshuffle(patch), ChannelsLast()]
-        channels = 3 * patch**2
+        channels *= patch**2
         for width in widths:
             layers += [downsample(channels, width), *(ResidualBlock(width) for _ in range(blocks))]
             channels = width

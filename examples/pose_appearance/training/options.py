@@ -48,14 +48,33 @@ class TrainOptions:
     """The number of characters to draw."""
     poses: int = 48
     """The number of poses that each of them is drawn in."""
-    preset: Literal["small", "paper"] = "small"
-    """The sizes of the model: for 64x64 on a CPU, or the paper's 256x256 for a GPU."""
-    objective: Literal["robust", "variational", "adversarial", "equal", "fixed", "bvae"] = "robust"
-    """What keeps pose and appearance apart: the full model, columns a to d of Table 1, or a β-VAE."""
+    preset: Literal["small", "tiny", "paper"] = "small"
+    """The sizes of the model: for 64x64 or 32x32 on a CPU, or the paper's 256x256 for a GPU."""
+    objective: Literal[
+        "robust",
+        "variational",
+        "adversarial",
+        "equal",
+        "fixed",
+        "bvae",
+        "cyclevae",
+        "atsdm",
+        "drnet",
+        "supervised",
+    ] = "robust"
+    """What keeps pose and appearance apart: the full model, columns a to d of Table 1, or another method."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
     initial_gamma: float = 5.0
-    """The first weight of the variational bound; of a β-VAE, its β."""
+    """The first weight of the variational bound; of bvae and cyclevae, the weight β of the KL."""
+    cycle_weight: float = 1000.0
+    """The weight of the reverse cycle of cyclevae."""
+    adversary_weight: float = 10.0
+    """The weight of the adversary of atsdm and drnet."""
+    classifier_share: float = 0.2
+    """The share of the steps in which atsdm trains its classifier of identities, and nothing else."""
+    similarity_weight: float = 1000.0
+    """The weight of the distance of two appearance codes of one identity, for drnet."""
     mu: float = 1.0
     """The rate of the multiplier, and the weight of the square."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"

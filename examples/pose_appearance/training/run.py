@@ -33,7 +33,7 @@ from data.image_set import ImageSet
 from data.pairs import PairSampler
 from model.exported import export_model
 from model.presets import PRESETS, PoseAppearanceModel, build_model
-from objectives import build_objective
+from objectives import build_method, build_objective
 from tqdm import tqdm
 
 import mireg
@@ -107,7 +107,9 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.epsilon,
         options.initial_gamma,
         options.mu,
+        sizes.critic_width,
     )
+    objective = build_method(options, model, image_set)
     sampler = PairSampler(
         train_set,
         options.identities_per_batch,
@@ -117,7 +119,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         rank(),
         mireg.distributed.ranks(),
     )
-    return Trainer(model, regularizer, sampler, options, device)
+    return Trainer(model, regularizer, objective, sampler, options, device)
 
 
 def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:

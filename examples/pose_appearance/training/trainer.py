@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
-from objectives import RECONSTRUCTIONS
+from objectives import RECONSTRUCTIONS, Objective, Step
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,6 +21,9 @@ from .ranks import rank
 from .replay import Replay
 
 WARMUP_STEPS = 200
+
+NO_NOISE = -14.0
+"""The log-variance of pose codes of methods that have no noise: a deviation of 1e-3."""
 
 REPLAY_STEPS = 50
 """How many batches the replay of the critics holds."""
@@ -41,7 +44,8 @@ class Trainer:
 
     Arguments:
         model: The encoders and the decoder.
-        regularizer: What keeps the codes apart.
+        regularizer: What keeps the codes apart, or watches them.
+        objective: What the method minimises, and the networks of its own.
         sampler: Gives the batch of each step.
         options: The options of the run.
         device: Where everything lives.
@@ -51,6 +55,7 @@ class Trainer:
         self,
         model: PoseAppearanceModel,
         regularizer: mireg.Regularizer,
+        objective: Objective,
         sampler: PairSampler,
         options: TrainOptions,
         device: torch.device,
@@ -58,6 +63,7 @@ class Trainer:
         self.model = model.to(device)
         self.rank, self.ranks = rank(), mireg.distributed.ranks()
         self.regularizer = regularizer.to(device)
+        self.objective = objective.to(device)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
         self.sampler = sampler
         self.options = options
@@ -112,6 +118,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
 
+        self.objective.begin(self.model, progress)
         codes, groups = self.encode(batch)
         pi, alpha, posterior = codes
         # Before the critics see it: they would not forget it.
@@ -125,8 +132,9 @@ class Trainer:
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.networks.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
+        step = Step(self.model, batch, codes, groups, self.replay, progress)
+        loss, extra = self.objective(step, reconstruction, penalty)
         self.optimizer.zero_grad()
-        loss = reconstruction + penalty.loss
         loss.backward()
         norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         if not self.all_ranks((loss + torch.stack(norms).sum()).isfinite()):
@@ -139,7 +147,8 @@ class Trainer:
         self.skipped = 0
         error = (output.detach() - batch.x2).square().mean()
         both = mireg.distributed.average(torch.stack((reconstruction.detach(), error)))
-        return {"reconstruction": both[0], "error": both[1], **penalty.metrics}
+        metrics = {"reconstruction": both[0], "error": both[1]}
+        return {**metrics, **penalty.metrics, **extra}
 
     def all_ranks(self, ok: Tensor) -> bool:
         """Tells whether something is so on every rank."""
@@ -175,6 +184,8 @@ class Trainer:
         """
         networks, views = model or self.networks, self.options.views
         mean, log_var = networks.pose_encoder(batch.x2)
+        if not self.objective.stochastic:
+            log_var = torch.full_like(mean, NO_NOISE)
         posterior = mireg.diagonal_gaussian(mean, log_var)
         alpha = networks.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
         codes = mireg.Codes(self.sample(mean, log_var), alpha, posterior)
@@ -200,6 +211,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
             "regularizer": self.regularizer.state_dict(),
+            "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "critic_optimizer": self.critic_optimizer.state_dict(),
             "replay": self.replay.state_dict(),
@@ -214,7 +226,8 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave, and raises a `ValueError` at what a run of other options gave."""
-        names = ("model", "averaged", "regularizer", "optimizer", "critic_optimizer", "replay")
+        networks = ("model", "averaged", "regularizer", "objective")
+        names = (*networks, "optimizer", "critic_optimizer", "replay")
         missing = [name for name in (*names, "step", "seconds", "random") if name not in state]
         if missing:
             raise ValueError(f"a checkpoint must hold {', '.join(missing)}, got {sorted(state)}")

@@ -1,0 +1,100 @@
+"""Compares every method of the paper on one model and one budget: `python compare.py --help` tells how."""
+
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from comparison.claims import claims
+from comparison.fig7 import fig7
+from comparison.plan import METHODS, plan
+from comparison.report import write_report
+from comparison.runner import run_all, write_json
+from comparison.table1 import table1
+from comparison.trials import trials
+from comparison.tuning import tune
+from comparison.tuning_record import RECORDS
+from training.run import StopSignal
+
+SECTIONS = (table1, fig7, claims, trials)
+"""The sections of the report, in order: each takes the finished runs and the folder, and gives a section or nothing."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Train, measure and show every method side by side. Started again, it goes on where it was stopped."""
+
+    out: Path
+    """Where runs, report.html, comparison.json and pictures go."""
+    budget: Literal["smoke", "quick", "full"] = "quick"
+    """quick: puppets at 32x32, at most 15 minutes on 2 cores; full: sprites and puppets at 64x64, hours; smoke: seconds."""
+    data_root: Path | None = None
+    """Where the sprites are, for the full budget."""
+    methods: tuple[str, ...] = METHODS
+    """The methods to compare."""
+    tune: bool = False
+    """Make the trials of tuning instead, on validation identities, and write <preset>.json."""
+    steps: int | None = None
+    """How many steps each run makes, instead of the budget's."""
+    device: str = "auto"
+    """Where to train: auto, cpu, cuda, mps."""
+    threads: int = 0
+    """The number of CPU threads; 0 leaves it to torch."""
+    machine: str = platform.processor() or platform.machine()
+    """What the report says of the machine."""
+
+
+def main(options: CompareOptions) -> int:
+    """Completes the runs and writes the report."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    changes: dict[str, int | str] = {"device": options.device, "threads": options.threads}
+    if options.steps is not None:
+        changes["steps"] = options.steps
+    budget = plan(options.budget, options.data_root, options.methods, **changes)
+    options.out.mkdir(parents=True, exist_ok=True)
+    stop, start = StopSignal(), time.monotonic()
+    if options.tune:
+        if tune(budget, options.out, stop) is None:
+            return _stopped(stop)
+        print(f"The record is in {options.out}: comparisons read it from {RECORDS}")
+        return 0
+    runs = run_all(budget, options.out / "runs", stop)
+    if runs is None:
+        return _stopped(stop)
+    sections = [section(runs, options.out) for section in SECTIONS]
+    shown = [section for section in sections if section is not None]
+    training = sum(run.evaluation["seconds"] for run in runs)
+    facts = [
+        ("command", " ".join(("python", Path(sys.argv[0]).name, *sys.argv[1:]))),
+        ("seeds", ", ".join(str(x) for x in sorted({run.options.seed for run in runs}))),
+        (
+            "steps a run",
+            ", ".join(str(x) for x in sorted({run.evaluation["steps"] for run in runs})),
+        ),
+        ("training", f"{training / 60:.1f} minutes in {len(runs)} runs"),
+        ("machine", options.machine),
+        ("torch", f"{torch.__version__}, {torch.get_num_threads()} threads"),
+    ]
+    write_report(options.out / "report.html", f"Comparison, budget {options.budget}", facts, shown)
+    numbers = {section.title: section.numbers for section in shown}
+    write_json(options.out / "comparison.json", {"made": dict(facts), **numbers})
+    minutes = (time.monotonic() - start) / 60
+    print(f"report.html and comparison.json are in {options.out}, after {minutes:.1f} minutes")
+    return 0
+
+
+def _stopped(stop: StopSignal) -> int:
+    print(f"Stopped by {stop.name}: the same command goes on from here")
+    return 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(CompareOptions)))
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,78 @@
+"""What the comparison must show, judged on its numbers."""
+
+__all__ = ["claims"]
+
+from pathlib import Path
+
+import numpy as np
+
+from .finished import FinishedRun, of_data
+from .section import Section, Table
+
+TEXT = (
+    "Two claims of the paper, judged on the numbers above. Honest methods are those in whose codes fresh critics find at most 2 ε. "
+    "A critic is overpowered where it reads at most ε, and fresh critics or the shadow at least 3 ε."
+)
+
+
+def claims(runs: list[FinishedRun], out: Path) -> Section | None:
+    """Judges whether the full model is best among honest methods, and whether the adversarial one is overpowered.
+
+    Arguments:
+        runs: The finished runs.
+        out: The folder of the comparison.
+    """
+    section = Section("What it shows", TEXT)
+    rows = []
+    for data, of_one in of_data(runs).items():
+        for name, judge in (("robust is best", _best), ("overpowering", _overpowered)):
+            verdict = judge(of_one)
+            if verdict is not None:
+                shown, why = verdict
+                rows.append([data, name, "yes" if shown else "no", why])
+                section.numbers[f"{data}: {name}"] = {"shown": shown, "why": why}
+    section.tables.append(Table("", ["data", "claim", "shown", "why"], rows))
+    return section if rows else None
+
+
+def _means(runs: list[FinishedRun], method: str) -> dict[str, float]:
+    """Gives what the claims are about, averaged over the seeds of a method."""
+    chosen = [run for run in runs if run.method == method]
+    values = [
+        {
+            "mi": run.evaluation["training"]["mi_average"],
+            "shadow": run.evaluation["training"]["mi_shadow_average"],
+            "fresh": run.evaluation["audit"]["mi"],
+            "median": float(np.median(run.errors)),
+        }
+        for run in chosen
+    ]
+    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+
+def _best(runs: list[FinishedRun]) -> tuple[bool, str] | None:
+    """Judges whether `robust` has the lowest median triplet error among honest methods.
+
+    Poses that are given, as in `supervised`, do not compete.
+    """
+    methods = [m for m in dict.fromkeys(run.method for run in runs) if m != "supervised"]
+    if "robust" not in methods or len(methods) < 2:
+        return None
+    epsilon = runs[0].options.epsilon
+    means = {method: _means(runs, method) for method in methods}
+    honest = {m: v["median"] for m, v in means.items() if v["fresh"] <= 2 * epsilon}
+    if "robust" not in honest:
+        return False, f"fresh critics find {means['robust']['fresh']:.3f} nats in its codes"
+    order = sorted(honest, key=lambda method: honest[method])
+    listed = ", ".join(f"{method} {honest[method]:.4f}" for method in order)
+    return order[0] == "robust", f"medians of honest methods: {listed}"
+
+
+def _overpowered(runs: list[FinishedRun]) -> tuple[bool, str] | None:
+    """Judges whether the row without the bound shows what the bound is for."""
+    if not any(run.method == "adversarial" for run in runs):
+        return None
+    epsilon, of = runs[0].options.epsilon, _means(runs, "adversarial")
+    shown = of["mi"] <= epsilon and max(of["shadow"], of["fresh"]) >= 3 * epsilon
+    why = f"I_T {of['mi']:.3f}, I_T' {of['shadow']:.3f}, fresh critics {of['fresh']:.3f}, ε {epsilon:g}"
+    return shown, why

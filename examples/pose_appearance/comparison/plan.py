@@ -1,0 +1,119 @@
+"""What a budget runs: which methods, on which data, with which seeds and sizes."""
+
+__all__ = ["BUDGETS", "METHODS", "TABLE1", "Budget", "PlannedRun", "plan"]
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from objectives import OBJECTIVES
+from training.options import TrainOptions
+
+from .tuning_record import tuned
+
+METHODS = tuple(OBJECTIVES)
+
+TABLE1 = {
+    "variational": "a",
+    "adversarial": "b",
+    "equal": "c",
+    "fixed": "d",
+    "robust": "e",
+}
+"""The columns of Table 1 of the paper, which are rows here."""
+
+
+class PlannedRun(NamedTuple):
+    """One training run."""
+
+    name: str
+    """The name of its folder."""
+    options: TrainOptions
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What is run, and how closely it is looked at."""
+
+    runs: tuple[PlannedRun, ...]
+    triplets: int
+    """The number of held-out triplets."""
+    audit_samples: int
+    """The number of held-out codes that fresh critics judge."""
+
+
+def _runs(base: TrainOptions, methods: tuple[str, ...], seeds: int) -> list[PlannedRun]:
+    """Gives a run of each method and seed: only the objective and its tuned weights differ."""
+    return [
+        PlannedRun(
+            f"{base.data}-{method}-{seed}",
+            replace(base, objective=method, seed=seed, **tuned(base.preset, method)),
+        )
+        for seed in range(seeds)
+        for method in methods
+    ]
+
+
+def smoke(root: Path | None, methods: tuple[str, ...]) -> Budget:
+    """A few steps of every method, to see that everything works."""
+    base = TrainOptions(
+        preset="tiny",
+        identities=48,
+        test_fraction=0.5,
+        poses=8,
+        steps=6,
+        identities_per_batch=4,
+        views=2,
+        compile="no",
+    )
+    return Budget(tuple(_runs(base, methods, 1)), triplets=60, audit_samples=520)
+
+
+def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
+    """Puppets at 32x32, at most 15 minutes on 2 cores."""
+    base = TrainOptions(
+        preset="tiny", identities=500, test_fraction=0.4, poses=60, steps=1000, compile="no"
+    )
+    return Budget(tuple(_runs(base, methods, 1)), triplets=2000, audit_samples=2000)
+
+
+def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
+    """Sprites at 64x64 with 2 seeds, at most 15 minutes of training a run, and puppets with one."""
+    if root is None:
+        raise ValueError("the full budget trains on sprites: say where they are with --data-root")
+    sprites = TrainOptions(data="sprites", data_root=root, steps=4500)
+    puppets = TrainOptions(identities=600, test_fraction=1 / 3, poses=80, steps=4500)
+    # Nobody knows the keypoints of sprites.
+    of_sprites = tuple(method for method in methods if method != "supervised")
+    runs = _runs(sprites, of_sprites, 2) + _runs(puppets, methods, 1)
+    return Budget(tuple(runs), triplets=8000, audit_samples=8000)
+
+
+BUDGETS: dict[str, Callable[[Path | None, tuple[str, ...]], Budget]] = {
+    "smoke": smoke,
+    "quick": quick,
+    "full": full,
+}
+
+
+def plan(
+    name: str,
+    root: Path | None = None,
+    methods: tuple[str, ...] = METHODS,
+    **changes: int | str,
+) -> Budget:
+    """Gives a budget by name.
+
+    Arguments:
+        name: "smoke", "quick" or "full".
+        root: Where the sprites are.
+        methods: The methods to compare.
+        changes: Options that hold for every run instead of the budget's.
+    """
+    unknown = set(methods) - set(METHODS)
+    if unknown:
+        raise ValueError(f"methods are {', '.join(METHODS)}, got {', '.join(sorted(unknown))}")
+    budget = BUDGETS[name](root, methods)
+    runs = [PlannedRun(run.name, replace(run.options, **changes)) for run in budget.runs]
+    return replace(budget, runs=tuple(runs))

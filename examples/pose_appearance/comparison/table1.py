@@ -1,0 +1,94 @@
+"""Table 1 of the paper: what each part of the full model is for."""
+
+__all__ = ["table1"]
+
+from pathlib import Path
+
+import numpy as np
+
+from .finished import FinishedRun, of_data
+from .plan import TABLE1
+from .section import Picture, Section, Table, number
+
+HEADER = [
+    "",
+    "method",
+    "I_T",
+    "I_T'",
+    "L_rec",
+    "fresh critics",
+    "at least",
+    "triplet error, median",
+    "mean",
+    "γ",
+    "λ",
+    "KL",
+]
+
+TEXT = (
+    "I_T and I_T' are moving averages at the end of training, and L_rec is the sum of squared errors of an image on [-1, 1] then, all in nats. "
+    "Fresh critics are those of mireg.audit: trained to convergence on frozen codes of held-out identities, no identity on both sides; "
+    "± is 1.96 standard errors, and 'at least' is what holds with 95 % confidence. Pictures: poses across, appearances down, all held out."
+)
+
+
+def table1(runs: list[FinishedRun], out: Path) -> Section | None:
+    """Shows columns a to e of Table 1 as rows, one for each run.
+
+    Arguments:
+        runs: The finished runs.
+        out: The folder of the comparison.
+    """
+    section = Section("Table 1: ablations", TEXT)
+    for data, of_one in of_data(runs).items():
+        chosen = [run for run in of_one if run.method in TABLE1]
+        chosen.sort(key=lambda run: (TABLE1[run.method], run.options.seed))
+        if not chosen:
+            continue
+        caption = f"{data}, ε = {chosen[0].options.epsilon:g}"
+        section.tables.append(Table(caption, HEADER, [_row(run) for run in chosen]))
+        for run in chosen:
+            section.numbers[run.folder.name] = _numbers(run)
+            if run.options.seed == 0:
+                letter = TABLE1[run.method]
+                title = f"{letter}) {run.method}, {data}"
+                section.pictures.append(Picture(title, run.folder / "transfer.png"))
+    return section if section.tables else None
+
+
+def _numbers(run: FinishedRun) -> dict[str, float]:
+    """Gives the numbers of a row."""
+    training, audit = run.evaluation["training"], run.evaluation["audit"]
+    return {
+        "mi_average": training["mi_average"],
+        "mi_shadow_average": training["mi_shadow_average"],
+        "reconstruction": training["reconstruction"],
+        "audit": audit["mi"],
+        "audit_standard_error": audit["standard_error"],
+        "audit_lower_bound": audit["lower_bound"],
+        "triplet_median": float(np.median(run.errors)),
+        "triplet_mean": float(run.errors.mean()),
+        "gamma": training["gamma"],
+        "multiplier": training["multiplier"],
+        "kl": training["kl"],
+    }
+
+
+def _row(run: FinishedRun) -> list[str]:
+    """Gives the cells of a row."""
+    n = _numbers(run)
+    seed = f", seed {run.options.seed}" if run.options.seed else ""
+    return [
+        TABLE1[run.method],
+        run.method + seed,
+        number(n["mi_average"]),
+        number(n["mi_shadow_average"]),
+        number(n["reconstruction"], 1),
+        f"{n['audit']:.3f} ± {1.96 * n['audit_standard_error']:.3f}",
+        number(n["audit_lower_bound"]),
+        number(n["triplet_median"], 4),
+        number(n["triplet_mean"], 4),
+        number(n["gamma"], 2),
+        number(n["multiplier"], 2),
+        number(n["kl"], 1),
+    ]

@@ -1,0 +1,27 @@
+"""The weights that tuning chose: `compare.py --tune` makes the record, and comparisons at that size of the model read it."""
+
+__all__ = ["RECORDS", "read_record", "tuned"]
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path(__file__).parents[1] / "results" / "tuning"
+"""What was tried and what was best on validation identities, a file for each preset."""
+
+
+@cache
+def read_record(preset: str) -> dict[str, dict[str, Any]]:
+    """Gives the trials and the best one of each method, nothing where a preset was not tuned.
+
+    Arguments:
+        preset: The name of the sizes of the model.
+    """
+    path = RECORDS / f"{preset}.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def tuned(preset: str, method: str) -> dict[str, float]:
+    """Gives the options that tuning chose for a method, none where it was not tuned."""
+    return read_record(preset).get(method, {}).get("chosen", {})

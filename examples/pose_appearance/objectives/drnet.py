@@ -1,0 +1,63 @@
+"""DrNet (Denton and Birodkar, NeurIPS 2017)."""
+
+__all__ = ["DrNet"]
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import mireg
+
+from .objective import Adversary, Objective, Step
+
+
+class DrNet(Objective):
+    r"""Creates the objective of DrNet: reconstruction, the similarity of two codes of one appearance, and an adversary of pose codes.
+
+    .. math:: L_{rec} + v \, \| \alpha(x_1) - \mathrm{sg}\, \alpha(x_2) \|^2 + w \, \mathrm{BCE}(C(\pi_1, \mathrm{sg}\, \pi_2), \tfrac{1}{2})
+
+    C judges whether two pose codes come from one identity or from two, and the pose encoder leaves it undecided. The authors weigh squared errors per
+    value on [0, 1] and C with 1, 1 and 1e-4: beside a sum of squares over C x H x W values on [-1, 1], :math:`v = 4 C H W` per feature and
+    :math:`w = 4 \cdot 10^{-4} C H W`.
+
+    Arguments:
+        pi_features: The number of features of the pose code.
+        similarity_weight: The weight :math:`v` of the mean squared distance.
+        weight: The weight :math:`w` of the adversary.
+        learning_rate: The learning rate of C.
+    """
+
+    stochastic = False
+
+    def __init__(
+        self, pi_features: int, similarity_weight: float, weight: float, learning_rate: float
+    ) -> None:
+        super().__init__()
+
+        critic = mireg.ConcatenatedCritic(pi_features, pi_features)
+        self.adversary = Adversary(critic, learning_rate)
+        self.similarity_weight, self.weight = similarity_weight, weight
+
+    def forward(
+        self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            alpha2 = step.model.appearance_encoder(step.batch.x2)
+        similarity = F.mse_loss(step.codes.alpha, alpha2)
+
+        pi = step.codes.pi.unflatten(0, (-1, step.views))
+        same, other = (pi.detach().roll(1, dims=dim) for dim in (1, 0))
+        judged = self.judge(pi.detach(), same, 1.0) + self.judge(pi.detach(), other, 0.0)
+        self.adversary.descend(judged / 2)
+        with self.adversary.frozen():
+            undecided = self.judge(pi, same, 0.5)
+        # The penalty is 0 here: T and T' watch only.
+        loss = reconstruction + penalty.loss
+        loss = loss + self.similarity_weight * similarity + self.weight * undecided
+        metrics = {"similarity": similarity, "adversary": judged / 2, "undecided": undecided}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def judge(self, first: Tensor, second: Tensor, label: float) -> Tensor:
+        """Gives the cross-entropy of C's verdict on pairs of pose codes, against one label for all."""
+        logits = self.adversary.network(first.flatten(0, 1), second.flatten(0, 1))
+        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

@@ -1,0 +1,49 @@
+"""Every method by name."""
+
+__all__ = ["build_method"]
+
+import numpy as np
+import torch
+from data.image_set import ImageSet
+from model.presets import PoseAppearanceModel
+from training.options import TrainOptions
+
+from .atsdm import ATSDM
+from .cyclevae import CycleVAE
+from .drnet import DrNet
+from .objective import Objective
+from .supervised import Supervised
+
+
+def build_method(
+    options: TrainOptions, model: PoseAppearanceModel, image_set: ImageSet
+) -> Objective:
+    """Builds the objective of a run.
+
+    Arguments:
+        options: The options of the run.
+        model: The model, whose pose encoder `supervised` replaces.
+        image_set: All images of the data, training and held out.
+    """
+    sizes, rate = model.options, options.critic_learning_rate
+    if options.objective == "cyclevae":
+        return CycleVAE(options.cycle_weight)
+    if options.objective == "atsdm":
+        names = np.unique(image_set.subset("train").identity)
+        identities = torch.from_numpy(names.astype(np.int64))
+        return ATSDM(
+            sizes.pi_features,
+            sizes.alpha_features,
+            identities,
+            options.adversary_weight,
+            rate,
+            first_step=options.classifier_share,
+        )
+    if options.objective == "drnet":
+        if options.views < 2:
+            raise ValueError(f"drnet needs pairs of poses: --views 2 or more, got {options.views}")
+        return DrNet(sizes.pi_features, options.similarity_weight, options.adversary_weight, rate)
+    if options.objective == "supervised":
+        Supervised.prepare(model, image_set)
+        return Supervised()
+    return Objective()

@@ -1,0 +1,273 @@
+"""The comparison: it resumes run by run, its page stands alone, and its verdicts follow from its numbers."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparison.claims import claims
+from comparison.fig7 import fig7
+from comparison.finished import FinishedRun, images_of, of_data
+from comparison.plan import METHODS, TABLE1, plan
+from comparison.report import write_report
+from comparison.section import Picture, Section, Table
+from comparison.table1 import table1
+from comparison.trials import trials
+from comparison.tuning import TRIALS, with_validation
+from comparison.tuning_record import read_record, tuned
+from evaluation.triplet_error import triplet_errors
+from objectives import OBJECTIVES
+from PIL import Image
+from training.checkpoint import load_checkpoint
+from training.log import read_log
+from training.options import TrainOptions, write_options
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "pose_appearance" / "compare.py"
+
+
+def start(*arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+
+def finish(process, code=0):
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == code, err
+    return out, err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a comparison that was killed in its first run and went on."""
+    out = tmp_path_factory.mktemp("comparison")
+    arguments = ["--budget", "smoke", "--methods", "robust", "--steps", 300, "--out", out]
+    process = start(*arguments)
+    first = out / "runs" / "puppets-robust-0"
+    deadline = time.monotonic() + 100
+    while not read_log(first) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    text, _ = finish(process, code=1)
+    assert "Stopped by SIGTERM" in text
+    stopped = load_checkpoint(first / "checkpoint.pt")["step"]
+    assert 0 < stopped < 300
+    assert not (first / "evaluation.json").exists() and not (out / "report.html").exists()
+    finish(start(*arguments))
+    assert min(line["step"] for line in read_log(first) if line["step"] > stopped) <= stopped + 20
+    return out, arguments
+
+
+def test_a_killed_comparison_goes_on_and_finished_runs_stay(finished):
+    out, arguments = finished
+    checkpoints = sorted(out.glob("runs/*/checkpoint.pt"))
+    assert [path.parent.name for path in checkpoints] == ["puppets-robust-0"]
+    assert all(load_checkpoint(path)["step"] == 300 for path in checkpoints)
+    before = [path.stat().st_mtime_ns for path in checkpoints]
+    (out / "report.html").unlink()
+    finish(start(*arguments))
+    assert before == [path.stat().st_mtime_ns for path in checkpoints]
+    assert (out / "report.html").exists()
+
+
+def test_a_folder_of_other_runs_is_refused(finished):
+    _, arguments = finished
+    _, err = finish(start(*[600 if x == 300 else x for x in arguments]), code=1)
+    assert "holds a run with other options" in err
+
+
+def test_the_page_holds_its_pictures_and_every_number_is_in_json(finished):
+    out, _ = finished
+    page = (out / "report.html").read_text()
+    sources = re.findall(r"src='([^']{0,30})", page)
+    assert len(sources) >= 2 and all(x.startswith("data:image/png;base64,") for x in sources)
+    assert not re.findall(r"(?:href|url\()", page)
+    numbers = json.loads((out / "comparison.json").read_text())
+    row = numbers["Table 1: ablations"]["puppets-robust-0"]
+    run = FinishedRun(out / "runs" / "puppets-robust-0")
+    assert row["audit"] == run.evaluation["audit"]["mi"]
+    assert row["triplet_median"] == pytest.approx(float(np.median(run.errors)))
+    assert f"{row['triplet_median']:.4f}" in page
+    assert set(numbers["Fig. 7: triplet errors"]["puppets"]["methods"]) == {"robust"}
+
+
+def test_a_finished_run_gives_sections_its_model_and_its_triplets(finished):
+    run = FinishedRun(finished[0] / "runs" / "puppets-robust-0")
+    assert run.method == "robust" and len(run.triplets.x1) == len(run.errors) == 60
+    assert set(run.held_out.split) == {"test"}
+    trainer = run.trainer()
+    assert trainer.step_count == 300
+    again = triplet_errors(run.transfer(), run.held_out, run.triplets, 32, trainer.device)
+    np.testing.assert_allclose(again.transfer, run.errors, rtol=1e-4)
+
+
+def test_tuning_tries_as_much_for_every_method_and_keeps_the_best(tmp_path):
+    assert {len(trials) for trials in TRIALS.values()} == {5}
+    assert set(TRIALS) == set(METHODS) - {"supervised"}
+    arguments = ["--tune", "--budget", "smoke", "--methods", "bvae", "supervised"]
+    finish(start(*arguments, "--out", tmp_path))
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert set(record) == {"bvae"}
+    tried = record["bvae"]["trials"]
+    assert [trial["options"] for trial in tried] == TRIALS["bvae"]
+    best = min(tried, key=lambda trial: trial["validation_mean"])
+    assert record["bvae"]["chosen"] == best["options"]
+
+
+def test_tuning_validates_on_training_identities_alone():
+    images = images_of(plan("smoke").runs[0].options)
+    known = with_validation(images)
+    validated = set(known.subset("val").identity)
+    assert validated and validated < set(images.subset("train").identity)
+    assert not set(known.identity) & set(images.subset("test").identity)
+    published = replace(images, split=np.where(images.split == "test", "val", "train"))
+    assert with_validation(published).split.tolist() == published.split.tolist()
+
+
+def test_methods_of_a_budget_differ_in_their_objective_alone(tmp_path):
+    for name, root in (("quick", None), ("full", tmp_path)):
+        for data in of_data_names(plan(name, root)):
+            tunable = {key for trials in TRIALS.values() for trial in trials for key in trial}
+            neutral = {key: getattr(TrainOptions(), key) for key in tunable}
+            options = [run.options for run in plan(name, root).runs if run.options.data == data]
+            same = {replace(x, objective="robust", seed=0, **neutral) for x in options}
+            assert len(same) == 1
+    full = plan("full", tmp_path).runs
+    sprites = [run for run in full if run.options.data == "sprites"]
+    assert len(sprites) == 2 * (len(OBJECTIVES) - 1)
+    assert len({run.name for run in full}) == len(full)
+
+
+def of_data_names(budget):
+    return {run.options.data for run in budget.runs}
+
+
+def test_impossible_plans_are_named():
+    with pytest.raises(ValueError, match="--data-root"):
+        plan("full")
+    with pytest.raises(ValueError, match="methods are robust, .*, got gan"):
+        plan("quick", methods=("gan",))
+
+
+def made_up(folder, method, mi, shadow, fresh, error, seed=0):
+    """Writes what sections read of a run."""
+    folder = folder / f"{method}-{seed}"
+    folder.mkdir(parents=True)
+    options = TrainOptions(preset="tiny", identities=10, poses=4, objective=method, seed=seed)
+    write_options(replace(options, test_fraction=0.4), folder / "options.json")
+    training = {"mi_average": mi, "mi_shadow_average": shadow, "reconstruction": 9.0}
+    training |= {"gamma": 1.0, "multiplier": 2.0, "kl": 3.0}
+    evaluation = {
+        "training": training,
+        "audit": {"mi": fresh, "standard_error": 0.01, "lower_bound": 0.0},
+        "triplets": {"count": 4, "seed": 1},
+        "self_reconstruction": {"mean": 0.5},
+    }
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    np.savez(folder / "errors.npz", transfer=np.array([error, error, error, 9 * error]))
+    Image.new("RGB", (4, 4)).save(folder / "transfer.png")
+    return FinishedRun(folder)
+
+
+def test_honest_methods_compete_and_dishonest_ones_do_not(tmp_path):
+    runs = [
+        made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02),
+        made_up(tmp_path, "bvae", 0.1, 0.1, 0.2, 0.03),
+        made_up(tmp_path, "drnet", 0.1, 0.9, 0.9, 0.01),
+        made_up(tmp_path, "supervised", 0.0, 0.0, 0.0, 0.001),
+    ]
+    numbers = claims(runs, tmp_path).numbers
+    assert numbers["puppets: robust is best"]["shown"] is True
+    assert "drnet" not in numbers["puppets: robust is best"]["why"]
+    runs[2] = made_up(tmp_path / "2", "drnet", 0.1, 0.9, 0.24, 0.01)
+    assert claims(runs, tmp_path).numbers["puppets: robust is best"]["shown"] is False
+    runs[0] = made_up(tmp_path / "3", "robust", 0.1, 0.1, 0.3, 0.001)
+    assert claims(runs, tmp_path).numbers["puppets: robust is best"]["shown"] is False
+
+
+@pytest.mark.parametrize(
+    ("mi", "shadow", "fresh", "shown"),
+    [
+        (0.12, 0.4, 0.1, True),
+        (0.12, 0.1, 0.4, True),
+        (0.13, 0.4, 0.4, False),
+        (0.12, 0.37, 0.37, False),
+    ],
+)
+def test_overpowering_is_a_critic_that_misses_what_others_see(tmp_path, mi, shadow, fresh, shown):
+    run = made_up(tmp_path, "adversarial", mi, shadow, fresh, 0.02)
+    numbers = claims([run], tmp_path).numbers
+    assert numbers["puppets: overpowering"]["shown"] is shown
+    assert "puppets: robust is best" not in numbers
+
+
+def test_table_1_has_the_rows_of_the_paper_in_order(tmp_path):
+    runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in METHODS]
+    section = table1(runs, tmp_path)
+    (table,) = section.tables
+    assert [row[0] for row in table.rows] == ["a", "b", "c", "d", "e"]
+    assert [row[1] for row in table.rows] == list(TABLE1)
+    assert table.rows[0][2:8] == ["0.100", "0.200", "9.0", "0.300 ± 0.020", "0.000", "0.0200"]
+    assert len(section.pictures) == 5
+    assert table1([run for run in runs if run.method == "drnet"], tmp_path) is None
+
+
+def test_fig_7_joins_seeds_and_sorts_by_the_median(tmp_path):
+    runs = [
+        made_up(tmp_path, "drnet", 0.1, 0.1, 0.1, 0.05),
+        made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02),
+        made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.04, seed=1),
+    ]
+    section = fig7(runs, tmp_path)
+    methods, trivial = section.tables
+    assert [row[:3] for row in methods.rows] == [
+        ["robust", "2", "0.0300"],
+        ["drnet", "1", "0.0500"],
+    ]
+    assert methods.rows[0][-1] == "0.0026"
+    assert len(trivial.rows[0]) == 4
+    assert section.numbers["puppets"]["methods"]["robust"]["mean"] == pytest.approx(0.09)
+    assert section.pictures[0].path.stat().st_size > 5000
+    assert list(of_data(runs)) == ["puppets"]
+
+
+def test_the_page_shows_texts_as_they_are(tmp_path):
+    path = tmp_path / "x.png"
+    Image.new("RGB", (2, 2)).save(path)
+    table = Table("a < b", ["<script>"], [["I_T' & γ"], ["long " * 20]])
+    section = Section("T & T'", "x < y", [table], [Picture("<i>", path)])
+    write_report(tmp_path / "report.html", "All <of> it", [("command", "a & b")], [section])
+    page = (tmp_path / "report.html").read_text()
+    for text in (
+        "a &lt; b",
+        "&lt;script&gt;",
+        "I_T&#x27; &amp; γ",
+        "x &lt; y",
+        "All &lt;of&gt; it",
+    ):
+        assert text in page
+    assert "<script" not in page and "<i>" not in page
+
+
+def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
+    record = read_record("tiny")
+    assert set(record) == set(TRIALS)
+    for run in plan("quick").runs:
+        chosen = record.get(run.options.objective, {"chosen": {}})["chosen"]
+        assert all(getattr(run.options, name) == value for name, value in chosen.items())
+        assert chosen == tuned("tiny", run.options.objective)
+    runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in ("robust", "atsdm")]
+    (table,) = trials(runs, tmp_path).tables
+    assert [row[0] for row in table.rows] == ["robust"] * 5 + ["atsdm"] * 5
+    assert [row[-1] for row in table.rows].count("chosen") == 2
+    best = [min((row[3], row[-1]) for row in table.rows[i : i + 5]) for i in (0, 5)]
+    assert all(mark == "chosen" for _, mark in best)
+    assert read_record("paper") == {} and tuned("paper", "robust") == {}
