@@ -65,11 +65,32 @@ def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
 
-class Critic(nn.Module):
-    """The interface of a critic: logits of paired rows, and of all pairs."""
+Halves = tuple[Tensor, ...]
+"""What a critic makes of one code before it meets the other."""
 
+
+class Critic(nn.Module):
+    """The interface of a critic: logits of paired rows, and of all pairs.
+
+    What it makes of each code alone is computed once, however many pairs the code is part of.
+    """
+
+    halves: int = 1
+    """The number of tensors that it makes of each code."""
     sizes: str = ""
     """What `print` shows of the critic, instead of its layers."""
+
+    def of_pi(self, pi: Tensor) -> Halves:
+        r"""Gives what the critic makes of :math:`\pi` alone."""
+        raise NotImplementedError
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        r"""Gives what the critic makes of :math:`\alpha` alone."""
+        raise NotImplementedError
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row."""
+        raise NotImplementedError
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
         r"""
@@ -80,7 +101,7 @@ class Critic(nn.Module):
         Returns:
             The logits, with shape :math:`(N,)`.
         """
-        raise NotImplementedError
+        return self.compare(self.of_pi(pi), self.of_alpha(alpha))
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
         r"""
@@ -180,16 +201,17 @@ class ConcatenatedCritic(Critic):
             f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}, {octaves=}"
         )
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        of_pi, of_alpha = self._first_layer(pi, alpha)
-        return cast(Tensor, self.head(of_pi + of_alpha)).squeeze(-1)
+    def of_pi(self, pi: Tensor) -> Halves:
+        return (self.pi_layer(self.octaves(pi.flatten(1))),)
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        return (self.alpha_layer(alpha.flatten(1)),)
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        return cast(Tensor, self.head(u[0] + v[0])).squeeze(-1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        of_pi, of_alpha = self._first_layer(pi, alpha)
-        return cast(Tensor, self.head(of_pi[:, None] + of_alpha)).squeeze(-1)
-
-    def _first_layer(self, pi: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        return self.pi_layer(self.octaves(pi.flatten(1))), self.alpha_layer(alpha.flatten(1))
+        return self.compare((self.of_pi(pi)[0][:, None],), self.of_alpha(alpha))
 
 
 class SeparableCritic(Critic):
@@ -221,13 +243,17 @@ class SeparableCritic(Critic):
         self.scale = width**-0.5
         self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        g, h = self.pi_tower(pi.flatten(1)), self.alpha_tower(alpha.flatten(1))
-        return cast(Tensor, (g * h).sum(dim=-1) * self.scale)
+    def of_pi(self, pi: Tensor) -> Halves:
+        return (self.pi_tower(pi.flatten(1)),)
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        return (self.alpha_tower(alpha.flatten(1)),)
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        return torch.mul((u[0] * v[0]).sum(dim=-1), self.scale)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        g, h = self.pi_tower(pi.flatten(1)), self.alpha_tower(alpha.flatten(1))
-        return cast(Tensor, g @ h.T * self.scale)
+        return torch.mul(self.of_pi(pi)[0] @ self.of_alpha(alpha)[0].T, self.scale)
 
 
 class SumCritic(Critic):
@@ -252,13 +278,29 @@ class SumCritic(Critic):
         if not critics:
             raise ValueError("a sum needs at least one critic, got none")
         self.critics = nn.ModuleList(critics)
+        self.halves = sum(critic.halves for critic in critics)
+        self.sizes = ", ".join(map(repr, critics))
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return torch.stack([critic(pi, alpha) for critic in self.critics]).sum(0)
+    def terms(self) -> list[Critic]:
+        """Gives the critics."""
+        return [cast(Critic, critic) for critic in self.critics]
+
+    def of_pi(self, pi: Tensor) -> Halves:
+        return tuple(half for critic in self.terms() for half in critic.of_pi(pi))
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        return tuple(half for critic in self.terms() for half in critic.of_alpha(alpha))
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        logits, start = [], 0
+        for critic in self.terms():
+            own = slice(start, start + critic.halves)
+            logits.append(critic.compare(u[own], v[own]))
+            start = own.stop
+        return torch.stack(logits).sum(0)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        terms = [cast(Critic, critic).pairwise(pi, alpha) for critic in self.critics]
-        return torch.stack(terms).sum(0)
+        return torch.stack([critic.pairwise(pi, alpha) for critic in self.terms()]).sum(0)
 
 
 class ConvolutionalCritic(Critic):
@@ -304,8 +346,14 @@ class ConvolutionalCritic(Critic):
         layers += [nn.AdaptiveAvgPool2d(grid), nn.Flatten()]
         return nn.Sequential(*layers), width * math.prod(grid)
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.pi_tower(pi), self.alpha_tower(alpha)))
+    def of_pi(self, pi: Tensor) -> Halves:
+        return self.head.of_pi(self.pi_tower(pi))
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        return self.head.of_alpha(self.alpha_tower(alpha))
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        return self.head.compare(u, v)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
         return self.head.pairwise(self.pi_tower(pi), self.alpha_tower(alpha))
@@ -337,9 +385,14 @@ class LabelCritic(Critic):
         self.mlp = mlp(math.prod(as_shape(pi_features)), width, depth, classes)
         self.sizes = f"{shown(pi_features)}, {classes=}, {width=}, {depth=}"
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        logits = self.mlp(pi.flatten(1))
-        return cast(Tensor, logits.gather(1, alpha.long()[:, None]).squeeze(1))
+    def of_pi(self, pi: Tensor) -> Halves:
+        return (self.mlp(pi.flatten(1)),)
+
+    def of_alpha(self, alpha: Tensor) -> Halves:
+        return (alpha.long(),)
+
+    def compare(self, u: Halves, v: Halves) -> Tensor:
+        return u[0].gather(1, v[0][:, None]).squeeze(1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
         return cast(Tensor, self.mlp(pi.flatten(1))[:, alpha.long()])

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from . import distributed
+from .critics import Critic
 from .distributed import Joined
 from .validation import check_choice
 
@@ -96,8 +97,17 @@ def roll_pairs(
     index = index.view(-1, len(everyone.alpha))
     own = index[:, everyone.own].flatten()
     copies = 1 + len(index)
-    repeated = pi.repeat(copies, *[1] * (pi.dim() - 1))
-    logits = _logits(critic, repeated, torch.cat((alpha, everyone.alpha[own])))
+    if isinstance(critic, Critic):
+        # Each code passes through its own layers once, and not once a pair.
+        u, v = critic.of_pi(pi), critic.of_alpha(alpha)
+        partners = v if everyone.ranks == 1 else critic.of_alpha(everyone.alpha)
+        logits = critic.compare(
+            tuple(_repeated(x, copies) for x in u),
+            tuple(torch.cat((x, y[own])) for x, y in zip(v, partners, strict=True)),
+        )
+    else:
+        alphas = torch.cat((alpha, everyone.alpha[own]))
+        logits = _logits(critic, _repeated(pi, copies), alphas)
     joint, marginal = logits[:n], logits[n:]
     if everyone.groups is None:
         return Pairs(joint, marginal, None)
@@ -154,6 +164,10 @@ def _all_logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
     n, m = len(pi), len(alpha)
     rows, columns = torch.arange(n, device=pi.device), torch.arange(m, device=pi.device)
     return _logits(critic, pi[rows.repeat_interleave(m)], alpha[columns.repeat(n)]).view(n, m)
+
+
+def _repeated(x: Tensor, copies: int) -> Tensor:
+    return x.repeat(copies, *[1] * (x.dim() - 1))
 
 
 def _check_batch(n: int) -> None:

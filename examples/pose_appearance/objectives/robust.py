@@ -6,9 +6,6 @@ from typing import Any
 
 import mireg
 
-NEGATIVES = 8
-"""How many other appearances each pose code is paired with: all of a batch would cost three times as much."""
-
 OCTAVES = 5
 """How fine the critics look at the pose code: its noise is some 0.07 where it is used most, and they must see as much."""
 
@@ -24,7 +21,10 @@ def build_objective(
 ) -> mireg.Regularizer:
     """Builds the regularizer of a name. T and T' are always there, so that all objectives report the same numbers."""
     critic, shadow = (
-        mireg.ConcatenatedCritic(pi_features, alpha_features, width, octaves=OCTAVES)
+        mireg.SumCritic(
+            mireg.ConcatenatedCritic(pi_features, alpha_features, width, octaves=OCTAVES),
+            mireg.SeparableCritic(pi_features, alpha_features, width // 2),
+        )
         for _ in range(2)
     )
     settings: dict[str, Any] = {
@@ -32,7 +32,6 @@ def build_objective(
         "critic": critic,
         "shadow": shadow,
         "initial_gamma": initial_gamma,
-        "pairs": NEGATIVES,
         "gather": True,
         "mu": mu,
     }
