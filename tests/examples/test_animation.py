@@ -129,12 +129,15 @@ def test_sprites_give_one_animation_in_one_view():
     images[..., 0], images[..., 1] = identity[:, None, None], pose[:, None, None]
     sprites = ImageSet(images[order], identity[order], np.full(2 * FRAMES, "test"), pose[order])
     starts = np.cumsum((0, *LENGTHS))
+    found = set()
     for which in range(20):
         frames = sequence("sprites", sprites, 8, which, identities=2, seed=0)
         assert (frames[..., 0] == 8).all()
         start = int(frames[0, 0, 0, 1])
         part = starts.tolist().index(start)
         np.testing.assert_array_equal(frames[:, 0, 0, 1], np.arange(start, starts[part + 1]))
+        found.add(part)
+    assert len(found) == 20
 
 
 def test_a_folder_gives_all_images_of_an_identity():

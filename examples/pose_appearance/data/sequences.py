@@ -54,8 +54,8 @@ def sequence(
         from .sprites import LENGTHS
 
         ends = np.cumsum(LENGTHS)
-        # Animations in turn, and their views: the third is a walk.
-        part = (8 + 5 * which) % len(LENGTHS)
+        # A walk to the right, then the others in some order of animations and views.
+        part = (11 + 7 * which) % len(LENGTHS)
         wanted = np.arange(ends[part] - LENGTHS[part], ends[part])
         order = own[np.argsort(image_set.pose[own])]
         return image_set.images[order[np.isin(image_set.pose[order], wanted)]]
