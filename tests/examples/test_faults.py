@@ -294,6 +294,7 @@ def test_names_in_any_script_are_identities_and_poses(tmp_path):
 
 def png_header(width, height):
     """Gives a PNG that says how large it is, and holds nothing of it."""
+
     def chunk(name, content):
         checksum = struct.pack(">I", zlib.crc32(name + content))
         return struct.pack(">I", len(content)) + name + content + checksum
