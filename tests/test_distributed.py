@@ -43,8 +43,9 @@ def train(rank, ranks, settings, gather=True):
                 p.zero_()
     mireg.distributed.broadcast(constraint)
     wrapped = DistributedDataParallel(encoder) if ranks > 1 else encoder
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-2)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3, eps=1e-4)
+    # Without the scales of Adam, which would hide a gradient of half its length.
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.05)
+    critic_optimizer = torch.optim.SGD(constraint.critic_parameters(), lr=0.1)
     for step in range(STEPS):
         x, noise, alpha, identity = (t[own] for t in batch_at(step))
         groups = None if identities is None else identity % identities

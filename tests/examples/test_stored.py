@@ -51,6 +51,16 @@ def test_batches_from_a_file_are_those_from_memory(stored):
     np.testing.assert_array_equal(held_out.images, noise(20)[[12, 14, 16, 19]])
 
 
+def test_a_subset_of_stored_images_stays_in_the_file(stored):
+    identity, split = (
+        np.repeat(np.arange(5), 4),
+        np.repeat(["train", "test", "train", "test", "train"], 4),
+    )
+    subset = ImageSet(stored, identity, split).subset("train")
+    assert isinstance(subset.images, StoredImages)
+    np.testing.assert_array_equal(np.asarray(subset.images), noise(20)[split == "train"])
+
+
 def test_a_file_of_something_else_is_named(tmp_path, stored):
     np.save(tmp_path / "floats.npy", np.zeros((2, 4, 4, 3)))
     with pytest.raises(ValueError, match=r"floats\.npy must hold uint8 images.*got float64"):
