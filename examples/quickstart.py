@@ -102,7 +102,7 @@ def train(
     optimizer = torch.optim.Adam(
         [*encoders.parameters(), *decoder.parameters()], lr=1e-3, fused=True
     )
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3, fused=True)
+    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3, fused=True)
 
     history = []
     for _ in trange(options.steps, desc="with" if constrained else "without", leave=False):

@@ -31,10 +31,13 @@ class RobustMIConstraint(Regularizer):
     gradients never reach an encoder, tells whether T is overpowered: then :math:`I_{T'} > I_T`, the weight :math:`\gamma` of the variational bound rises,
     and :math:`\pi` loses capacity until T can see again.
 
+    Critics must be faster than the encoder that they follow: with a third of these rates they read :math:`\epsilon` where an audit finds twice as much. Their estimates
+    are taken before they learn from a batch, so that speed does not flatter them. :meth:`paper` gives the published recipe.
+
     .. code-block:: python
 
         constraint = mireg.RobustMIConstraint(pi_features=32, alpha_features=64, epsilon=0.125)
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
+        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
 
         for x1, x2 in loader:
             posterior = pose_encoder(x2)
@@ -50,7 +53,8 @@ class RobustMIConstraint(Regularizer):
 
             constraint.update(penalty)
 
-    The columns of Table 1 are: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI`; c) `gamma_bias=0`; d) `gamma="fixed"`; e) the defaults.
+    The columns of Table 1 are :meth:`paper` with: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI` instead; c) `gamma_bias=0`; d) `gamma="fixed"`;
+    e) nothing more.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
