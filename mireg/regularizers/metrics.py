@@ -15,9 +15,13 @@ MetricName = Literal[
     "mi_standard_error",
     "shadow_gap",
     "violation",
+    "violation_rate",
+    "accuracy",
+    "shadow_accuracy",
     "active",
     "kl",
     "gamma",
+    "gamma_at_minimum",
     "multiplier",
 ]
 """The names of metrics; in a sum of regularizers those that several terms have start with a position, as in `"0.mi"`."""
