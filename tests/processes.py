@@ -1,8 +1,11 @@
 """Processes that start fast: forked from a server that has torch loaded and has never computed with it."""
 
+import contextlib
 import multiprocessing
 import os
+import queue
 import sys
+import time
 from multiprocessing.forkserver import ensure_running
 
 PRELOADED = ["torch", "torch._dynamo", "torch.distributed", "mireg", "train"]
@@ -48,7 +51,17 @@ def on_ranks(ranks, folder, function, *arguments):
     ]
     for process in processes:
         process.start()
-    collected = dict(results.get(timeout=120) for _ in processes)
+    collected = {}
+    deadline = time.monotonic() + 400
+    while len(collected) < ranks:
+        # A rank that failed has said why: the others would wait for it.
+        failed = [p.exitcode for p in processes if p.exitcode]
+        if failed or time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+            raise RuntimeError(f"the ranks ended with {failed or 'nothing, in time'}")
+        with contextlib.suppress(queue.Empty):
+            collected.update([results.get(timeout=0.2)])
     for process in processes:
         process.join(timeout=60)
     return [collected[rank] for rank in range(ranks)]

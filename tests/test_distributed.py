@@ -33,8 +33,17 @@ def train(rank, ranks, settings, gather=True):
     identities = settings.get("identities")
     settings = {name: value for name, value in settings.items() if name != "identities"}
     encoder = torch.nn.Linear(3, PI)
+    critic, shadow = (mireg.ConcatenatedCritic(PI, ALPHA, width=16) for _ in range(2))
     constraint = mireg.RobustMIConstraint(
-        PI, ALPHA, initial_multiplier=1.0, gamma_rate=0.1, decay=0.5, gather=gather, **settings
+        PI,
+        ALPHA,
+        critic=critic,
+        shadow=shadow,
+        initial_multiplier=1.0,
+        gamma_rate=0.1,
+        decay=0.5,
+        gather=gather,
+        **settings,
     )
     if rank:
         # Whatever a rank starts with, the first rank's state is what counts.
