@@ -2,12 +2,14 @@
 
 Six problems, six methods, three seeds; a run that is done is not done again, so that a second call goes on where the first
 was stopped. `--table` prints what the file holds. Some 100 minutes on one core; `--problem` and `--seed` share the work
-between processes, each with a file of its own.
+between processes, each with a file of its own. The problem `table` reads its data from statsmodels: `pip install statsmodels`.
 """
 
 import argparse
+import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,20 @@ from tqdm import trange
 import mireg
 
 
-def train(problem: Problem, regularizer: mireg.Regularizer, steps: int, batch: int) -> dict:
+CRITICS: dict[str, Callable[[Problem], mireg.Critic]] = {
+    "default": lambda p: mireg.default_critic(p.pi_features, p.alpha_features, p.classes),
+    "perceptron": lambda p: mireg.ConcatenatedCritic(p.pi_features, p.alpha_features),
+    "wide": lambda p: mireg.ConcatenatedCritic(p.pi_features, p.alpha_features, width=512),
+}
+
+
+def train(
+    problem: Problem, regularizer: mireg.Regularizer, steps: int, batch: int, rate: float
+) -> dict:
     """Trains as a user would, and gives what the regularizer read at the end."""
     optimizer = torch.optim.Adam(problem.parameters(), lr=1e-3, fused=True)
     critic_optimizer = torch.optim.Adam(
-        regularizer.critic_parameters(), lr=3e-3, betas=(0.5, 0.9), fused=True
+        regularizer.critic_parameters(), lr=rate, betas=(0.5, 0.9), fused=True
     )
     start = time.monotonic()
     for _ in trange(steps, leave=False, mininterval=5):
@@ -40,12 +51,15 @@ def train(problem: Problem, regularizer: mireg.Regularizer, steps: int, batch: i
     return {"ms_per_step": milliseconds, **{k: float(v) for k, v in penalty.metrics.items()}}
 
 
-def run(problem_name: str, method: str, seed: int, steps: int | None) -> dict:
+def run(
+    problem_name: str, method: str, seed: int, steps: int | None, critic: str, rate: float
+) -> dict:
     """Trains, audits codes of held-out samples, and gives what came out."""
     torch.manual_seed(seed)
     problem = PROBLEMS[problem_name](seed)
     steps = steps or problem.steps
-    metrics = train(problem, METHODS[method](problem), steps, problem.batch)
+    problem.critic = functools.partial(CRITICS[critic], problem)
+    metrics = train(problem, METHODS[method](problem), steps, problem.batch, rate)
     with torch.no_grad():
         codes, task, groups = problem(problem.audited, held_out=True)
     report = mireg.audit(codes.pi, codes.alpha, groups, epsilon=EPSILON, seed=seed)
@@ -54,6 +68,8 @@ def run(problem_name: str, method: str, seed: int, steps: int | None) -> dict:
         "method": method,
         "seed": seed,
         "steps": steps,
+        "critic": critic,
+        "rate": rate,
         "task": task.item(),
         **metrics,
         "audit": report.to_dict(),
@@ -93,6 +109,8 @@ def main() -> None:
     parser.add_argument("--method", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seed", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="instead of those of each problem")
+    parser.add_argument("--critic", default="default", choices=CRITICS)
+    parser.add_argument("--rate", type=float, default=3e-3, help="of the critics; encoders: 1e-3")
     parser.add_argument("--out", type=Path, nargs="+", required=True)
     parser.add_argument("--table", action="store_true", help="print what the files hold")
     options = parser.parse_args()
@@ -108,7 +126,9 @@ def main() -> None:
             for method in options.method:
                 if (problem, method, seed) in done:
                     continue
-                rows.append(run(problem, method, seed, options.steps))
+                rows.append(
+                    run(problem, method, seed, options.steps, options.critic, options.rate)
+                )
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
                 about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
                 text = json.dumps({**about, "epsilon": EPSILON, "rows": rows}, indent=1)

@@ -141,7 +141,7 @@ def check_memory(count: int, size: int) -> None:
     if needed > 0.8 * memory:
         raise ValueError(
             f"{count} images of {size}x{size} pixels need {needed / 1e9:.1f} GB of memory, and this "
-            f"machine has {memory / 1e9:.1f} GB: take fewer with --images-per-identity"
+            f"machine has {memory / 1e9:.1f} GB: take fewer with --images-per-identity, or keep a folder in a file with --store"
         )
 
 

@@ -62,9 +62,10 @@ class ImageSet:
 
     def subset(self, *splits: str) -> "ImageSet":
         """Gives the images of some splits: a view where they lie together, as readers sort them, else a copy."""
-        rows = np.flatnonzero(np.isin(self.split, splits))
+        chosen = np.isin(self.split, splits)
+        rows = np.flatnonzero(chosen)
         together = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
-        keep = slice(rows[0], rows[-1] + 1) if together else rows
+        keep = slice(rows[0], rows[-1] + 1) if together else chosen
         fields = ("images", "identity", "split", "pose", "keypoints")
         values = {name: getattr(self, name) for name in fields}
         factors = {name: v[keep] for name, v in self.factors.items()}

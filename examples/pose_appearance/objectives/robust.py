@@ -34,6 +34,8 @@ def build_objective(
         "initial_gamma": initial_gamma,
         "gather": True,
         "mu": mu,
+        # In batches this small critics read high after their step, and λ gets to where it has to be in minutes, not in hours.
+        "test_then_train": False,
     }
     return mireg.RobustMIConstraint(pi_features, alpha_features, **{**settings, **OBJECTIVES[name]})
 
