@@ -78,7 +78,8 @@ def smoke(root: Path | None, methods: tuple[str, ...]) -> Budget:
     )
     return Budget(
         tuple(_runs(base, methods, 1)),
-        triplets=60, audit_samples=520,
+        triplets=60,
+        audit_samples=520,
         judge_steps=3,
         judged=20,
         gallery=12,
@@ -94,7 +95,7 @@ def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
         tuple(_runs(base, methods, 1)),
         triplets=2000,
         audit_samples=2000,
-        judge_steps=300,
+        judge_steps=600,
         judged=500,
         gallery=40,
     )

@@ -77,14 +77,18 @@ def table2(runs: list[FinishedRun], out: Path) -> Section | None:
         if not groups:
             continue
         first = next(iter(groups.values()))
-        header, shown = _columns(first)
-        rows = [["real images", *shown(first, "real")], ["chance", *shown(first, "chance")]]
-        rows += [[method, *shown(of_method, "")] for method, of_method in groups.items()]
+        columns = _columns(first)
+        rows = [
+            ["real images", *(_cell(first, kind, real) for _, kind, _, real, _ in columns)],
+            ["chance", *(_cell(first, kind, chance) for _, kind, _, _, chance in columns)],
+        ]
+        for method, scores in groups.items():
+            rows.append([method, *(_cell(scores, kind, own) for _, kind, own, _, _ in columns)])
         caption = (
             f"{data}: {first['count']:.0f} triplets, {first['gallery']:.0f} real images in the gallery, "
             f"judges trained for {first['judge_steps']:.0f} steps"
         )
-        section.tables.append(Table(caption, ["", *header], rows))
+        section.tables.append(Table(caption, ["", *(title for title, *_ in columns)], rows))
         section.numbers[data] = groups
     return section if section.tables else None
 
@@ -101,3 +105,33 @@ def _mean(scores: list[dict[str, Any]]) -> dict[str, Any]:
         else float(np.mean([score[name] for score in scores]))
         for name, value in scores[0].items()
     }
+
+
+def _columns(scores: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Gives the columns of a table: their title, the kind of score, and its names for a method, for real images and for chance."""
+    identity = [
+        (f"mAP, {name}", "reid", name, "real", "chance") for name in ("reconstruction", "transfer")
+    ]
+    if "keypoints" in scores:
+        return [
+            *identity,
+            ("% from input, reconstruction", "keypoints", "reconstruction", "real", ""),
+            ("% from input, transfer", "keypoints", "transfer", "real_transfer", ""),
+            ("% from truth, transfer", "keypoints", "transfer_to_truth", "real", ""),
+        ]
+    if "pose_accuracy" in scores:
+        identity += [
+            (f"pose accuracy, {name}", "pose_accuracy", name, "real", "chance")
+            for name in ("reconstruction", "transfer")
+        ]
+    return identity
+
+
+def _cell(scores: dict[str, Any], kind: str, name: str) -> str:
+    """Writes one score."""
+    value = scores[kind].get(name)
+    if value is None:
+        return ""
+    if kind == "keypoints":
+        return f"{value['mean']:.2f} ± {value['deviation']:.2f}"
+    return number(value)
