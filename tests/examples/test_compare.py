@@ -282,7 +282,7 @@ def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
 
 
 def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished):
-    out, arguments = finished
+    out, _ = finished
     run = FinishedRun(out / "runs" / "puppets-robust-0")
     budget = plan("smoke", methods=("robust",))
     for study in STUDIES:
