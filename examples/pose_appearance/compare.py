@@ -9,18 +9,25 @@ from typing import Literal
 
 import torch
 import tyro
+from comparison.animation import animation, film_runs
+from comparison.categories import categories, cross_categories
 from comparison.claims import claims
+from comparison.codes import codes, look_into_codes
 from comparison.fig7 import fig7
 from comparison.plan import METHODS, plan
 from comparison.report import write_report
 from comparison.runner import run_all, write_json
 from comparison.table1 import table1
+from comparison.table2 import judge, table2
 from comparison.trials import trials
 from comparison.tuning import tune
 from comparison.tuning_record import RECORDS
 from training.run import StopSignal
 
-SECTIONS = (table1, fig7, claims, trials)
+STUDIES = (judge, look_into_codes, film_runs, cross_categories)
+"""What is done with finished runs before sections can show it: each goes on where it was left, and says what comes next."""
+
+SECTIONS = (table1, fig7, claims, table2, codes, animation, categories, trials)
 """The sections of the report, in order: each takes the finished runs and the folder, and gives a section or nothing."""
 
 
@@ -66,6 +73,11 @@ def main(options: CompareOptions) -> int:
     runs = run_all(budget, options.out / "runs", stop)
     if runs is None:
         return _stopped(stop)
+    for study in STUDIES:
+        for what in study(runs, budget):
+            if stop.name is not None:
+                return _stopped(stop)
+            print(what, flush=True)
     sections = [section(runs, options.out) for section in SECTIONS]
     shown = [section for section in sections if section is not None]
     training = sum(run.evaluation["seconds"] for run in runs)

@@ -126,9 +126,7 @@ def main() -> None:
             for method in options.method:
                 if (problem, method, seed) in done:
                     continue
-                rows.append(
-                    run(problem, method, seed, options.steps, options.critic, options.rate)
-                )
+                rows.append(run(problem, method, seed, options.steps, options.critic, options.rate))
                 print(table(rows[-1:]).splitlines()[-1], flush=True)
                 about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
                 text = json.dumps({**about, "epsilon": EPSILON, "rows": rows}, indent=1)

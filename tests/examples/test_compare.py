@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compare import STUDIES
+from comparison.animation import MOST_BYTES, animation
+from comparison.categories import categories
 from comparison.claims import claims
+from comparison.codes import codes
 from comparison.fig7 import fig7
 from comparison.finished import FinishedRun, images_of, of_data
-from comparison.plan import METHODS, TABLE1, plan
+from comparison.plan import METHODS, TABLE1, PlannedRun, plan
 from comparison.report import write_report
+from comparison.runner import run_all
 from comparison.section import Picture, Section, Table
 from comparison.table1 import table1
+from comparison.table2 import judge, table2
 from comparison.trials import trials
 from comparison.tuning import TRIALS, with_validation
 from comparison.tuning_record import read_record, tuned
@@ -28,6 +35,7 @@ from PIL import Image
 from training.checkpoint import load_checkpoint
 from training.log import read_log
 from training.options import TrainOptions, write_options
+from training.run import StopSignal
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "pose_appearance" / "compare.py"
 
@@ -88,7 +96,7 @@ def test_the_page_holds_its_pictures_and_every_number_is_in_json(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
     sources = re.findall(r"src='([^']{0,30})", page)
-    assert len(sources) >= 2 and all(x.startswith("data:image/png;base64,") for x in sources)
+    assert len(sources) >= 2 and all(re.match("data:image/(png|gif);base64,", x) for x in sources)
     assert not re.findall(r"(?:href|url\()", page)
     numbers = json.loads((out / "comparison.json").read_text())
     row = numbers["Table 1: ablations"]["puppets-robust-0"]
@@ -272,3 +280,126 @@ def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
         best = min(of_method["trials"], key=lambda trial: trial["validation_mean"])
         assert of_method["chosen"] == best["options"]
     assert read_record("paper") == {} and tuned("paper", "robust") == {}
+
+
+def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished):
+    out, _ = finished
+    run = FinishedRun(out / "runs" / "puppets-robust-0")
+    budget = plan("smoke", methods=("robust",))
+    for study in STUDIES:
+        assert list(study([run], budget)) == []
+    numbers = json.loads((out / "comparison.json").read_text())
+    judged = numbers["Table 2: identity and pose"]["puppets"]["robust"]
+    assert judged == json.loads((run.folder / "table2.json").read_text())
+    assert judged["count"] == budget.judged and judged["gallery"] == budget.gallery * 8
+    page = (out / "report.html").read_text()
+    assert f"{judged['reid']['transfer']:.3f}" in page and "src='data:image/gif;base64," in page
+    shown = numbers["Sec. 4.2 and Fig. 1: single codes and retrieval"]["puppets-robust-0"]
+    assert 0 < shown["view"]["top_5"] <= 1 and 0 < shown["view"]["chance"] < 1
+
+
+def test_a_stopped_study_is_made_again_and_a_finished_part_stays(finished, tmp_path):
+    source = finished[0] / "runs" / "puppets-robust-0"
+    runs = []
+    for name in ("first", "second"):
+        shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("table2.json"))
+        runs.append(FinishedRun(tmp_path / name))
+    budget = plan("smoke", methods=("robust",))
+    work = judge(runs, budget)
+    assert [next(work) for _ in range(3)] == [
+        "judges of first",
+        "Table 2, first",
+        "Table 2, second",
+    ]
+    work.close()
+    before = (tmp_path / "first" / "table2.json").read_text()
+    assert not (tmp_path / "second" / "table2.json").exists()
+    assert list(judge(runs, budget)) == ["judges of second", "Table 2, second"]
+    # The same model before judges that were trained anew.
+    again = json.loads((tmp_path / "second" / "table2.json").read_text())
+    assert again["reid"] == pytest.approx(json.loads(before)["reid"], abs=0.02)
+    assert (tmp_path / "first" / "table2.json").read_text() == before
+
+
+def test_table_2_averages_seeds_and_shows_the_best_that_judges_can_see(tmp_path):
+    runs = [
+        made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02),
+        made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02, seed=1),
+        made_up(tmp_path, "bvae", 0.1, 0.1, 0.1, 0.02),
+    ]
+    for run, value in zip(runs[:2], (0.2, 0.4), strict=True):
+        scores = {"real": 0.9, "reconstruction": value, "transfer": value / 2, "chance": 0.05}
+        made = {"judge_steps": 5, "gallery": 40, "count": 10}
+        made |= {"reid": scores, "pose_accuracy": {**scores, "real": 0.8}}
+        (run.folder / "table2.json").write_text(json.dumps(made))
+    section = table2(runs, tmp_path)
+    (table,) = section.tables
+    assert table.rows == [
+        ["real images", "0.900", "0.900", "0.800", "0.800"],
+        ["chance", "0.050", "0.050", "0.050", "0.050"],
+        ["robust", "0.300", "0.150", "0.300", "0.150"],
+    ]
+    scores = {"reconstruction": {"mean": 3.0, "deviation": 1.0}}
+    scores |= {
+        "real": {"mean": 2.0, "deviation": 0.5},
+        "real_transfer": {"mean": 4.0, "deviation": 1},
+    }
+    scores |= {
+        "transfer": {"mean": 5.0, "deviation": 1},
+        "transfer_to_truth": {"mean": 6.0, "deviation": 1},
+    }
+    made = {"judge_steps": 5, "gallery": 40, "count": 10, "reid": made["reid"], "keypoints": scores}
+    (runs[0].folder / "table2.json").write_text(json.dumps(made))
+    (table,) = table2(runs[:1], tmp_path).tables
+    assert table.rows[0][3:] == ["2.00 ± 0.50", "4.00 ± 1.00", "2.00 ± 0.50"]
+    assert table.rows[1][3:] == ["", "", ""]
+    assert table.rows[2][3:] == ["3.00 ± 1.00", "5.00 ± 1.00", "6.00 ± 1.00"]
+    assert table2(runs[2:], tmp_path) is None
+
+
+def test_creatures_are_shown_across_categories_and_compare_no_methods(tmp_path):
+    budget = plan("smoke", methods=("robust",))
+    options = replace(budget.runs[0].options, data="creatures", device="cpu")
+    planned = PlannedRun("creatures-robust-0", options)
+    runs = run_all(replace(budget, runs=(planned,)), tmp_path, StopSignal())
+    done = [what for study in STUDIES for what in study(runs, budget)]
+    names = ("codes", "film", "categories")
+    assert done == [f"{name} of creatures-robust-0" for name in names]
+    assert [what for study in STUDIES for what in study(runs, budget)] == []
+    section = categories(runs, tmp_path)
+    numbers = section.numbers["creatures-robust-0"]
+    within, across = numbers["mean_within_categories"], numbers["mean_across_categories"]
+    mean = float(runs[0].errors.mean())
+    assert min(within, across) <= mean <= max(within, across) and within != across
+    assert set(numbers["retrieval"]) >= {"view", "phase"}
+    files = [picture.path.name for picture in section.pictures]
+    assert files == ["categories.png", "retrieval_across.png", "animation.gif"]
+    assert table2(runs, tmp_path) is codes(runs, tmp_path) is table1(runs, tmp_path) is None
+
+
+def test_a_large_film_stays_out_of_the_page(tmp_path):
+    run = made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02)
+    path = run.folder / "animation.gif"
+    path.write_bytes(b"x" * MOST_BYTES)
+    assert animation([run], tmp_path).pictures[0].path == path
+    path.write_bytes(b"x" * (MOST_BYTES + 1))
+    assert animation([run], tmp_path) is None
+
+
+def test_only_the_full_budget_has_creatures_and_only_for_the_full_model(tmp_path):
+    def names(budget):
+        return [run.name for run in budget.runs if run.options.data == "creatures"]
+
+    assert names(plan("quick")) == names(plan("full", tmp_path, ("bvae",))) == []
+    assert names(plan("full", tmp_path)) == ["creatures-robust-0"]
+
+
+def test_some_of_the_held_out_identities_are_whole(tmp_path):
+    run = made_up(tmp_path, "robust", 0.1, 0.1, 0.1, 0.02)
+    some, held_out = run.some_held_out(3), run.held_out
+    names = np.unique(some.identity)
+    assert len(names) == 3 and len(np.unique(held_out.identity)) == 4
+    rows = np.isin(held_out.identity, names)
+    np.testing.assert_array_equal(some.images, held_out.images[rows])
+    np.testing.assert_array_equal(some.keypoints, held_out.keypoints[rows])
+    np.testing.assert_array_equal(run.some_held_out(4).images, held_out.images)

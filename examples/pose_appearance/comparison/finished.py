@@ -1,6 +1,6 @@
 """A run that is over, as sections see it: its numbers, its images, and its model when they ask for it."""
 
-__all__ = ["FinishedRun", "images_of", "of_data"]
+__all__ = ["APART", "FinishedRun", "images_of", "of_data"]
 
 import json
 from functools import cache, cached_property
@@ -15,6 +15,9 @@ from training.checkpoint import load_checkpoint
 from training.options import TrainOptions, read_options
 from training.run import build_trainer, load_images, pick_device
 from training.trainer import Trainer
+
+APART = "creatures"
+"""Data on which no methods are compared."""
 
 
 @cache
@@ -64,6 +67,14 @@ class FinishedRun:
         """The images of identities that it never saw."""
         return self.images.subset("val", "test")
 
+    def some_held_out(self, most: int) -> ImageSet:
+        """Gives the images of at most so many identities that it never saw."""
+        held_out = self.held_out
+        names = np.random.default_rng(0).permutation(np.unique(held_out.identity))
+        if len(names) <= most:
+            return held_out
+        return held_out.take(np.flatnonzero(np.isin(held_out.identity, names[:most])))
+
     @property
     def triplets(self) -> Triplets:
         """The triplets that it was measured on, as indices into :attr:`held_out`."""
@@ -82,6 +93,6 @@ class FinishedRun:
 
 
 def of_data(runs: list[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Sorts runs by their data."""
-    names = dict.fromkeys(run.options.data for run in runs)
+    """Sorts runs by their data, where methods are compared on it."""
+    names = dict.fromkeys(run.options.data for run in runs if run.options.data != APART)
     return {name: [run for run in runs if run.options.data == name] for name in names}

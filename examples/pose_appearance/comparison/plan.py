@@ -10,6 +10,7 @@ from typing import NamedTuple
 from objectives import OBJECTIVES
 from training.options import TrainOptions
 
+from .finished import APART
 from .tuning_record import tuned
 
 METHODS = tuple(OBJECTIVES)
@@ -41,6 +42,14 @@ class Budget:
     """The number of held-out triplets."""
     audit_samples: int
     """The number of held-out codes that fresh critics judge."""
+    judge_steps: int
+    """For how many steps judges of drawings, and decoders of one code, are trained."""
+    judged: int
+    """The number of triplets whose drawings are judged."""
+    gallery: int
+    """The most held-out identities among which drawings and pose codes search."""
+    explained: tuple[str, ...] = ("robust",)
+    """The methods whose codes are drawn alone."""
 
 
 def _runs(base: TrainOptions, methods: tuple[str, ...], seeds: int) -> list[PlannedRun]:
@@ -67,7 +76,14 @@ def smoke(root: Path | None, methods: tuple[str, ...]) -> Budget:
         views=2,
         compile="no",
     )
-    return Budget(tuple(_runs(base, methods, 1)), triplets=60, audit_samples=520)
+    return Budget(
+        tuple(_runs(base, methods, 1)),
+        triplets=60,
+        audit_samples=520,
+        judge_steps=3,
+        judged=20,
+        gallery=12,
+    )
 
 
 def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
@@ -75,11 +91,18 @@ def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
     base = TrainOptions(
         preset="tiny", identities=500, test_fraction=0.4, poses=60, steps=1000, compile="no"
     )
-    return Budget(tuple(_runs(base, methods, 1)), triplets=2000, audit_samples=2000)
+    return Budget(
+        tuple(_runs(base, methods, 1)),
+        triplets=2000,
+        audit_samples=2000,
+        judge_steps=600,
+        judged=500,
+        gallery=40,
+    )
 
 
 def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
-    """Sprites at 64x64 with 2 seeds, at most 15 minutes of training a run, and puppets with one."""
+    """Sprites at 64x64 with 2 seeds, at most 15 minutes of training a run, puppets with one, and creatures for the full model."""
     if root is None:
         raise ValueError("the full budget trains on sprites: say where they are with --data-root")
     sprites = TrainOptions(data="sprites", data_root=root, steps=4500)
@@ -87,7 +110,17 @@ def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
     # Nobody knows the keypoints of sprites.
     of_sprites = tuple(method for method in methods if method != "supervised")
     runs = _runs(sprites, of_sprites, 2) + _runs(puppets, methods, 1)
-    return Budget(tuple(runs), triplets=8000, audit_samples=8000)
+    if "robust" in methods:
+        runs += _runs(replace(puppets, data=APART), ("robust",), 1)
+    return Budget(
+        tuple(runs),
+        triplets=8000,
+        audit_samples=8000,
+        judge_steps=1000,
+        judged=2000,
+        gallery=1000,
+        explained=tuple(TABLE1),
+    )
 
 
 BUDGETS: dict[str, Callable[[Path | None, tuple[str, ...]], Budget]] = {

@@ -65,20 +65,18 @@ class ImageSet:
         chosen = np.isin(self.split, splits)
         rows = np.flatnonzero(chosen)
         together = len(rows) and rows[-1] - rows[0] + 1 == len(rows)
-        keep = slice(rows[0], rows[-1] + 1) if together else chosen
+        return self.take(slice(rows[0], rows[-1] + 1) if together else chosen)
+
+    def take(self, rows: slice | np.ndarray) -> "ImageSet":
+        """Gives some of the images: a view of a slice, else a copy."""
         fields = ("images", "identity", "split", "pose", "keypoints")
         values = {name: getattr(self, name) for name in fields}
-        factors = {name: v[keep] for name, v in self.factors.items()}
-        kept = {name: None if v is None else v[keep] for name, v in values.items()}
-        return replace(self, **kept, factors=factors)
+        kept = {name: None if v is None else v[rows] for name, v in values.items()}
+        return replace(self, **kept, factors={k: v[rows] for k, v in self.factors.items()})
 
     def in_memory(self, most: int | None = None) -> "ImageSet":
         """Gives the set with its images in memory; if they are in a file, at most so many of them, evenly spread."""
         if isinstance(self.images, np.ndarray):
             return self
         count = min(len(self), most or len(self))
-        rows = np.linspace(0, len(self) - 1, count).astype(np.int64)
-        fields = ("images", "identity", "split", "pose", "keypoints")
-        values = {name: getattr(self, name) for name in fields}
-        kept = {name: None if v is None else v[rows] for name, v in values.items()}
-        return replace(self, **kept, factors={k: v[rows] for k, v in self.factors.items()})
+        return self.take(np.linspace(0, len(self) - 1, count).astype(np.int64))
