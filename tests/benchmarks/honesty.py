@@ -20,7 +20,6 @@ from tqdm import trange
 
 import mireg
 
-
 CRITICS: dict[str, Callable[[Problem], mireg.Critic]] = {
     "default": lambda p: mireg.default_critic(p.pi_features, p.alpha_features, p.classes),
     "perceptron": lambda p: mireg.ConcatenatedCritic(p.pi_features, p.alpha_features),
