@@ -361,7 +361,10 @@ def test_creatures_are_shown_across_categories_and_compare_no_methods(tmp_path):
     budget = plan("smoke", methods=("robust",))
     options = replace(budget.runs[0].options, data="creatures", device="cpu")
     planned = PlannedRun("creatures-robust-0", options)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     runs = run_all(replace(budget, runs=(planned,)), tmp_path, StopSignal())
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     done = [what for study in STUDIES for what in study(runs, budget)]
     names = ("codes", "film", "categories")
     assert done == [f"{name} of creatures-robust-0" for name in names]

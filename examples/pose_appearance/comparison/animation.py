@@ -5,7 +5,7 @@ __all__ = ["animation", "film_runs"]
 from collections.abc import Iterator
 from pathlib import Path
 
-from evaluate import film
+from evaluate import film as film_of
 from evaluation.animation import save_gif, save_mp4
 
 from .finished import FinishedRun, of_data
@@ -38,7 +38,7 @@ def film_runs(runs: list[FinishedRun], budget: Budget) -> Iterator[str]:
         if run.method != "robust" or run.options.seed or path.exists():
             continue
         yield f"film of {run.folder.name}"
-        frames = film(run.trainer(), run.held_out)
+        frames = film_of(run.trainer(), run.held_out)
         save_mp4(frames, path.with_suffix(".mp4"))
         partial = path.with_suffix(".partial.gif")
         save_gif(frames, partial)
@@ -62,5 +62,5 @@ def animation(runs: list[FinishedRun], out: Path) -> Section | None:
     """
     section = Section("Figs. 8 and 9: animation", TEXT)
     for of_one in of_data(runs).values():
-        section.pictures += [picture for run in of_one if (picture := film_picture(run))]
+        section.pictures.extend(film for run in of_one if (film := film_picture(run)))
     return section if section.pictures else None

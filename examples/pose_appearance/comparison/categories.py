@@ -62,7 +62,8 @@ def categories(runs: list[FinishedRun], out: Path) -> Section | None:
             if (run.folder / name).exists():
                 section.pictures.append(Picture(f"{run.method}: {title}", run.folder / name))
         film = film_picture(run)
-        section.pictures += [] if film is None else [film]
+        if film is not None:
+            section.pictures.append(film)
     return section if section.tables else None
 
 
