@@ -38,6 +38,10 @@ CRITICS = {
         lambda: mireg.LabelCritic(3, classes=4),
         lambda: (torch.randn(N, 3), torch.randint(4, (N,))),
     ),
+    "labels, octaves": (
+        lambda: mireg.LabelCritic(3, classes=4, octaves=5),
+        lambda: (torch.randn(N, 3), torch.randint(4, (N,))),
+    ),
 }
 
 
