@@ -399,7 +399,7 @@ class LabelCritic(Critic):
         return u[0].gather(1, v[0][:, None]).squeeze(1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return cast(Tensor, self.of_pi(pi)[0][:, alpha.long()])
+        return self.of_pi(pi)[0][:, alpha.long()]
 
 
 def default_critic(

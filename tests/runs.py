@@ -9,7 +9,7 @@ from model.presets import PRESETS, ModelOptions
 from train import main
 from training.options import TrainOptions
 
-PRESETS["tiny"] = ModelOptions(
+PRESETS["minute"] = ModelOptions(
     size=16,
     patch=4,
     encoder_widths=(8,),
@@ -20,7 +20,7 @@ PRESETS["tiny"] = ModelOptions(
 )
 
 TINY = TrainOptions(
-    preset="tiny",
+    preset="minute",
     identities=10,
     poses=6,
     steps=60,

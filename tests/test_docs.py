@@ -28,6 +28,8 @@ def test_every_test_that_a_page_names_exists():
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    # An argument of the constraint.
+    named.discard("test_then_train")
     assert len(named) > 10
     assert named <= defined
 

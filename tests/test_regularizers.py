@@ -408,6 +408,19 @@ def test_metrics_tell_how_well_the_critics_tell_pairs_apart():
     assert (metrics["accuracy"], metrics["shadow_accuracy"]) == (1, 0.5)
 
 
+@pytest.mark.parametrize("test_then_train", [True, False])
+def test_accuracy_is_that_of_the_newest_batch(test_then_train):
+    class Equal(torch.nn.Module):
+        def forward(self, pi, alpha):
+            return (pi == alpha).all(1).float() - 0.5
+
+    regularizer = mireg.ClassifierMI(PI, PI, critic=Equal(), test_then_train=test_then_train)
+    _, pi, other, _ = codes(16, alpha=PI)
+    for alpha, accuracy in ((pi, 1.0), (other, 0.5)):
+        regularizer.critic_loss(pi, alpha)
+        assert regularizer(pi, alpha).metrics["accuracy"] == accuracy
+
+
 def test_the_violation_rate_tells_how_often_the_estimate_was_too_high():
     regularizer = mireg.ClassifierMI(PI, ALPHA)
     _, pi, alpha, _ = codes()

@@ -135,9 +135,10 @@ class ClassifierMI(Regularizer):
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
         mi, error = self.critic.measure(pi, alpha, groups, generator)
+        reading = self.critic.reading.take(pi, mi)
         if self.test_then_train:
             # In this order the value is the reading to the last bit; the gradient is that of what the critic says now.
-            mi = self.critic.reading.take(pi, mi) + (mi - mi.detach())
+            mi = reading + (mi - mi.detach())
         count = distributed.ranks(self.process_group)
         if count > 1:
             both = torch.stack((mi, error.square()))

@@ -212,8 +212,9 @@ class RobustMIConstraint(Regularizer):
         bounded = self.bound(pi, alpha, posterior)
         with torch.no_grad():
             mi_shadow = self.shadow.estimate(pi, alpha, groups, generator)
+            reading = self.shadow.reading.take(pi, mi_shadow)
             if self.classifier.test_then_train:
-                mi_shadow = self.shadow.reading.take(pi, mi_shadow)
+                mi_shadow = reading
             process_group = self.classifier.process_group
             mi_shadow = distributed.average(mi_shadow, process_group)
         metrics = {

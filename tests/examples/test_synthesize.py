@@ -18,7 +18,7 @@ from PIL import Image
 from synthesize import SynthesizeOptions
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.options import TrainOptions, write_options
-from training.run import build_trainer, has_ended, load_images, load_run
+from training.run import build_trainer, has_ended, load_images, trained_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pose_appearance"
 OPTIONS = TrainOptions(identities=6, poses=6, steps=2, identities_per_batch=3, views=2)
@@ -62,7 +62,7 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_an_exported_model_gives_the_same_outputs_for_any_batch(run, exported, count):
-    model, _ = load_run(run)
+    model, _ = trained_model(run)
     again = load_exported(exported)
     x, y = 2 * torch.rand(2, count, 3, 64, 64) - 1
     torch.testing.assert_close(again.transfer(x, y), model.transfer(x, y))
@@ -71,7 +71,7 @@ def test_an_exported_model_gives_the_same_outputs_for_any_batch(run, exported, c
 
 
 def test_exporting_leaves_the_model_as_it_was(run, tmp_path):
-    model, _ = load_run(run)
+    model, _ = trained_model(run)
     layout = [weights.stride() for weights in model.parameters()]
     export_model(model, tmp_path / "new" / "folder", {})
     assert [weights.stride() for weights in model.parameters()] == layout
@@ -79,7 +79,7 @@ def test_exporting_leaves_the_model_as_it_was(run, tmp_path):
 
 
 def test_an_exported_model_needs_no_code_but_torch(run, exported, tmp_path):
-    model, _ = load_run(run)
+    model, _ = trained_model(run)
     x = 2 * torch.rand(3, 3, 64, 64) - 1
     torch.save(x, tmp_path / "x.pt")
     program = (
@@ -134,7 +134,7 @@ def test_training_exports_at_its_end_and_an_ended_run_later(tmp_path, capsys):
     options = replace(OPTIONS, out=tmp_path / "run", export=tmp_path / "first", compile="no")
     assert train.main(options) == 0
     assert f"model.json are in {tmp_path / 'first'}" in capsys.readouterr().out
-    model, saved = load_run(tmp_path / "run")
+    model, saved = trained_model(tmp_path / "run")
     assert has_ended(tmp_path / "run", saved)
     before = (tmp_path / "run" / "checkpoint.pt").stat().st_mtime_ns
 
@@ -162,7 +162,7 @@ def pixels_of(path):
 
 def expected(folder, appearance, pose):
     """What the model itself draws of two files, as pixels."""
-    model, _ = load_run(folder)
+    model, _ = trained_model(folder)
     images = synthesize.read_pictures([appearance, pose], 64)
     x = torch.from_numpy(images).float().div(127.5).sub(1).permute(0, 3, 1, 2)
     drawn = model.transfer(x[:1], x[1:])[0].clamp(-1, 1)
@@ -263,14 +263,14 @@ def test_weights_of_another_preset_are_named(run, tmp_path):
     fields = {**json.loads((run / "options.json").read_text()), "preset": "paper"}
     folder = with_broken(run, tmp_path, "options.json", json.dumps(fields).encode())
     with pytest.raises(ValueError, match=r"checkpoint\.pt must hold the model of the preset paper"):
-        load_run(folder)
+        trained_model(folder)
 
 
 def test_options_that_are_older_than_some_have_their_defaults(run, tmp_path):
     fields = json.loads((run / "options.json").read_text())
     del fields["export"], fields["images_per_identity"]
     folder = with_broken(run, tmp_path, "options.json", json.dumps(fields).encode())
-    assert load_run(folder)[1] == OPTIONS
+    assert trained_model(folder)[1] == OPTIONS
 
 
 @pytest.mark.parametrize(
