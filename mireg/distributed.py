@@ -169,7 +169,8 @@ def generator_at(seed: int, step: int) -> Generator:
         A generator on the CPU, which serves any device.
 
     Example:
-        >>> torch.rand(1, generator=generator_at(0, 5)) == torch.rand(1, generator=generator_at(0, 5))
+        >>> first, again = (mireg.distributed.generator_at(0, 5) for _ in range(2))
+        >>> torch.rand(1, generator=first) == torch.rand(1, generator=again)
         tensor([True])
     """
     # Seeds that differ in a few bits give correlated first draws: numpy's sequence mixes them.
