@@ -15,55 +15,13 @@ __all__ = [
 ]
 
 import math
-from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-Shape = int | Sequence[int]
-
-
-def as_shape(features: Shape) -> tuple[int, ...]:
-    """Gives the shape of one code as a tuple: `32` becomes `(32,)`."""
-    shape = (features,) if isinstance(features, int) else tuple(features)
-    if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise ValueError(f"features must be a positive int or a sequence of them, got {features!r}")
-    return shape
-
-
-def shown(features: Shape) -> str:
-    """Gives features as people write them: `32` for `(32,)`."""
-    shape = as_shape(features)
-    return str(shape[0] if len(shape) == 1 else shape)
-
-
-def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
-    """Gives the shape of one code alpha, `()` for a label."""
-    if (alpha_features is None) == (classes is None):
-        raise ValueError(
-            "give either alpha_features (alpha is a code) or classes (alpha is a label), "
-            f"got alpha_features={alpha_features} and classes={classes}"
-        )
-    return () if alpha_features is None else as_shape(alpha_features)
-
-
-def activation() -> nn.Module:
-    """Creates the nonlinearity of critics.
-
-    It has a slope everywhere: encoders push critics about, and of units that can die most do, at the rates that critics need.
-    """
-    return nn.LeakyReLU(0.2)
-
-
-def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
-    """Creates a network with `depth` hidden layers of `width` units."""
-    layers: list[nn.Module] = []
-    for _ in range(depth):
-        layers += [nn.Linear(inputs, width), activation()]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
-
+from .layers import activation, mlp, shown_in_octaves
+from .validation import Shape, alpha_shape, as_shape, shown
 
 Halves = tuple[Tensor, ...]
 """What a critic makes of one code before it meets the other."""
@@ -89,7 +47,7 @@ class Critic(nn.Module):
         raise NotImplementedError
 
     def compare(self, u: Halves, v: Halves) -> Tensor:
-        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row."""
+        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row. Where its dimensions broadcast, :meth:`pairwise` is there."""
         raise NotImplementedError
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
@@ -112,51 +70,11 @@ class Critic(nn.Module):
         Returns:
             The logits of all pairs, with shape :math:`(N, M)`.
         """
-        raise NotImplementedError
+        return self.compare(tuple(x[:, None] for x in self.of_pi(pi)), self.of_alpha(alpha))
 
     def __repr__(self) -> str:
         # The sizes on one line: layer by layer, two critics would fill the screen.
         return f"{type(self).__name__}({self.sizes})" if self.sizes else super().__repr__()
-
-
-class Octaves(nn.Module):
-    r"""Creates features that show fine detail to a network: sines and cosines of each octave, beside the code.
-
-    .. math:: x \mapsto [x, \sin x, \cos x, \sin 2x, \cos 2x, \dots, \sin 2^{k-1} x, \cos 2^{k-1} x]
-
-    A perceptron learns what is smooth first (Tancik et al., 2020, "Fourier Features Let Networks Learn High Frequency
-    Functions in Low Dimensional Domains"), and a code of little noise can hide information at a scale that it never
-    gets to.
-
-    Arguments:
-        count: The number :math:`k` of octaves.
-
-    Example:
-        >>> Octaves(5)(torch.randn(8, 3)).shape
-        torch.Size([8, 33])
-    """
-
-    frequencies: Tensor
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-
-        if count < 0:
-            raise ValueError(f"the number of octaves must be 0 or above, got {count}")
-        self.register_buffer("frequencies", 2.0 ** torch.arange(count), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        angles = (x[..., None] * self.frequencies).flatten(-2)
-        return torch.cat((x, angles.sin(), angles.cos()), dim=-1)
-
-    def extra_repr(self) -> str:
-        return str(len(self.frequencies))
-
-
-def shown_in_octaves(features: int, octaves: int) -> tuple[nn.Module, int]:
-    """Gives the layer that shows so many features in octaves, and how many features that makes; nothing is added for none."""
-    layer = Octaves(octaves) if octaves else nn.Identity()
-    return layer, features * (1 + 2 * octaves)
 
 
 class ConcatenatedCritic(Critic):
@@ -171,7 +89,7 @@ class ConcatenatedCritic(Critic):
         alpha_features: The number of features of :math:`\alpha`, or its shape.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a tenth of the
+        octaves: The number of :class:`mireg.layers.Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a tenth of the
             unit scale of the prior is seen early.
 
     Example:
@@ -209,9 +127,6 @@ class ConcatenatedCritic(Critic):
 
     def compare(self, u: Halves, v: Halves) -> Tensor:
         return cast(Tensor, self.head(u[0] + v[0])).squeeze(-1)
-
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return self.compare((self.of_pi(pi)[0][:, None],), self.of_alpha(alpha))
 
 
 class SeparableCritic(Critic):
@@ -355,9 +270,6 @@ class ConvolutionalCritic(Critic):
     def compare(self, u: Halves, v: Halves) -> Tensor:
         return self.head.compare(u, v)
 
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return self.head.pairwise(self.pi_tower(pi), self.alpha_tower(alpha))
-
 
 class LabelCritic(Critic):
     r"""Creates a critic for class labels: one output of a perceptron on :math:`\pi` for each class.
@@ -369,7 +281,7 @@ class LabelCritic(Critic):
         classes: The number of classes: :math:`\alpha` holds integers from 0 to `classes - 1`.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`Octaves` that :math:`\pi` is shown in.
+        octaves: The number of :class:`mireg.layers.Octaves` that :math:`\pi` is shown in.
 
     Example:
         >>> critic = LabelCritic(3, classes=10)

@@ -14,8 +14,8 @@ from torch.distributions import (
     Normal,
 )
 
-from .critics import Shape, as_shape
 from .encoders import diagonal_gaussian
+from .validation import Shape, as_shape
 
 
 class Prior(nn.Module):

@@ -2,11 +2,37 @@ r"""Checks of what a user hands in: each error names what was required and what 
 
 __all__: list[str] = []
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+
+Shape = int | Sequence[int]
+
+
+def as_shape(features: Shape) -> tuple[int, ...]:
+    """Gives the shape of one code as a tuple: `32` becomes `(32,)`."""
+    shape = (features,) if isinstance(features, int) else tuple(features)
+    if not shape or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"features must be a positive int or a sequence of them, got {features!r}")
+    return shape
+
+
+def shown(features: Shape) -> str:
+    """Gives features as people write them: `32` for `(32,)`."""
+    shape = as_shape(features)
+    return str(shape[0] if len(shape) == 1 else shape)
+
+
+def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
+    """Gives the shape of one code alpha, `()` for a label."""
+    if (alpha_features is None) == (classes is None):
+        raise ValueError(
+            "give either alpha_features (alpha is a code) or classes (alpha is a label), "
+            f"got alpha_features={alpha_features} and classes={classes}"
+        )
+    return () if alpha_features is None else as_shape(alpha_features)
 
 
 def check_epsilon(epsilon: float) -> float:

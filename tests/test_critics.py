@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mireg
-from mireg.critics import Octaves
+from mireg.layers import Octaves
 
 N = 6
 

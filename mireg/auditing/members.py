@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..critics import shown_in_octaves
+from ..layers import shown_in_octaves
 from .fitting import FoldData
 from .linear import CanonicalCritic
 from .networks import Concatenated, FoldMLP, Separable

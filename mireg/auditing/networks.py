@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..critics import shown_in_octaves
+from ..layers import shown_in_octaves
 
 
 class FoldLinear(nn.Module):

@@ -11,9 +11,17 @@ from torch.distributions import Distribution
 
 from .. import distributed
 from ..controllers import MovingAverage, Multiplier, saved
-from ..critics import Shape, alpha_shape, as_shape, default_critic
+from ..critics import default_critic
 from ..estimators import CriticEstimator
-from ..validation import check_codes, check_epsilon, check_finite, check_labels
+from ..validation import (
+    Shape,
+    alpha_shape,
+    as_shape,
+    check_codes,
+    check_epsilon,
+    check_finite,
+    check_labels,
+)
 from .base import Penalty, Regularizer
 
 if TYPE_CHECKING:

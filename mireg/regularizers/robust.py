@@ -11,9 +11,9 @@ from torch.distributions import Distribution
 
 from .. import distributed
 from ..controllers import FixedGamma, MovingAverage, RobustGamma, VariationalGamma
-from ..critics import Shape, default_critic
+from ..critics import default_critic
 from ..estimators import CriticEstimator
-from ..validation import check_choice
+from ..validation import Shape, check_choice
 from .base import Penalty, Regularizer
 from .classifier import ClassifierMI
 from .variational import VariationalBound
