@@ -147,10 +147,11 @@ class ClassifierMI(Regularizer):
         if self.test_then_train:
             # In this order the value is the reading to the last bit; the gradient is that of what the critic says now.
             mi = reading + (mi - mi.detach())
+        accuracy = self.critic.reading.accuracy.to(mi.dtype, copy=True)
         count = distributed.ranks(self.process_group)
         if count > 1:
-            both = torch.stack((mi, error.square()))
-            mi, variance = distributed.average(both, self.process_group)
+            numbers = torch.stack((mi, error.square(), accuracy))
+            mi, variance, accuracy = distributed.average(numbers, self.process_group)
             error = (variance.detach() / count).sqrt()
         violation = mi - self.epsilon
         loss = self.multiplier_controller(violation)
@@ -164,9 +165,7 @@ class ClassifierMI(Regularizer):
                 mi.dtype
             ),
             "violation_rate": self.violation_rate.value.to(mi.dtype),
-            "accuracy": distributed.average(
-                self.critic.reading.accuracy.to(mi.dtype, copy=True), self.process_group
-            ),
+            "accuracy": accuracy.detach(),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
         }
         return Penalty(loss, metrics)

@@ -215,16 +215,16 @@ class RobustMIConstraint(Regularizer):
             reading = self.shadow.reading.take(pi, mi_shadow)
             if self.classifier.test_then_train:
                 mi_shadow = reading
-            process_group = self.classifier.process_group
-            mi_shadow = distributed.average(mi_shadow, process_group)
+            accuracy = self.shadow.reading.accuracy.to(mi_shadow.dtype, copy=True)
+            mi_shadow, accuracy = distributed.average(
+                torch.stack((mi_shadow, accuracy)), self.classifier.process_group
+            )
         metrics = {
             **classified.metrics,
             "mi_shadow": mi_shadow,
             "shadow_gap": mi_shadow - classified.metrics["mi"],
             **bounded.metrics,
-            "shadow_accuracy": distributed.average(
-                self.shadow.reading.accuracy.to(mi_shadow.dtype, copy=True), process_group
-            ),
+            "shadow_accuracy": accuracy,
             "gamma_at_minimum": self.bound.gamma_controller.at_minimum.to(mi_shadow.dtype),
             "mi_average": self.mi_average.value.to(mi_shadow.dtype),
             "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),
