@@ -20,6 +20,7 @@ __all__ = [
 
 import numpy as np
 
+from data.drawn import check_counts, draw_set
 from data.image_set import ImageSet
 
 from .appearance import CATEGORIES, FACTORS, sample_appearances
@@ -48,33 +49,15 @@ def creatures(
         The images of the first character in all poses, then of the next. The last characters are the test's.
         The factors are the category, the view, the animation and its phase.
     """
-    if identities < 2:
-        raise ValueError(f"identities must be at least 2, got {identities}")
-    if poses < 1:
-        raise ValueError(f"poses must be at least 1, got {poses}")
-    if not 0 <= test_fraction < 1:
-        raise ValueError(f"test_fraction must lie in [0, 1), got {test_fraction}")
+    check_counts(identities, poses, size, test_fraction)
     appearances = sample_appearances(identities, np.random.default_rng(seed))
-    tested = min(max(round(test_fraction * identities), int(test_fraction > 0)), identities - 1)
-
-    animations, views, phases = pose_grid(poses)
-    images = np.empty((identities, poses, size, size, 3), np.uint8)
-    keypoints = np.empty((identities, poses, len(KEYPOINTS), 2), np.float32)
-    for index, pose in enumerate(zip(animations, views, phases, strict=True)):
-        images[:, index], keypoints[:, index] = render(appearances, make_motion(*pose), size)
-
-    identity = np.repeat(np.arange(identities), poses)
-    return ImageSet(
-        images=images.reshape(-1, size, size, 3),
-        identity=identity,
-        split=np.where(identity < identities - tested, "train", "test").astype("<U5"),
-        pose=np.tile(np.arange(poses), identities),
-        keypoints=keypoints.reshape(-1, len(KEYPOINTS), 2),
-        factors={
-            "category": np.array(CATEGORIES)[appearances[:, 0]].repeat(poses),
-            "view": np.tile(views, identities),
-            "animation": np.tile(animations, identities),
-            "phase": np.tile(phases, identities),
-        },
-        name="creatures",
+    grid = pose_grid(poses)
+    motions = [make_motion(*pose) for pose in zip(*grid, strict=True)]
+    return draw_set(
+        "creatures",
+        grid,
+        lambda index: render(appearances, motions[index], size),
+        identities,
+        test_fraction,
+        category=np.array(CATEGORIES)[appearances[:, 0]],
     )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .appearance import Look
+from data.drawn import Look
+
 from .head import head, scarf
 from .limbs import arm, leg, tail, wing
 from .motion import Motion

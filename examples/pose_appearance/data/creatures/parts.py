@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .appearance import Look
+from data.drawn import Look
 
 
 @dataclass(frozen=True)

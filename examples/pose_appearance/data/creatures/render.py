@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from data.drawn import Look, decode_appearances
 from data.puppets.canvas import OUTLINE, Canvas, column, segment
 from data.puppets.render import BACKGROUND
 
-from .appearance import CATEGORIES, FACTORS, Look, decode_appearances
+from .appearance import CATEGORIES, FACTORS
 from .bodies import KEYPOINTS, make_body
 from .motion import Motion
 from .parts import Part
@@ -35,7 +36,7 @@ def render(
     """
     if not 16 <= size <= 256:
         raise ValueError(f"size must lie in [16, 256], got {size}")
-    looks = decode_appearances(appearances)
+    looks = decode_appearances(appearances, FACTORS)
     images = np.empty((len(appearances), size, size, 3), np.uint8)
     keypoints = np.empty((len(appearances), len(KEYPOINTS), 2), np.float32)
     for category in CATEGORIES:
@@ -62,7 +63,7 @@ def _order(category: str, motion: Motion) -> np.ndarray:
     r"""Sorts the parts of an average creature, the farthest first: all are in one pose, so that one order serves all."""
     average = np.zeros((1, len(FACTORS)), np.int64)
     average[0, [list(FACTORS).index(name) for name in ("build", "height")]] = 1
-    parts, _ = make_body(category, decode_appearances(average), motion)
+    parts, _ = make_body(category, decode_appearances(average, FACTORS), motion)
     middles = [_project((part.start + part.end) / 2, motion.yaw)[0, 2] for part in parts]
     return np.argsort(
         [z + part.front for z, part in zip(middles, parts, strict=True)], kind="stable"

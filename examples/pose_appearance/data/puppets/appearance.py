@@ -1,41 +1,31 @@
-r"""What a puppet looks like: its factors, how they are sampled and decoded."""
+r"""What a puppet looks like: its factors, how they are sampled."""
 
 __all__ = [
     "FACTORS",
-    "Look",
-    "decode_appearances",
     "sample_appearances",
 ]
 
 import numpy as np
 
-Look = dict[str, np.ndarray]
-"""The decoded appearances of a batch: a factor's name to its values."""
-
-
-def _colours(*codes: str) -> tuple[tuple[float, float, float], ...]:
-    return tuple(tuple(value / 255 for value in bytes.fromhex(code)) for code in codes)  # type: ignore[misc]
-
+from data.drawn import colours
 
 FACTORS: dict[str, tuple] = {
-    "skin": _colours("fbdcc4", "f2bd94", "dc9c6c", "b9784c", "8a5736", "5f3c28"),
+    "skin": colours("fbdcc4", "f2bd94", "dc9c6c", "b9784c", "8a5736", "5f3c28"),
     "hair": ("none", "short", "long", "ponytail", "bun", "afro", "mohawk"),
-    "hair_colour": _colours("2b2530", "6b3f26", "b5552b", "edc25e", "b9b9c6", "d65a9a", "3f9aa8"),
-    "shirt": _colours(
+    "hair_colour": colours("2b2530", "6b3f26", "b5552b", "edc25e", "b9b9c6", "d65a9a", "3f9aa8"),
+    "shirt": colours(
         "e2504a", "f08f3c", "58b368", "2f9e9a", "4a86d8", "8662c7", "e985b5", "8d9aa8"
     ),
     "pattern": ("plain", "stripes", "bars", "dots", "halves", "band"),
-    "pattern_colour": _colours("fffdf5", "2d3050", "ffd84f", "9be8d8", "6e1f3a"),
+    "pattern_colour": colours("fffdf5", "2d3050", "ffd84f", "9be8d8", "6e1f3a"),
     "sleeves": ("none", "short", "long"),
     "legwear": ("trousers", "shorts", "skirt"),
-    "legwear_colour": _colours(
-        "2f4a7d", "4b4a57", "8b6a4a", "a83c4f", "4f7a3f", "d9b45b", "6a4a8f"
-    ),
-    "shoes": _colours("2e2a2f", "f4f4f4", "d8443f", "3b78c4", "8a5a34", "f0c53e"),
+    "legwear_colour": colours("2f4a7d", "4b4a57", "8b6a4a", "a83c4f", "4f7a3f", "d9b45b", "6a4a8f"),
+    "shoes": colours("2e2a2f", "f4f4f4", "d8443f", "3b78c4", "8a5a34", "f0c53e"),
     "build": (0.86, 1.0, 1.2),
     "height": (0.9, 1.0, 1.1),
     "hat": ("none", "cap", "beanie", "top hat"),
-    "hat_colour": _colours("d3413f", "2f62b0", "3b8f5a", "f0b93a", "3a3640"),
+    "hat_colour": colours("d3413f", "2f62b0", "3b8f5a", "f0b93a", "3a3640"),
 }
 """The values of each factor. An appearance is one index per factor, in this order."""
 
@@ -62,23 +52,3 @@ def sample_appearances(count: int, generator: np.random.Generator) -> np.ndarray
         found.update(dict.fromkeys(map(tuple, draws.tolist())))
 
     return np.array(list(found)[:count], dtype=np.int64)
-
-
-def decode_appearances(appearances: np.ndarray) -> Look:
-    r"""Looks up indices `(N, F)`: each factor's values, `(N, 3)` for a colour and `(N,)` for a word or a number."""
-    appearances = np.asarray(appearances)
-    levels = np.array([len(values) for values in FACTORS.values()])
-
-    if appearances.ndim != 2 or appearances.shape[1] != len(levels):
-        raise ValueError(f"appearances must have shape (N, {len(levels)}), got {appearances.shape}")
-    if not np.issubdtype(appearances.dtype, np.integer):
-        raise ValueError(f"appearances must be integers, got {appearances.dtype}")
-    if (appearances < 0).any() or (appearances >= levels).any():
-        raise ValueError(f"appearances must lie in [0, {levels.tolist()}) factor by factor")
-
-    looks = {}
-    for column, (name, values) in enumerate(FACTORS.items()):
-        table = np.array(values)
-        table = table if table.dtype.kind == "U" else table.astype(np.float32)
-        looks[name] = table[appearances[:, column]]
-    return looks

@@ -9,7 +9,8 @@ __all__ = [
 
 import numpy as np
 
-from .appearance import Look
+from data.drawn import Look
+
 from .canvas import Canvas, column, disc, segment, trapezoid
 from .skeleton import Skeleton
 

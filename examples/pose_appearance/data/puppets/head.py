@@ -8,7 +8,8 @@ __all__ = [
 
 import numpy as np
 
-from .appearance import Look
+from data.drawn import Look
+
 from .canvas import OUTLINE, Canvas, column, disc, segment, trapezoid
 from .skeleton import HEAD_RADIUS, Skeleton
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .appearance import Look, decode_appearances
+from data.drawn import Look, decode_appearances
+
+from .appearance import FACTORS
 from .body import draw_arm, draw_leg, draw_skirt, draw_torso
 from .canvas import Canvas
 from .head import draw_hair, draw_hat, draw_head
@@ -39,7 +41,7 @@ def render(appearance: np.ndarray, pose: Pose, size: int = 64) -> tuple[np.ndarr
     if not 16 <= size <= 256:
         raise ValueError(f"size must lie in [16, 256], got {size}")
 
-    looks = decode_appearances(appearance)
+    looks = decode_appearances(appearance, FACTORS)
     count = max(len(appearance), len(pose))
     if {len(appearance), len(pose)} - {1, count}:
         raise ValueError(
