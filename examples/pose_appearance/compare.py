@@ -16,12 +16,13 @@ from comparison.codes import codes, look_into_codes
 from comparison.fig7 import fig7
 from comparison.plan import METHODS, plan
 from comparison.report import write_report
-from comparison.runner import run_all, write_json
+from comparison.runner import run_all
 from comparison.table1 import table1
 from comparison.table2 import judge, table2
 from comparison.trials import trials
 from comparison.tuning import tune
 from comparison.tuning_record import RECORDS
+from training.files import write_json
 from training.run import StopSignal
 
 STUDIES = (judge, look_into_codes, film_runs, cross_categories)

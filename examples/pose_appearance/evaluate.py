@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import tyro
 from data.image_set import ImageSet
-from data.pairs import PairSampler, Triplets, as_float, crop_to, triplets
+from data.pairs import PairSampler, Triplets, triplets
 from data.sequences import sequence
 from evaluation.animation import animate, save_gif, save_mp4
 from evaluation.categories import category_errors, category_grid, category_picks
-from evaluation.drawing import random_triplets
-from evaluation.pictures import as_pixels, example_rows, grid_picks, transfer_grid
+from evaluation.drawing import draw, random_triplets
+from evaluation.pictures import example_rows, grid_picks, transfer_grid
 from evaluation.retrieval import pose_codes, retrieval_picture, retrieval_scores
 from evaluation.table2 import draw_triplets, table2, table2_text, train_judges
 from evaluation.triplet_error import triplet_errors, trivial_errors
@@ -23,6 +23,7 @@ from evaluation.visualize import train_visualizers, visualization_grid
 from model.presets import PoseAppearanceModel
 from PIL import Image
 from tqdm import tqdm
+from training.files import write_json
 from training.run import load_run, pick_device
 from training.trainer import Trainer
 
@@ -112,12 +113,9 @@ def draw_examples(
     order = np.argsort(errors)
     middle = len(order) // 2 - 5
     parts = {"best": order[:10], "median": order[middle : middle + 10], "worst": order[-10:]}
-    native, images = image_set.images.shape[1:3], torch.from_numpy(image_set.images)
     for name, rows in parts.items():
         chosen = np.stack([x[rows] for x in drawn])
-        size = trainer.model.options.size
-        x1, x3 = (as_float(images[i], size).to(trainer.device) for i in chosen[:2])
-        output = as_pixels(crop_to(trainer.averaged.transfer(x1, x3), native))
+        output = draw(trainer.averaged, *(image_set.images[i] for i in chosen[:2]))
         example_rows(image_set, chosen, output).save(folder / f"triplets_{name}.png")
 
 
@@ -188,9 +186,8 @@ def write(result: dict[str, object], path: Path) -> None:
         earlier = json.loads(path.read_text())
         if earlier.get("steps") == result["steps"]:
             result = {**earlier, **result}
-    text = json.dumps(result, indent=2)
-    path.write_text(text + "\n")
-    print(text)
+    write_json(path, result)
+    print(json.dumps(result, indent=2))
 
 
 def main(options: EvaluateOptions) -> None:

@@ -1,6 +1,5 @@
 """Trains the pose/appearance model: `python train.py --help` tells how."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import tyro
 from data.image_set import ImageSet
 from evaluation.pictures import curves, transfer_grid
 from training.checkpoint import checkpoints_of
+from training.files import write_json
 from training.log import read_log
 from training.options import TrainOptions
 from training.ranks import first_says, is_first, join_ranks, leave_ranks, lost_rank, rank
@@ -54,9 +54,7 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
         * trainer.options.views
         / trainer.seconds,
     }
-    partial = folder / "metrics.partial"
-    partial.write_text(json.dumps(metrics, indent=2) + "\n")
-    partial.replace(folder / "metrics.json")
+    write_json(folder / "metrics.json", metrics)
     print(f"transfer.png, curves.png and metrics.json are in {folder}")
     print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from evaluate import retrieve
 from evaluation.visualize import train_visualizers, visualization_grid
+from training.files import write_json
 
 from .finished import FinishedRun, of_data
 from .plan import TABLE1, Budget
-from .runner import write_json
 from .section import Picture, Section, Table, number
 
 FILE = "retrieval.json"

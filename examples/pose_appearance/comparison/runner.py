@@ -1,9 +1,7 @@
 """Trains and evaluates planned runs, each in a folder: what is done is not done again, and what was cut off goes on."""
 
-__all__ = ["complete", "evaluate_run", "run_all", "write_json"]
+__all__ = ["complete", "evaluate_run", "run_all"]
 
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from data.pairs import triplets
 from evaluate import audit_codes, estimates
 from evaluation.pictures import curves, transfer_grid
 from evaluation.triplet_error import triplet_errors
+from training.checkpoint import checkpoints_of
+from training.files import write_json
 from training.log import read_log
 from training.options import TrainOptions, read_options, write_options
 from training.run import StopSignal, build_trainer, compiles, pick_device, resume, train
@@ -26,13 +26,6 @@ TRIPLET_SEED = 1
 
 LAST_LINES = 10
 """How many lines of the log the numbers at the end of training are averaged over."""
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes JSON beside its place, then moves it there: a file that exists is whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
 
 
 def run_all(budget: Budget, out: Path, stop: StopSignal) -> list[FinishedRun] | None:
@@ -68,7 +61,7 @@ def complete(run: PlannedRun, budget: Budget, out: Path, stop: StopSignal) -> Pa
         return folder
     device = pick_device(options.device)
     trainer = build_trainer(options, images_of(options), device)
-    if (folder / "checkpoint.pt").exists():
+    if checkpoints_of(folder):
         resume(trainer, folder)
     # Steps of a run in minutes compile where that pays: these are runs of 5 minutes and more.
     if options.compile == "auto" and compiles(replace(options, steps=None, minutes=15), device):

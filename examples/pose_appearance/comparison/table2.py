@@ -12,11 +12,12 @@ from evaluation.drawing import random_triplets
 from evaluation.table2 import draw_triplets, train_judges
 from evaluation.table2 import table2 as scores_of
 from model.presets import PRESETS
+from training.files import write_json
 from training.run import pick_device
 
 from .finished import FinishedRun, of_data
 from .plan import METHODS, Budget
-from .runner import TRIPLET_SEED, write_json
+from .runner import TRIPLET_SEED
 from .section import Section, Table, number
 
 FILE = "table2.json"

@@ -12,12 +12,13 @@ import torch
 from data.image_set import ImageSet
 from data.pairs import triplets
 from evaluation.triplet_error import triplet_errors
+from training.checkpoint import checkpoints_of
+from training.files import write_json
 from training.options import TrainOptions, write_options
 from training.run import StopSignal, build_trainer, pick_device, resume, train
 
 from .finished import images_of
 from .plan import Budget
-from .runner import write_json
 
 TRIALS: dict[str, list[dict[str, float]]] = {
     "robust": [{"initial_gamma": x} for x in (0.3, 1.0, 3.0, 0.1, 0.03)],
@@ -114,7 +115,7 @@ def _trial(
     image_set = with_validation(images_of(options))
     device = pick_device(options.device)
     trainer = build_trainer(options, image_set, device)
-    if (folder / "checkpoint.pt").exists():
+    if checkpoints_of(folder):
         resume(trainer, folder)
     if not train(trainer, folder, stop):
         return None
@@ -130,5 +131,6 @@ def _trial(
     }
     write_json(result, values)
     # Needed to go on only, and there are many.
-    (folder / "checkpoint.pt").unlink()
+    for checkpoint in checkpoints_of(folder):
+        checkpoint.unlink()
     return values

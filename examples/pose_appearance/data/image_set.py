@@ -74,6 +74,11 @@ class ImageSet:
         kept = {name: None if v is None else v[rows] for name, v in values.items()}
         return replace(self, **kept, factors={k: v[rows] for k, v in self.factors.items()})
 
+    def mean_colour(self) -> np.ndarray:
+        """Gives the mean colour of some 500 images on [-1, 1], float32 with shape (3,)."""
+        some = np.asarray(self.images[:: max(1, len(self) // 500)])
+        return (some.mean((0, 1, 2)) / 127.5 - 1).astype(np.float32)
+
     def in_memory(self, most: int | None = None) -> "ImageSet":
         """Gives the set with its images in memory; if they are in a file, at most so many of them, evenly spread."""
         if isinstance(self.images, np.ndarray):

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mireg.distributed import generator_at
+
 from .image_set import ImageSet
 
 
@@ -100,10 +102,7 @@ class PairSampler:
 
     def batch_at(self, step: int) -> Batch:
         """Gives the batch of a step, or the share of it that is this rank's."""
-        # Seeds that differ in a few bits give correlated first draws: numpy's sequence mixes them.
-        mixed = np.random.SeedSequence((self.seed, step)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(mixed >> 1))
-
+        generator = generator_at(self.seed, step)
         rounds = -(-self.identities // len(self.names))
         chosen = torch.cat(
             [torch.randperm(len(self.names), generator=generator) for _ in range(rounds)]

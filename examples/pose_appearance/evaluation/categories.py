@@ -3,14 +3,13 @@
 __all__ = ["category_errors", "category_grid", "category_picks"]
 
 import numpy as np
-import torch
 from data.image_set import ImageSet
-from data.pairs import Triplets, crop_to
+from data.pairs import Triplets
 from model.presets import PoseAppearanceModel
 from PIL import Image
 
-from .drawing import Inputs, device_of
-from .pictures import as_pixels, tile
+from .drawing import device_of
+from .pictures import grid_of
 
 
 def category_errors(
@@ -42,7 +41,6 @@ def category_picks(image_set: ImageSet, count: int, seed: int) -> tuple[np.ndarr
     return np.array(picks[0]), np.array(picks[1])
 
 
-@torch.no_grad()
 def category_grid(
     model: PoseAppearanceModel, image_set: ImageSet, count: int = 3, seed: int = 0
 ) -> Image.Image:
@@ -55,11 +53,5 @@ def category_grid(
         seed: Chooses the images.
     """
     appearance, pose = category_picks(image_set, count, seed)
-    native = image_set.images.shape[1:3]
-    inputs = Inputs(image_set.images, model.options.size, device_of(model))
-    x1, x3 = inputs(appearance), inputs(pose)
-    rows: list[list[np.ndarray | None]] = [[None, *image_set.images[pose]]]
-    for i, own in enumerate(appearance):
-        drawn = model.transfer(x1[i : i + 1].expand_as(x3), x3)
-        rows.append([image_set.images[own], *as_pixels(crop_to(drawn, native))])
-    return tile(rows, zoom=max(1, 128 // image_set.size))
+    size, device = model.options.size, device_of(model)
+    return grid_of(model.transfer, image_set, appearance, pose, size, device)

@@ -1,6 +1,6 @@
 """Pictures that show what a model does."""
 
-__all__ = ["as_pixels", "curves", "example_rows", "grid_picks", "tile", "transfer_grid"]
+__all__ = ["as_pixels", "curves", "example_rows", "grid_of", "grid_picks", "tile", "transfer_grid"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -72,13 +72,37 @@ def transfer_grid(
         seed: Chooses the images.
     """
     picks = grid_picks(image_set, count, seed)
+    return grid_of(transfer, image_set, picks[:count], picks[count:], size, device)
+
+
+@torch.no_grad()
+def grid_of(
+    transfer: Callable[[Tensor, Tensor], Tensor],
+    image_set: ImageSet,
+    appearances: np.ndarray,
+    poses: np.ndarray,
+    size: int,
+    device: torch.device,
+) -> Image.Image:
+    """Draws chosen poses across and chosen appearances down, with the inputs on the borders.
+
+    Arguments:
+        transfer: Takes images of appearance and of pose, and draws.
+        image_set: The images.
+        appearances: Indices of those that give the appearances.
+        poses: Indices of those that give the poses.
+        size: The size that the model takes.
+        device: Where the model is.
+    """
     native = image_set.images.shape[1:3]
-    x = as_float(torch.from_numpy(image_set.images[picks]), size).to(device)
-    appearance, pose = x[:count], x[count:]
-    rows: list[list[np.ndarray | None]] = [[None, *image_set.images[picks[count:]]]]
-    for i in range(count):
-        drawn = transfer(appearance[i : i + 1].expand_as(pose), pose)
-        rows.append([image_set.images[picks[i]], *as_pixels(crop_to(drawn, native))])
+    x1, x3 = (
+        as_float(torch.from_numpy(image_set.images[picks]), size).to(device)
+        for picks in (appearances, poses)
+    )
+    rows: list[list[np.ndarray | None]] = [[None, *image_set.images[poses]]]
+    for i, own in enumerate(appearances):
+        drawn = transfer(x1[i : i + 1].expand_as(x3), x3)
+        rows.append([image_set.images[own], *as_pixels(crop_to(drawn, native))])
     return tile(rows, zoom=max(1, 128 // image_set.size))
 
 

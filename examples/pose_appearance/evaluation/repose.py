@@ -71,8 +71,13 @@ def train_detector(
 
 def _as_shares(keypoints: np.ndarray, image_set: ImageSet, size: int) -> np.ndarray:
     """Turns pixels of an image into shares of the side of the padded one."""
+    return (keypoints + _padding(image_set, size)) / np.float32(size)
+
+
+def _padding(image_set: ImageSet, size: int) -> np.ndarray:
+    """Gives the pixels that padding adds at the left and at the top."""
     height, width = image_set.images.shape[1:3]
-    return (keypoints + np.float32([(size - width) // 2, (size - height) // 2])) / np.float32(size)
+    return np.float32([(size - width) // 2, (size - height) // 2])
 
 
 def _batches(count: int, seed: int) -> Callable[[], Tensor]:
@@ -115,8 +120,7 @@ def keypoint_scores(
     """
     if held_out.keypoints is None:
         raise ValueError(f"distances need known keypoints, and {held_out.name} has none")
-    height, width = held_out.images.shape[1:3]
-    offset = np.float32([(size - width) // 2, (size - height) // 2])
+    offset, width = _padding(held_out, size), held_out.images.shape[2]
     pose, truth = held_out.keypoints[triplets.x3], held_out.keypoints[triplets.target]
     images = {"real": held_out.images[triplets.target], **drawn}
     found = {

@@ -63,8 +63,7 @@ def train_visualizers(
         seed: The seed.
     """
     options, device = model.options, device_of(model)
-    some = np.asarray(train.images[:: max(1, len(train) // 500)])
-    colour = torch.from_numpy(some.mean((0, 1, 2)) / 127.5 - 1).float()
+    colour = torch.from_numpy(train.mean_colour())
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         decoders = Visualizers(

@@ -4,10 +4,11 @@ __all__ = ["MINUTES", "TrainOptions", "identity_of", "read_options", "write_opti
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from .files import write_json
 
 DATA = Literal[
     "puppets",
@@ -137,10 +138,7 @@ class TrainOptions:
 def write_options(options: TrainOptions, path: Path) -> None:
     """Writes options as JSON."""
     fields = dataclasses.asdict(options)
-    # A run that is killed while it writes leaves the options before.
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(fields, indent=2, default=str) + "\n")
-    os.replace(partial, path)
+    write_json(path, {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()})
 
 
 FREE = {

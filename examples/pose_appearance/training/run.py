@@ -25,8 +25,8 @@ from contextlib import nullcontext
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from data import load
 from data.image_set import ImageSet
@@ -96,10 +96,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
     torch.manual_seed(options.seed)
     train_set = image_set.subset("train")
     sizes = PRESETS[options.preset]
-    colour = (
-        np.asarray(train_set.images[:: max(1, len(train_set) // 500)]).mean((0, 1, 2)) / 127.5 - 1
-    )
-    model = build_model(sizes, torch.from_numpy(colour.astype(np.float32)))
+    model = build_model(sizes, torch.from_numpy(train_set.mean_colour()))
     regularizer = build_objective(
         options.objective,
         sizes.pi_features,
@@ -130,8 +127,6 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
     """
     if options.resume is not None:
         path = options.resume / "options.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no run at {options.resume}: {path} is missing")
         saved = read_options(path)
         _refuse_changes(options, saved)
         if options.minutes is not None or options.steps is not None:
@@ -300,14 +295,21 @@ def trained_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
     """
     options = read_options(folder / "options.json")
     path = folder / NAME
+    return _averaged_model(options, load_checkpoint(path), path), options
+
+
+def _averaged_model(
+    options: TrainOptions, state: dict[str, Any], path: Path
+) -> PoseAppearanceModel:
+    """Builds the model of a run from the averaged weights in its checkpoint."""
     model = PoseAppearanceModel(PRESETS[options.preset]).requires_grad_(False)
     try:
-        model.load_state_dict(load_checkpoint(path)["averaged"])
+        model.load_state_dict(state["averaged"])
     except (KeyError, RuntimeError) as error:
         raise ValueError(
             f"{path} must hold the model of the preset {options.preset}: {error}"
         ) from error
-    return model.to(memory_format=torch.channels_last), options
+    return model.to(memory_format=torch.channels_last)
 
 
 def native_size(options: TrainOptions) -> int:
@@ -317,8 +319,9 @@ def native_size(options: TrainOptions) -> int:
 
 def export_run(folder: Path, target: Path) -> None:
     """Exports the averaged weights of a run, with a card that tells how they were trained."""
-    model, options = trained_model(folder)
-    state = load_checkpoint(folder / NAME)
+    options, path = read_options(folder / "options.json"), folder / NAME
+    state = load_checkpoint(path)
+    model = _averaged_model(options, state, path)
     trained = ("data", "preset", "objective", "epsilon", "seed")
     about = {name: getattr(options, name) for name in trained}
     about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
