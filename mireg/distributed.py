@@ -2,7 +2,7 @@ r"""Agreement between the ranks of a process group: all of it does nothing where
 
 The loss of eq. (22) is not linear in :math:`I_T`, so each rank must apply it to the estimate of the whole batch, and γ and λ must move by that estimate.
 Here a rank's estimate takes the value of the mean over ranks and keeps its own gradient: averaging gradients over ranks, as DDP does, then gives the
-gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A mean over ranks of DV or SMILE is near that of the joined batch, and not equal.
+gradient of the joined batch, for ranks of equal batch sizes.
 
 .. code-block:: python
 
@@ -19,7 +19,7 @@ gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A
         mireg.distributed.average_gradients(constraint.critic_parameters())
         critic_optimizer.step()
 
-        penalty = constraint(pi, alpha, posterior)         # the value is that of all ranks
+        penalty = constraint(pi, alpha, posterior, generator=shifts)   # the value is that of all ranks
         optimizer.zero_grad(); (reconstruction(decoder(pi, alpha), x2) + penalty.loss).backward()
         optimizer.step()                                   # DDP has averaged the gradients
         constraint.update(penalty)
@@ -27,6 +27,7 @@ gradient of the joined batch, for `mean_logit` and ranks of equal batch sizes. A
 
 __all__ = ["average", "average_gradients", "broadcast", "gather", "generator_at", "ranks"]
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
@@ -76,6 +77,23 @@ def average(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
     dist.all_reduce(total, group=group)
     # In this order the value is the mean to the last bit, the same on every rank.
     return total / count + (x - x.detach())
+
+
+def log_average(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
+    r"""Gives :math:`\log \mathbb{E} \exp x` over ranks, and lets this rank's share of the gradient through.
+
+    Arguments:
+        x: A scalar on every rank.
+        group: The process group; the default group if `None`.
+
+    Returns:
+        The value of all ranks. The mean over ranks of the gradients that it sends is that of one process.
+    """
+    count = ranks(group)
+    if count == 1:
+        return x
+    total = gather(x[None], group).logsumexp(0) - math.log(count)
+    return total + (x.detach() - total).exp() * (x - x.detach())
 
 
 def average_gradients(

@@ -134,7 +134,7 @@ class CriticEstimator(nn.Module):
                 (pairs.joint > 0).float().mean(),
                 functional.masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives),
             )
-            mi = functional.ESTIMATORS[self.estimator](*pairs)
+            mi = self.joined(pairs)
             self.reading.write(pi, mi, torch.stack(right).mean().to(mi.dtype))
         return functional.critic_loss(*pairs)
 
@@ -164,7 +164,15 @@ class CriticEstimator(nn.Module):
         pairs = cast(Pairs, functional_call(self, constants, arguments))
         joint = functional.full_precision(pairs.joint.detach())
         error = joint.std() / len(joint) ** 0.5
-        return Measurement(functional.ESTIMATORS[self.estimator](*pairs), error)
+        return Measurement(self.joined(pairs), error)
+
+    def joined(self, pairs: Pairs) -> Tensor:
+        """Gives the estimate for a rank's pairs, of which the mean over ranks is that of the joined batch."""
+        mi = functional.ESTIMATORS[self.estimator](*pairs)
+        if self.estimator in functional.LOG_PARTITION:
+            mean = functional.mean_logit(*pairs)
+            mi = mean - distributed.log_average(mean - mi, self.process_group)
+        return mi
 
     def extra_repr(self) -> str:
         return f"estimator={self.estimator!r}, pairs={self.pairs!r}"

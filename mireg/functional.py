@@ -46,14 +46,15 @@ def masked_mean(x: Tensor, mask: Tensor | None, count: Tensor | None = None) -> 
     return torch.where(mask, x, 0).sum() / torch.where(count > 0, count, 1)
 
 
-def log_mean_exp(x: Tensor, mask: Tensor | None) -> Tensor:
-    r"""Gives :math:`\log \mathbb{E} \exp x` over the entries where `mask` is true."""
+def log_mean_exp(x: Tensor, mask: Tensor | None, count: Tensor | None = None) -> Tensor:
+    r"""Gives :math:`\log \mathbb{E} \exp x` over the entries where `mask` is true. A `count` takes the place of their number."""
     if mask is None:
         return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
     # A large finite number instead of -inf: with no pair at all the result stays finite.
     masked = torch.where(mask, x, -1e9).flatten()
-    count = mask.sum().clamp(min=1).to(x.dtype)
-    return torch.where(mask.any(), torch.logsumexp(masked, dim=0) - count.log(), 0)
+    count = (mask.sum() if count is None else count).to(x.dtype)
+    known = torch.where(count > 0, count, 1)
+    return torch.where(count > 0, torch.logsumexp(masked, dim=0) - known.log(), 0)
 
 
 def variational_bound(
@@ -212,7 +213,7 @@ def donsker_varadhan(
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: Ignored: the logarithm of a mean over ranks is no mean of logarithms.
+        negatives: As in :func:`critic_loss`.
 
     Returns:
         The estimate in nats, a scalar.
@@ -221,7 +222,7 @@ def donsker_varadhan(
         >>> donsker_varadhan(torch.ones(4), torch.ones(4))
         tensor(0.)
     """
-    return full_precision(joint).mean() - log_mean_exp(full_precision(marginal), mask)
+    return full_precision(joint).mean() - log_mean_exp(full_precision(marginal), mask, negatives)
 
 
 def smile(
@@ -243,7 +244,7 @@ def smile(
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
         mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: Ignored: the logarithm of a mean over ranks is no mean of logarithms.
+        negatives: As in :func:`critic_loss`.
         clip: The threshold :math:`\tau`.
 
     Returns:
@@ -253,7 +254,7 @@ def smile(
         >>> smile(torch.full((4,), 7.0), torch.full((4,), 7.0))
         tensor(2.)
     """
-    return donsker_varadhan(joint, full_precision(marginal).clamp(-clip, clip), mask)
+    return donsker_varadhan(joint, full_precision(marginal).clamp(-clip, clip), mask, negatives)
 
 
 ESTIMATORS: dict[str, Callable[..., Tensor]] = {
@@ -374,3 +375,7 @@ def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> T
         tensor([0.1000, 0.0000])
     """
     return (multiplier + mu * violation).clamp(min=0)
+
+
+LOG_PARTITION = ("dv", "smile")
+"""The estimates that are a mean logit less the logarithm of a mean."""

@@ -13,6 +13,8 @@ JOINED, STEPS = 16, 20
 SCENARIOS = {
     "rolled": {"pairs": "roll"},
     "rolled, with identities": {"pairs": "roll", "identities": 5},
+    "rolled, mean logit": {"pairs": "roll", "estimator": "mean_logit"},
+    "all, SMILE, with identities": {"pairs": "all", "estimator": "smile", "identities": 5},
     "all, NWJ, with identities": {"pairs": "all", "estimator": "nwj", "identities": 5},
 }
 """Constraints for which many ranks are to equal one process."""
@@ -154,7 +156,7 @@ def sharded_on(rank, ranks, folder):
         constraint.critic_loss(pi, alpha, generator=shifts).backward()
         mireg.distributed.average_gradients(constraint.critic_parameters())
         critic_optimizer.step()
-        penalty = constraint(pi, alpha, posterior)
+        penalty = constraint(pi, alpha, posterior, generator=shifts)
         error = (model["decoder"](torch.cat((pi, alpha), dim=1)) - x).square().mean()
         optimizer.zero_grad()
         (error + penalty.loss).backward()

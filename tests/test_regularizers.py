@@ -53,7 +53,7 @@ def test_a_penalty_leaves_critics_trainable(with_critics):
 
 def test_the_shadow_never_sends_a_gradient_to_an_encoder():
     # The penalty must not depend on the shadow at all: another shadow, the same loss and the same gradient.
-    constraint = _violated(mireg.RobustMIConstraint(PI, ALPHA))
+    constraint = _violated(mireg.RobustMIConstraint(PI, ALPHA, pairs="all"))
     results = []
     for scale in (1.0, 100.0):
         with torch.no_grad():
@@ -67,6 +67,20 @@ def test_the_shadow_never_sends_a_gradient_to_an_encoder():
     (loss, gradient, seen), (other_loss, other_gradient, other_seen) = results
     assert loss.equal(other_loss) and gradient.equal(other_gradient)
     assert not seen.equal(other_seen)
+
+
+def test_what_the_shadow_sees_beyond_the_critic_counts_as_violation():
+    """λ goes by the greater of the two averages; in the paper by T alone."""
+    _, pi, alpha, posterior = codes()
+    for seen, counted in ((0.3, 0.2), (0.05, 0.0)):
+        for published in (False, True):
+            make = mireg.RobustMIConstraint.paper if published else mireg.RobustMIConstraint
+            constraint = make(PI, ALPHA)
+            constraint.mi_average.update(torch.tensor(0.1))
+            constraint.mi_shadow_average.update(torch.tensor(seen))
+            metrics = constraint(pi, alpha, posterior).metrics
+            expected = metrics["mi"] - constraint.epsilon + (0.0 if published else counted)
+            torch.testing.assert_close(metrics["violation"], expected)
 
 
 def test_the_shadow_is_trained_by_its_own_loss_alone():
@@ -339,7 +353,7 @@ def _learn(regularizer, pi, alpha, steps=1):
 
 @pytest.mark.parametrize("make", [mireg.ClassifierMI, mireg.RobustMIConstraint])
 def test_estimates_are_what_critics_said_before_they_learnt_from_the_batch(make):
-    regularizer = make(PI, ALPHA)
+    regularizer = make(PI, ALPHA, pairs="all")
     _, pi, alpha, posterior = codes()
     before = regularizer(pi, alpha, posterior).metrics
     # Batches of a replay may follow that of the step.

@@ -140,6 +140,17 @@ class ClassifierMI(Regularizer):
         groups: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Penalty:
+        return self.penalty(pi, alpha, groups, generator)
+
+    def penalty(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+        unseen: Tensor | float = 0.0,
+    ) -> Penalty:
+        r"""Gives the penalty where :math:`I_T` is known to fall short by `unseen` nats, which count as part of the violation."""
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
         mi, error = self.critic.measure(pi, alpha, groups, generator)
@@ -153,7 +164,7 @@ class ClassifierMI(Regularizer):
             numbers = torch.stack((mi, error.square(), accuracy))
             mi, variance, accuracy = distributed.average(numbers, self.process_group)
             error = (variance.detach() / count).sqrt()
-        violation = mi - self.epsilon
+        violation = mi + unseen - self.epsilon
         loss = self.multiplier_controller(violation)
         if self.warmup_steps:
             loss = torch.where(self.active, loss, 0)

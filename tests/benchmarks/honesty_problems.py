@@ -60,7 +60,7 @@ class Problem(nn.Module):
 
     steps = 2500
     batch = 128
-    audited = 5000
+    audited = 4000
     alpha_features: int | None = None
     classes: int | None = None
     pi_features = 8
@@ -79,7 +79,7 @@ class Vectors(Problem):
     The means of the codes can grow without limit once γ is 0, and hide what they tell at a scale that no critic looks at.
     """
 
-    steps = 10_000
+    steps = 6000
     alpha_features = 8
     factors, features = 4, 32
     width, depth = 128, 2
@@ -103,9 +103,10 @@ class Vectors(Problem):
 
 
 class Wide(Vectors):
-    """16 + 16 factors in 128 dimensions, and codes of 256 features each."""
+    """16 + 16 factors in 128 dimensions, and codes of 256 features each, in which an audit needs more samples to see."""
 
     steps = 2000
+    audited = 8000
     pi_features = alpha_features = 256
     factors, features = 16, 128
     width = 256
