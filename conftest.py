@@ -7,6 +7,9 @@ import torch
 
 import mireg
 
+# Tests run side by side, a process a core.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def seeded(doctest_namespace: dict[str, object]) -> Iterator[None]:

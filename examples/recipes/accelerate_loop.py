@@ -57,7 +57,7 @@ def main() -> None:
     model = Model()
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(accelerator.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
+    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
     loader = DataLoader(
         pairs(1280 if options.smoke else 10_000), batch_size=128, shuffle=True, drop_last=True
     )

@@ -62,7 +62,7 @@ def main() -> None:
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(device)
     mireg.distributed.broadcast(constraint)  # + all ranks start with the critics of rank 0
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
+    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
 
     torch.manual_seed(1 + rank)  # + each rank draws samples and noise of its own
     for _ in range(10 if options.smoke else options.steps):

@@ -37,7 +37,7 @@ class Disentangler(lightning.LightningModule):
         parameters = [p for network in networks for p in network.parameters()]
         return (
             torch.optim.Adam(parameters, lr=1e-3),
-            torch.optim.Adam(self.constraint.critic_parameters(), lr=1e-3),
+            torch.optim.Adam(self.constraint.critic_parameters(), lr=3e-3),
         )
 
     def training_step(self, batch: list[Tensor], index: int) -> None:

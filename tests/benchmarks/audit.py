@@ -46,10 +46,10 @@ def summary_of_tasks(rows: list[dict]) -> dict:
         errors = np.abs([row["error"] for row in chosen]) if chosen else np.zeros(1)
         result[name] = {
             "tasks": len(chosen),
-            "mean_error": errors.mean(),
+            "mean_error": float(errors.mean()),
             "median_error": float(np.median(errors)),
-            "worst_error": errors.max(),
-            "certified_too_much": sum(row["lower_bound"] > row["truth"] for row in chosen),
+            "worst_error": float(errors.max()),
+            "certified_too_much": [r["task"] for r in chosen if r["lower_bound"] > r["truth"]],
         }
     return result
 
@@ -59,8 +59,8 @@ def summary_of_null(rows: list[dict]) -> dict:
     estimates = np.array([row["mi"] for row in rows])
     return {
         "seeds": len(rows),
-        "estimate_mean": estimates.mean(),
-        "estimate_furthest": np.abs(estimates).max(),
+        "estimate_mean": float(estimates.mean()),
+        "estimate_furthest": float(np.abs(estimates).max()),
         "certified_above_0": sum(row["lower_bound"] > 0 for row in rows),
         "p_below_0.05": sum(row["p_value"] < 0.05 for row in rows),
     }

@@ -105,7 +105,7 @@ class Vectors(Problem):
 class Wide(Vectors):
     """16 + 16 factors in 128 dimensions, and codes of 256 features each, in which an audit needs more samples to see."""
 
-    steps = 2000
+    steps = 4000
     audited = 8000
     pi_features = alpha_features = 256
     factors, features = 16, 128

@@ -36,7 +36,6 @@ def build_objective(
         "mu": mu,
         # In batches this small critics read high after their step, and λ gets to where it has to be in minutes, not in hours.
         "test_then_train": False,
-        "estimator": "mean_logit",
     }
     return mireg.RobustMIConstraint(pi_features, alpha_features, **{**settings, **OBJECTIVES[name]})
 
