@@ -43,7 +43,11 @@ def run(column: str, steps: int, samples: int) -> tuple[dict[str, float], list[d
         mireg.EncoderPair(GaussianEncoder(), mlp(DIMS, ALPHA)),
         mlp(PI + ALPHA, DIMS),
     )
-    constraint = mireg.RobustMIConstraint.paper(PI, ALPHA, epsilon=EPSILON, **COLUMNS[column])
+    # One perceptron each: the default critics are harder to overpower.
+    critic, shadow = (mireg.ConcatenatedCritic(PI, ALPHA) for _ in range(2))
+    constraint = mireg.RobustMIConstraint.paper(
+        PI, ALPHA, critic=critic, shadow=shadow, epsilon=EPSILON, **COLUMNS[column]
+    )
     parameters = [*encoders.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
     critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3, fused=True)
