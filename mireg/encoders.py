@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from .functional import full_precision
+from .reductions import full_precision
 
 
 def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Distribution:

@@ -11,6 +11,7 @@ from torch.func import functional_call
 from . import distributed, functional
 from .controllers import Controller
 from .pairing import Pairs, pairing
+from .reductions import full_precision, masked_mean
 from .validation import check_choice
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class CriticEstimator(nn.Module):
         with torch.no_grad():
             right = (
                 (pairs.joint > 0).float().mean(),
-                functional.masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives),
+                masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives),
             )
             mi = self.joined(pairs)
             self.reading.write(pi, mi, torch.stack(right).mean().to(mi.dtype))
@@ -162,14 +163,16 @@ class CriticEstimator(nn.Module):
         marginal = self.estimator != "mean_logit"
         arguments = (pi, alpha, groups, generator, marginal)
         pairs = cast(Pairs, functional_call(self, constants, arguments))
-        joint = functional.full_precision(pairs.joint.detach())
+        joint = full_precision(pairs.joint.detach())
         error = joint.std() / len(joint) ** 0.5
         return Measurement(self.joined(pairs), error)
 
     def joined(self, pairs: Pairs) -> Tensor:
         """Gives the estimate for a rank's pairs, of which the mean over ranks is that of the joined batch."""
         mi = functional.ESTIMATORS[self.estimator](*pairs)
-        if self.estimator in functional.LOG_PARTITION:
+        alone = distributed.ranks(self.process_group) == 1
+        if self.estimator in functional.LOG_PARTITION and not alone:
+            # The logarithm of a mean over ranks is not the mean of their logarithms.
             mean = functional.mean_logit(*pairs)
             mi = mean - distributed.log_average(mean - mi, self.process_group)
         return mi

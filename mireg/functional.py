@@ -20,7 +20,6 @@ __all__ = [
     "variational_penalty",
 ]
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -28,33 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
+from .reductions import full_precision, log_mean_exp, masked_mean
+
 # torch looks for the formula of two types at their first meeting, in code that it cannot compile: Gaussians meet here.
 _GAUSSIAN = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
 kl_divergence(_GAUSSIAN, _GAUSSIAN)
-
-
-def full_precision(x: Tensor) -> Tensor:
-    """Gives `x` in float32 if it is of half precision, and unchanged otherwise."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def masked_mean(x: Tensor, mask: Tensor | None, count: Tensor | None = None) -> Tensor:
-    """Averages `x` where `mask` is true: 0 if it is so nowhere. A `count` takes the place of the number of true entries."""
-    if mask is None:
-        return x.mean()
-    count = mask.sum() if count is None else count
-    return torch.where(mask, x, 0).sum() / torch.where(count > 0, count, 1)
-
-
-def log_mean_exp(x: Tensor, mask: Tensor | None, count: Tensor | None = None) -> Tensor:
-    r"""Gives :math:`\log \mathbb{E} \exp x` over the entries where `mask` is true. A `count` takes the place of their number."""
-    if mask is None:
-        return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
-    # A large finite number instead of -inf: with no pair at all the result stays finite.
-    masked = torch.where(mask, x, -1e9).flatten()
-    count = (mask.sum() if count is None else count).to(x.dtype)
-    known = torch.where(count > 0, count, 1)
-    return torch.where(count > 0, torch.logsumexp(masked, dim=0) - known.log(), 0)
 
 
 def variational_bound(
@@ -265,6 +242,9 @@ ESTIMATORS: dict[str, Callable[..., Tensor]] = {
 }
 """The estimates of :math:`I(\\pi, \\alpha)` that one critic gives, by the name that `estimator=` takes."""
 
+LOG_PARTITION = ("dv", "smile")
+"""Those of them that are a mean logit less the logarithm of a mean."""
+
 
 def gamma_robust(
     gamma: Tensor, mi_shadow: Tensor, mi: Tensor, rate: float = 0.01, bias: float = 0.01
@@ -375,7 +355,3 @@ def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> T
         tensor([0.1000, 0.0000])
     """
     return (multiplier + mu * violation).clamp(min=0)
-
-
-LOG_PARTITION = ("dv", "smile")
-"""The estimates that are a mean logit less the logarithm of a mean."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from ..functional import log_mean_exp, variational_bound
+from ..functional import variational_bound
+from ..reductions import log_mean_exp
 from ..validation import check_epsilon
 from .certificate import ceiling, certified_bound, count_units
 from .evaluation import Evidence
