@@ -121,9 +121,9 @@ def decode(
             scale, offset = _placement(image.size, size)
             keypoints[row] = (picture.keypoints - (left, top)) * scale + offset
 
-    # Pillow decodes and scales outside the interpreter's lock.
+    # Pillow decodes and scales outside the interpreter's lock. In order, so that of several wrong files the first is named.
     with ThreadPool(os.cpu_count()) as pool:
-        done = pool.imap_unordered(place, range(len(pictures)), chunksize=16)
+        done = pool.imap(place, range(len(pictures)), chunksize=16)
         bar = tqdm(done, "images", len(pictures), leave=False, disable=len(pictures) < 1000)
         for _ in bar:
             pass
