@@ -11,7 +11,7 @@ def activation() -> nn.Module:
 
     It has a slope everywhere: encoders push critics about, and of units that can die most do, at the rates that critics need.
     """
-    return nn.LeakyReLU(0.2)
+    return nn.LeakyReLU(0.2, inplace=True)
 
 
 def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
