@@ -53,8 +53,12 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
         * trainer.options.identities_per_batch
         * trainer.options.views
         / trainer.seconds,
+        "data_share": trainer.data_seconds / trainer.seconds,
     }
     write_json(folder / "metrics.json", metrics)
+    print(
+        f"{metrics['images_per_second']:.0f} images a second; {metrics['data_share']:.1%} of the time went into waiting for data"
+    )
     print(f"transfer.png, curves.png and metrics.json are in {folder}")
     print(f"Evaluate with: python {Path(__file__).parent / 'evaluate.py'} {folder}")
 

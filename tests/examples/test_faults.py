@@ -25,7 +25,7 @@ from training.trainer import Diverged
 KILLS = 20
 NEVER = SimpleNamespace(name=None)
 """A signal to stop that never comes."""
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "data_share")
 
 
 def launch(folder, **changes):

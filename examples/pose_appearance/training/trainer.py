@@ -4,6 +4,7 @@ __all__ = ["Diverged", "Trainer"]
 
 import copy
 import math
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,6 +88,7 @@ class Trainer:
         self.replay.to(device)
         self.step_count = 0
         self.seconds = 0.0
+        self.data_seconds = 0.0
         self.skipped = 0
 
     def _wrap(self, network: nn.Module) -> nn.Module:
@@ -113,7 +115,9 @@ class Trainer:
         Raises:
             Diverged: If the numbers of the step are not finite, and it is not to be left out.
         """
+        start = time.monotonic()
         batch = self.sampler.batch_at(self.step_count).to(self.device)
+        self.data_seconds += time.monotonic() - start
         rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
@@ -217,6 +221,7 @@ class Trainer:
             "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
+            "data_seconds": self.data_seconds,
             "options": identity_of(self.options),
             "random": torch.get_rng_state(),
         }
@@ -247,6 +252,7 @@ class Trainer:
             except (KeyError, RuntimeError, TypeError) as error:
                 raise ValueError(f"the checkpoint is of another model: {name}: {error}") from error
         self.step_count, self.seconds = state["step"], state["seconds"]
+        self.data_seconds = state.get("data_seconds", 0.0)
         torch.set_rng_state(state["random"].cpu())
         if "random_cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
