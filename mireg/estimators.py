@@ -157,12 +157,18 @@ class CriticEstimator(nn.Module):
         generator: Generator | None = None,
     ) -> Measurement:
         """Gives the estimate of :meth:`estimate`, and how noisy the mean over joint pairs is."""
-        # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled.
-        constants = {name: p.detach() for name, p in self.named_parameters()}
-        constants |= {name: buffer.clone() for name, buffer in self.named_buffers()}
+        # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled. What its
+        # buffers keep of the codes that it sees is for its training alone.
+        constants = {f"critic.{name}": b.clone() for name, b in self.critic.named_buffers()}
+        if torch.is_grad_enabled():
+            constants |= {
+                f"critic.{name}": p.detach() for name, p in self.critic.named_parameters()
+            }
         marginal = self.estimator != "mean_logit"
         arguments = (pi, alpha, groups, generator, marginal)
-        pairs = cast(Pairs, functional_call(self, constants, arguments))
+        pairs = cast(
+            Pairs, functional_call(self, constants, arguments) if constants else self(*arguments)
+        )
         joint = full_precision(pairs.joint.detach())
         error = joint.std() / len(joint) ** 0.5
         return Measurement(self.joined(pairs), error)
