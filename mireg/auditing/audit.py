@@ -77,9 +77,11 @@ def audit(
 
     joint = torch.cat(evidence.joint).double()
     of_joint = inputs.groups[torch.cat(evidence.rows)]
-    mi = float(joint.mean())
     error = _standard_error(joint, of_joint)
     log_z, null, p_value, accuracy = _of_marginal(evidence)
+    dv = float(joint.mean()) - log_z
+    # Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
+    mi = max(float(joint.mean()), dv)
     blocks = [
         (t, s, inputs.groups[rows])
         for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
@@ -96,7 +98,7 @@ def audit(
         mi=mi,
         standard_error=error,
         log_z=log_z,
-        dv=mi - log_z,
+        dv=dv,
         lower_bound=bound,
         confidence=confidence,
         ceiling=ceiling(units),
@@ -151,10 +153,10 @@ def _verdict(mi: float, error: float, log_z: float, bound: float, epsilon: float
     """Judges by the certified bound, and else by the estimates and two standard errors."""
     if epsilon is None:
         return "not asked"
-    dv = mi - log_z
-    if bound > epsilon or min(mi, dv) - 2 * error > epsilon:
+    # The lower of the mean logit and its DV bound: `mi` is the higher.
+    if bound > epsilon or mi - abs(log_z) - 2 * error > epsilon:
         return "above"
-    cleared = normalized(mi, log_z) and max(mi, dv) + 2 * error < epsilon
+    cleared = normalized(mi, log_z) and mi + 2 * error < epsilon
     return "below" if cleared else "undecided"
 
 

@@ -35,13 +35,13 @@ class AuditReport:
     """
 
     mi: float
-    r"""The estimate of :math:`I(\pi, \alpha)`: the mean held-out logit of joint pairs."""
+    r"""The estimate of :math:`I(\pi, \alpha)`: the mean held-out logit of joint pairs, less log Z where that is below 0."""
     standard_error: float
     """Its standard error, over groups where there are some."""
     log_z: float
     r"""The logarithm of :math:`\mathbb{E}_{p(\pi) p(\alpha)} e^T` on held-out pairs: the estimate is to be believed where this is near 0."""
     dv: float
-    """The estimate of Donsker and Varadhan: `mi - log_z`."""
+    """The estimate of Donsker and Varadhan: the mean held-out logit of joint pairs less `log_z`."""
     lower_bound: float
     r"""What :math:`I(\pi, \alpha)` is at least, with `confidence`."""
     confidence: float
