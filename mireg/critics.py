@@ -47,7 +47,7 @@ class Critic(nn.Module):
         raise NotImplementedError
 
     def compare(self, u: Halves, v: Halves) -> Tensor:
-        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row. Where its dimensions broadcast, :meth:`pairwise` is there."""
+        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row. Dimensions before that of the features broadcast."""
         raise NotImplementedError
 
     def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
@@ -308,7 +308,7 @@ class LabelCritic(Critic):
         return (alpha.long(),)
 
     def compare(self, u: Halves, v: Halves) -> Tensor:
-        return u[0].gather(1, v[0][:, None]).squeeze(1)
+        return u[0].expand(*v[0].shape, -1).gather(-1, v[0][..., None]).squeeze(-1)
 
     def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
         return self.of_pi(pi)[0][:, alpha.long()]

@@ -95,19 +95,19 @@ def roll_pairs(
         # Each rank has drawn shifts of its own.
         index = distributed.agree(index, everyone.process_group)
     index = index.view(-1, len(everyone.alpha))
-    own = index[:, everyone.own].flatten()
-    copies = 1 + len(index)
+    own = index[:, everyone.own]
     if isinstance(critic, Critic):
         # Each code passes through its own layers once, and not once a pair.
         u, v = critic.of_pi(pi), critic.of_alpha(alpha)
         partners = v if everyone.ranks == 1 else critic.of_alpha(everyone.alpha)
         logits = critic.compare(
-            tuple(_repeated(x, copies) for x in u),
-            tuple(torch.cat((x, y[own])) for x, y in zip(v, partners, strict=True)),
-        )
+            tuple(x[None] for x in u),
+            tuple(torch.cat((x[None], y[own])) for x, y in zip(v, partners, strict=True)),
+        ).flatten()
     else:
-        alphas = torch.cat((alpha, everyone.alpha[own]))
-        logits = _logits(critic, _repeated(pi, copies), alphas)
+        alphas = torch.cat((alpha, everyone.alpha[own.flatten()]))
+        copies = pi.repeat(1 + len(own), *[1] * (pi.dim() - 1))
+        logits = _logits(critic, copies, alphas)
     joint, marginal = logits[:n], logits[n:]
     if everyone.groups is None:
         return Pairs(joint, marginal, None)
@@ -164,10 +164,6 @@ def _all_logits(critic: nn.Module, pi: Tensor, alpha: Tensor) -> Tensor:
     n, m = len(pi), len(alpha)
     rows, columns = torch.arange(n, device=pi.device), torch.arange(m, device=pi.device)
     return _logits(critic, pi[rows.repeat_interleave(m)], alpha[columns.repeat(n)]).view(n, m)
-
-
-def _repeated(x: Tensor, copies: int) -> Tensor:
-    return x.repeat(copies, *[1] * (x.dim() - 1))
 
 
 def _check_batch(n: int) -> None:
