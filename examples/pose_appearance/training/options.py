@@ -78,6 +78,8 @@ class TrainOptions:
     """The weight of the distance of two appearance codes of one identity, for drnet."""
     mu: float = 1.0
     """The rate of the multiplier, and the weight of the square."""
+    pairs: int | Literal["all"] = 4
+    """How many marginal pairs the critics see of each sample of a batch: all others steady them, at a cost."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5

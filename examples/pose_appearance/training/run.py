@@ -104,6 +104,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.epsilon,
         options.initial_gamma,
         options.mu,
+        options.pairs,
         sizes.critic_width,
     )
     objective = build_method(options, model, image_set)
