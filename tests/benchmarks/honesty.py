@@ -88,7 +88,10 @@ def table(rows: list[dict]) -> str:
                 continue
 
             def mean(name: str, rows: list[dict] = chosen) -> str:
-                return f"{np.mean([r[name] for r in rows]):.3f}" if name in rows[0] else "–"
+                value = np.mean([r[name] for r in rows]) if name in rows[0] else None
+                return (
+                    "–" if value is None else f"{value:.3f}" if abs(value) < 1e4 else f"{value:.0e}"
+                )
 
             audits = [r["audit"] for r in chosen]
             upper = max(a["mi"] + 1.96 * a["standard_error"] for a in audits)
