@@ -20,7 +20,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .layers import activation, mlp, shown_in_octaves
+from .layers import LeakyReLU, mlp, shown_in_octaves
 from .validation import Shape, alpha_shape, as_shape, shown
 
 Halves = tuple[Tensor, ...]
@@ -114,7 +114,7 @@ class ConcatenatedCritic(Critic):
         self.octaves, features = shown_in_octaves(math.prod(as_shape(pi_features)), octaves)
         self.pi_layer = nn.Linear(features, width)
         self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
-        self.head = nn.Sequential(activation(), mlp(width, width, depth - 1, 1))
+        self.head = nn.Sequential(LeakyReLU(), mlp(width, width, depth - 1, 1))
         self.sizes = (
             f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}, {octaves=}"
         )
@@ -254,7 +254,7 @@ class ConvolutionalCritic(Critic):
         layers: list[nn.Module] = []
         channels = shape[0]
         for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), activation()]
+            layers += [nn.Conv2d(channels, width, 3, padding=1), LeakyReLU()]
             channels = width
         # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
         grid = (min(2, shape[1]), min(2, shape[2]))

@@ -1,24 +1,30 @@
 r"""What the networks of critics are made of."""
 
-__all__ = ["Octaves", "activation", "mlp", "shown_in_octaves"]
+__all__ = ["LeakyReLU", "Octaves", "mlp", "shown_in_octaves"]
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def activation() -> nn.Module:
-    """Creates the nonlinearity of critics.
+class LeakyReLU(nn.Module):
+    """Creates the nonlinearity of critics, with a slope of 0.2 below 0. It works in place.
 
     It has a slope everywhere: encoders push critics about, and of units that can die most do, at the rates that critics need.
     """
-    return nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            # The same by another formula: compiled for a CPU, the booleans of the other cost more than the layers around it.
+            return 0.6 * x + 0.4 * x.abs()
+        return F.leaky_relu(x, 0.2, inplace=True)
 
 
 def mlp(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:
     """Creates a network with `depth` hidden layers of `width` units."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Linear(inputs, width), activation()]
+        layers += [nn.Linear(inputs, width), LeakyReLU()]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 

@@ -46,7 +46,9 @@ def test_a_step_compiles_once_without_a_graph_break(name):
             update(regularizer, got)
             torch.testing.assert_close(got.loss, expected.loss)
     for key, value in twin.state_dict().items():
-        torch.testing.assert_close(value, regularizer.state_dict()[key])
+        # The state is float64, and what moves it float32, by another formula where it is compiled.
+        close = {"rtol": 1.3e-6, "atol": 1e-5}
+        torch.testing.assert_close(value, regularizer.state_dict()[key], **close)
 
 
 COMPILERS = ("cl",) if sys.platform == "win32" else ("g++", "clang++")
