@@ -90,6 +90,7 @@ def main() -> None:
         for i, (multiplier, gamma, mi) in enumerate(torch.stack(states).tolist()):
             print(f"rank {i}: λ {multiplier:.12f}  γ {gamma:.12f}  I_T {mi:+.12f}")
         print("equal" if all(s.equal(state) for s in states) else "the ranks differ")
+    dist.barrier()  # nobody leaves while another still gathers
     dist.destroy_process_group()
 
 

@@ -94,11 +94,11 @@ def train(data: Adults, epsilon: float | None, steps: int) -> Network:
     """Trains with the constraint, or without if there is no target."""
     torch.manual_seed(0)
     network = Network(data.x.shape[1])
-    constraint = mireg.ClassifierMI(CODE, classes=2, epsilon=epsilon or 0.0, pairs="all", mu=0.05)
+    constraint = mireg.ClassifierMI(CODE, classes=2, epsilon=epsilon or 0.0, pairs="all", mu=0.2)
     # The whole task is worth a third of a nat, and so the bound gets a small weight.
     constraint = 0.003 * mireg.VariationalBound() + constraint
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=4e-3)
+    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=6e-3)
     for _ in range(steps):
         rows = torch.randint(len(data.x), (BATCH,))
         posterior = network.posterior(data.x[rows])

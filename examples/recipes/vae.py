@@ -58,8 +58,8 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     if epsilon is not None:
-        constraint = mireg.ClassifierMI(CODE, classes=CLASSES, epsilon=epsilon, mu=1.0)  # +
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=2e-3)  # +
+        constraint = mireg.ClassifierMI(CODE, classes=CLASSES, epsilon=epsilon, estimator="dv", mu=1.0)  # +
+        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)  # +
 
     for _ in range(steps):
         rows = torch.randint(len(x), (128,))
