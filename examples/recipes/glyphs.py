@@ -75,20 +75,18 @@ class Run:
             x1, x2 = fonts[of_font, partner], fonts[of_font, letter[rows]]
             content, style, posterior = self.encoders(x2, x1)
 
-            critic_optimizer.zero_grad()
-            constraint.critic_loss(content, style).backward()
-            critic_optimizer.step()
-
-            penalty = constraint(content, style, posterior)
             output = self.decoder(torch.cat((content, style), dim=1))
             loss = (output - x2).square().sum(1).mean() / (2 * SCALE**2)
             if epsilon is not None:
+                critic_optimizer.zero_grad()
+                constraint.critic_loss(content, style).backward()
+                critic_optimizer.step()
+                penalty = constraint(content, style, posterior)
+                constraint.update(penalty)
                 loss = loss + penalty.loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            constraint.update(penalty)
-        self.metrics = {name: value.item() for name, value in penalty.metrics.items()}
 
     @torch.no_grad()
     def recombine(self, content: Tensor, style: Tensor) -> Tensor:

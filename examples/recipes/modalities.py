@@ -80,25 +80,21 @@ def train(data: Digits, epsilon: float | None, steps: int) -> nn.ModuleList:
         # The shared code of the other modality: nothing private of this one can be in it.
         codes = list(zip(constraints, private, reversed(shared), strict=True))
 
-        critic_optimizer.zero_grad()
-        torch.stack([c.critic_loss(pi, alpha) for c, pi, alpha in codes]).sum().backward()
-        critic_optimizer.step()
-
         loss = torch.zeros(())
-        penalties = [
-            c(pi, alpha, posterior)
-            for (c, pi, alpha), posterior in zip(codes, posteriors, strict=True)
-        ]
-        for m, x_m, (_, pi, alpha), penalty in zip(modalities, x, codes, penalties, strict=True):
+        for m, x_m, (_, pi, alpha) in zip(modalities, x, codes, strict=True):
             output = m.decoder(torch.cat((alpha, pi), dim=1))
             loss = loss + (output - x_m).square().sum(1).mean() / (2 * SCALE**2)
-            if epsilon is not None:
+        if epsilon is not None:
+            critic_optimizer.zero_grad()
+            torch.stack([c.critic_loss(pi, alpha) for c, pi, alpha in codes]).sum().backward()
+            critic_optimizer.step()
+            for (c, pi, alpha), posterior in zip(codes, posteriors, strict=True):
+                penalty = c(pi, alpha, posterior)
+                c.update(penalty)
                 loss = loss + penalty.loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        for c, penalty in zip(constraints, penalties, strict=True):
-            c.update(penalty)
     return modalities
 
 

@@ -58,7 +58,9 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     if epsilon is not None:
-        constraint = mireg.ClassifierMI(CODE, classes=CLASSES, epsilon=epsilon, estimator="dv", mu=1.0)  # +
+        constraint = mireg.ClassifierMI(  # +
+            CODE, classes=CLASSES, epsilon=epsilon, estimator="dv", mu=1.0
+        )
         critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)  # +
 
     for _ in range(steps):
