@@ -93,7 +93,7 @@ def tune(budget: Budget, out: Path, stop: StopSignal) -> dict[str, Any] | None:
             if errors is None:
                 return None
             trials.append({"options": weights, **errors})
-        best = min(trials, key=lambda trial: trial["validation_mean"])
+        best = min(trials, key=lambda trial: trial["validation_median"])
         record[method] = {"chosen": best["options"], "trials": trials}
         write_json(out / f"{first.preset}.json", record)
     return record

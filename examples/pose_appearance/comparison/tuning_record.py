@@ -7,8 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from model.presets import PRESETS
+
 RECORDS = Path(__file__).parents[1] / "results" / "tuning"
 """What was tried and what was best on validation identities, a file for each preset."""
+
+
+TUNED = "tiny"
+"""The preset that tuning is made with."""
+
+WEIGHTS = {"initial_gamma", "mu", "cycle_weight", "adversary_weight", "similarity_weight"}
+"""The options that weigh something against the reconstruction loss."""
 
 
 @cache
@@ -23,5 +32,11 @@ def read_record(preset: str) -> dict[str, dict[str, Any]]:
 
 
 def tuned(preset: str, method: str) -> dict[str, float]:
-    """Gives the options that tuning chose for a method, none where it was not tuned."""
-    return read_record(preset).get(method, {}).get("chosen", {})
+    """Gives the options that tuning chose for a method, none where it was not tuned.
+
+    Trials are made at the size of `tiny`. At another size the reconstruction loss is a sum over as many times more pixels, and each
+    weight beside it is multiplied by that.
+    """
+    chosen = read_record(TUNED).get(method, {}).get("chosen", {})
+    factor = (PRESETS[preset].size / PRESETS[TUNED].size) ** 2
+    return {name: value * factor if name in WEIGHTS else value for name, value in chosen.items()}

@@ -6,10 +6,6 @@ from typing import Any
 
 import mireg
 
-OCTAVES = 5
-"""How fine the critics look at the pose code: its noise is some 0.07 where it is used most, and they must see as much."""
-
-
 def build_objective(
     name: str,
     pi_features: int,
@@ -19,10 +15,11 @@ def build_objective(
     mu: float,
     pairs: int | str = 4,
     width: int = 256,
+    octaves: int = 5,
 ) -> mireg.Regularizer:
     """Builds the regularizer of a name. T and T' are always there, so that all objectives report the same numbers."""
     critic, shadow = (
-        mireg.ConcatenatedCritic(pi_features, alpha_features, width, octaves=OCTAVES)
+        mireg.ConcatenatedCritic(pi_features, alpha_features, width, octaves=octaves)
         for _ in range(2)
     )
     settings: dict[str, Any] = {

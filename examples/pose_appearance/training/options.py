@@ -96,6 +96,8 @@ class TrainOptions:
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
     critic_learning_rate: float = 2e-3
     """The learning rate of the critics."""
+    octaves: int = 5
+    """How fine the critics look at the pose code, in octaves of sines and cosines: its noise is some 0.07 where it is used most. 0 for plain critics."""
     replay_updates: int = 2
     """How many more updates a step the critics get, on codes of recent batches."""
     average_decay: float = 0.998

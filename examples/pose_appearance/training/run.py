@@ -106,6 +106,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.mu,
         options.pairs,
         sizes.critic_width,
+        options.octaves,
     )
     objective = build_method(options, model, image_set)
     sampler = PairSampler(
