@@ -4,6 +4,7 @@ __all__ = ["ATSDM"]
 
 import torch
 import torch.nn.functional as F
+from data.pairs import PairSampler
 from model.presets import PoseAppearanceModel
 from torch import Tensor
 
@@ -21,15 +22,16 @@ class ATSDM(Objective):
     .. math:: L_1 = \mathrm{CE}(S(\alpha)), \qquad L_2 = L_{rec} - w \, \mathrm{CE}(A(\pi))
 
     The authors weigh the mean squared error on [0, 1] with 5 and the adversary with 1: beside a sum of squares over C x H x W values on [-1, 1],
-    :math:`w = 0.8 C H W`. The adversary makes several steps for each of the model, most of them on codes of recent batches.
+    :math:`w = 0.8 C H W`. Adversary and head of the classifier make several steps for each of the model, most of them on codes of recent batches. Step 1 has
+    batches of its own, each image of another identity: from a few identities at a time a classifier of hundreds learns nothing.
 
     Arguments:
         pi_features: The number of features of the pose code.
         alpha_features: The number of features of the appearance code.
-        identities: The identities to tell apart, sorted, with shape (C,).
+        sampler: Gives the batches of step 1, of the identities to tell apart.
         weight: The weight :math:`w` of the adversary.
         learning_rate: The learning rate of the adversary and of the head of the classifier.
-        updates: How many steps the adversary makes for each of the model.
+        updates: How many steps adversary and head make for each of the model.
         first_step: The share of the run that step 1 takes.
     """
 
@@ -40,7 +42,7 @@ class ATSDM(Objective):
         self,
         pi_features: int,
         alpha_features: int,
-        identities: Tensor,
+        sampler: PairSampler,
         weight: float,
         learning_rate: float,
         updates: int = 3,
@@ -48,8 +50,9 @@ class ATSDM(Objective):
     ) -> None:
         super().__init__()
 
-        self.register_buffer("identities", identities)
-        classes = len(identities)
+        self.sampler = sampler
+        self.register_buffer("identities", sampler.names)
+        classes = len(sampler.names)
         self.classifier = Adversary(mireg.LabelCritic(alpha_features, classes), learning_rate)
         self.adversary = Adversary(mireg.LabelCritic(pi_features, classes), learning_rate)
         self.weight, self.updates, self.first_step = weight, updates, first_step
@@ -70,19 +73,23 @@ class ATSDM(Objective):
 
     def classify(self, step: Step) -> Tensor:
         """Trains the head of the classifier, and gives the loss of step 1 for the encoder."""
-        alpha = step.model.appearance_encoder(step.batch.x2)
-        self.classifier.descend(self.cross_entropy(self.classifier, alpha.detach(), step.groups))
-        with self.classifier.frozen():
-            return self.cross_entropy(self.classifier, alpha, step.groups)
+        x1, x2, groups = self.sampler.batch_at(step.count).to(step.groups.device)
+        alpha = step.model.appearance_encoder(torch.cat((x1, x2)))
+        return self.follow(self.classifier, alpha, groups.repeat(2), step)
 
     def compete(self, step: Step) -> Tensor:
         """Trains the adversary, and gives its cross-entropy for the pose encoder to raise."""
-        pi, groups = step.codes.pi.detach(), step.groups
+        return self.follow(self.adversary, step.codes.pi, step.groups, step)
+
+    def follow(self, critic: Adversary, code: Tensor, groups: Tensor, step: Step) -> Tensor:
+        """Trains a network on a code, then on the like of recent batches, and gives its cross-entropy with constant weights."""
+        seen, labels = code.detach(), groups
         for _ in range(self.updates):
-            self.adversary.descend(self.cross_entropy(self.adversary, pi, groups))
-            pi, _, groups = step.replay.draw(len(groups))
-        with self.adversary.frozen():
-            return self.cross_entropy(self.adversary, step.codes.pi, step.groups)
+            critic.descend(self.cross_entropy(critic, seen, labels))
+            pi, alpha, labels = step.replay.draw(len(step.groups))
+            seen = alpha if critic is self.classifier else pi
+        with critic.frozen():
+            return self.cross_entropy(critic, code, groups)
 
     def cross_entropy(self, critic: Adversary, code: Tensor, groups: Tensor) -> Tensor:
         """Gives the cross-entropy of the identity predicted from a code."""

@@ -2,9 +2,8 @@
 
 __all__ = ["build_method"]
 
-import numpy as np
-import torch
 from data.image_set import ImageSet
+from data.pairs import PairSampler
 from model.presets import PoseAppearanceModel
 from training.options import TrainOptions
 
@@ -29,12 +28,12 @@ def build_method(
     if options.objective == "cyclevae":
         return CycleVAE(options.cycle_weight)
     if options.objective == "atsdm":
-        names = np.unique(image_set.subset("train").identity)
-        identities = torch.from_numpy(names.astype(np.int64))
+        count = options.identities_per_batch * options.views
+        sampler = PairSampler(image_set.subset("train"), count, 1, sizes.size, options.seed)
         return ATSDM(
             sizes.pi_features,
             sizes.alpha_features,
-            identities,
+            sampler,
             options.adversary_weight,
             rate,
             first_step=options.classifier_share,

@@ -28,6 +28,8 @@ class Step(NamedTuple):
     """The identity of each sample."""
     replay: Replay
     """The codes of recent batches."""
+    count: int
+    """How many steps were made before."""
     progress: float
     """How much of the run is over, from 0 to 1."""
 

@@ -136,7 +136,7 @@ class Trainer:
         penalty = self.regularizer(pi, alpha, posterior, groups=groups)
         output = self.networks.decoder(pi, alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
-        step = Step(self.model, batch, codes, groups, self.replay, progress)
+        step = Step(self.model, batch, codes, groups, self.replay, self.step_count, progress)
         loss, extra = self.objective(step, reconstruction, penalty)
         self.optimizer.zero_grad()
         loss.backward()
