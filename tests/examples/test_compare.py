@@ -280,9 +280,10 @@ def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
         best = min(of_method["trials"], key=lambda trial: trial["validation_median"])
         assert of_method["chosen"] == best["options"]
     assert read_record("paper") == {} and tuned("tiny", "supervised") == {}
-    # Weights beside a sum over four times as many pixels.
-    gamma = record["robust"]["chosen"]["initial_gamma"]
-    assert tuned("small", "robust") == {"initial_gamma": 4 * gamma}
+    # Beside a sum over four times as many pixels.
+    small, tiny = (tuned(preset, "cyclevae") for preset in ("small", "tiny"))
+    assert small["cycle_weight"] == 4 * tiny["cycle_weight"]
+    assert small["initial_gamma"] == tiny["initial_gamma"]
 
 
 def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished):
