@@ -163,14 +163,15 @@ class ClassifierMI(Regularizer):
             error = (variance.detach() / count).sqrt()
         violation = mi - (self.epsilon - unseen)
         loss = self.multiplier_controller(violation)
-        if self.warmup_steps:
-            loss = torch.where(self.active, loss, 0)
-        seen = violation.detach()
+        active, seen = self.active, violation.detach()
+        pulls = self.multiplier_controller.active(seen)
+        if isinstance(active, Tensor):
+            loss, pulls = torch.where(active, loss, 0), pulls & active
         metrics = {
             "mi": mi.detach(),
             "mi_standard_error": error,
             "violation": seen,
-            "active": (self.multiplier_controller.active(seen) & self.active).to(mi.dtype),
+            "active": pulls.to(mi.dtype),
             "violation_rate": self.violation_rate.value.to(mi.dtype),
             "accuracy": accuracy.detach(),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),
