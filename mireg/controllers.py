@@ -12,6 +12,7 @@ __all__ = [
     "VariationalGamma",
 ]
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -67,9 +68,12 @@ class Controller(nn.Module):
         """Gives the number as it is now, a scalar for a loss that an update before its backward pass leaves alone."""
         return saved(self.state[:1])[0].to(dtype)
 
-    def move(self, state: Tensor, accepted: Tensor | bool) -> None:
+    def move(self, state: Tensor, accepted: Tensor | bool = True) -> None:
         """Takes a new state where it is finite and `accepted`."""
-        self.state.copy_(torch.where(state.isfinite() & accepted, state, self.state))
+        taken = state.abs() < math.inf
+        if accepted is not True:
+            taken = taken & accepted
+        self.state.copy_(torch.where(taken, state, self.state))
 
     def number(self) -> str:
         """Gives the value for people to read."""
@@ -107,9 +111,9 @@ class MovingAverage(Controller):
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
         """Takes one more value, a scalar."""
-        x = x.to(self.state.dtype)
-        moved = self.decay * self.state + (1 - self.decay) * torch.stack((x, torch.ones_like(x)))
-        self.move(moved, x.isfinite())
+        # The one is NaN where the value is not finite: neither number moves then.
+        seen = torch.stack((x, 0 * x + 1)).to(self.state.dtype)
+        self.move(self.state.lerp(seen, 1 - self.decay))
 
     def extra_repr(self) -> str:
         return f"decay={self.decay}, value={self.number()}"

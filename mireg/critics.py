@@ -126,7 +126,10 @@ class ConcatenatedCritic(Critic):
         return (self.alpha_layer(alpha.flatten(1)),)
 
     def compare(self, u: Halves, v: Halves) -> Tensor:
-        return cast(Tensor, self.head(u[0] + v[0])).squeeze(-1)
+        activation, layers = self.head
+        # It works in place on the sum itself, and the layers see rows: on a view of it autograd would copy all gradients.
+        hidden = cast(Tensor, activation(u[0] + v[0]))
+        return cast(Tensor, layers(hidden.flatten(0, -2))).view(hidden.shape[:-1])
 
 
 class SeparableCritic(Critic):

@@ -23,8 +23,10 @@ class Measurement(NamedTuple):
 
     mi: Tensor
     """The estimate in nats, a scalar."""
-    standard_error: Tensor
-    """The standard error of the mean logit of the joint pairs, a detached scalar."""
+    joint: Tensor
+    """The logits of the joint pairs, detached."""
+    accuracy: Tensor
+    """How well the critic told joint and marginal pairs apart before it learnt from the batch, a detached scalar."""
 
 
 class Reading(Controller):
@@ -47,24 +49,24 @@ class Reading(Controller):
     @torch.no_grad()
     def write(self, pi: Tensor, mi: Tensor, accuracy: Tensor) -> None:
         """Takes what a critic says of a batch, unless the last waits to be read: what comes between are batches to learn more from."""
-        values = (torch.ones_like(mi), *self.ends(pi), mi, accuracy)
-        state = torch.stack([value.to(self.state.dtype) for value in values])
-        self.move(state, self.state[0] == 0)
+        # What is not finite is not taken, and then nothing waits.
+        said = torch.stack((0 * mi + 1, mi, accuracy)).to(self.state.dtype)
+        waits, mi, accuracy = said.split(1)
+        self.move(torch.cat((waits, self.ends(pi), mi, accuracy)), self.state[0] == 0)
 
     @torch.no_grad()
     def take(self, pi: Tensor, mi: Tensor) -> Tensor:
         """Gives what was written of this batch, once, and `mi` where nothing was."""
-        waits, first, last, written, _ = self.state.unbind()
-        ends = [end.to(self.state.dtype) for end in self.ends(pi)]
-        known = (waits > 0) & (first == ends[0]) & (last == ends[1])
-        taken = torch.where(known, written.to(mi.dtype), mi)
-        self.state[:1].zero_()
+        waits, ends, written, _ = self.state.split((1, 2, 1, 1))
+        known = (ends == self.ends(pi)).all() & (waits > 0)
+        taken = torch.where(known, written.to(mi.dtype), mi)[0]
+        waits.zero_()
         return taken
 
-    @staticmethod
-    def ends(pi: Tensor) -> tuple[Tensor, Tensor]:
+    def ends(self, pi: Tensor) -> Tensor:
         """Gives the first and the last number of a batch."""
-        return pi[0].reshape(-1)[0], pi[-1].reshape(-1)[-1]
+        numbers = pi.detach().reshape(-1)
+        return numbers[:: len(numbers) - 1].to(self.state.dtype)
 
 
 class CriticEstimator(nn.Module):
@@ -76,6 +78,7 @@ class CriticEstimator(nn.Module):
         pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
         gather: Whether the partners of marginal pairs come from all ranks. Their codes carry no gradients.
         process_group: The ranks to gather from; the default group if `None`.
+        test_then_train: Whether :meth:`measure` gives what the critic said of the batch before it learnt from it.
 
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
@@ -90,6 +93,7 @@ class CriticEstimator(nn.Module):
         pairs: str | int = "roll",
         gather: bool = False,
         process_group: Optional["ProcessGroup"] = None,
+        test_then_train: bool = True,
     ) -> None:
         super().__init__()
 
@@ -105,6 +109,7 @@ class CriticEstimator(nn.Module):
         self.reading = Reading()
         self.gather = gather
         self.process_group = process_group
+        self.test_then_train = test_then_train
 
     def forward(
         self,
@@ -131,12 +136,14 @@ class CriticEstimator(nn.Module):
         """Gives the loss of eqs. (10) and (11), which trains the critic and nothing else."""
         pairs = cast(Pairs, self(pi.detach(), alpha.detach(), groups, generator))
         with torch.no_grad():
-            right = (
-                (pairs.joint > 0).float().mean(),
-                masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives),
-            )
-            mi = self.joined(pairs)
-            self.reading.write(pi, mi, torch.stack(right).mean().to(mi.dtype))
+            of_joint = (pairs.joint > 0).float().mean()
+            of_marginal = masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives)
+            accuracy = 0.5 * (of_joint + of_marginal)
+            if self.test_then_train:
+                mi = self.joined(pairs)
+                self.reading.write(pi, mi, accuracy.to(mi.dtype))
+            else:
+                self.reading.state[4:].copy_(accuracy)
         return functional.critic_loss(*pairs)
 
     def estimate(
@@ -147,7 +154,7 @@ class CriticEstimator(nn.Module):
         generator: Generator | None = None,
     ) -> Tensor:
         """Gives the estimate in nats, with gradients for the codes and none for the critic."""
-        return self.measure(pi, alpha, groups, generator).mi
+        return self.joined(self.constant(pi, alpha, groups, generator))
 
     def measure(
         self,
@@ -156,22 +163,44 @@ class CriticEstimator(nn.Module):
         groups: Tensor | None = None,
         generator: Generator | None = None,
     ) -> Measurement:
-        """Gives the estimate of :meth:`estimate`, and how noisy the mean over joint pairs is."""
-        # The critic's parameters enter as constants: no flag has to be set and restored, in eager mode or compiled. What its
-        # buffers keep of the codes that it sees is for its training alone.
+        """Gives the estimate of :meth:`estimate`, or what the critic said of the batch before it learnt from it, with the gradient of now."""
+        pairs = self.constant(pi, alpha, groups, generator)
+        mi = self.joined(pairs)
+        if self.test_then_train:
+            said = self.reading.take(pi, mi.detach())
+            # In this order the value is what was said to the last bit.
+            mi = said + (mi - mi.detach()) if mi.requires_grad else said
+        accuracy = self.reading.accuracy.to(mi.dtype, copy=True)
+        return Measurement(mi, full_precision(pairs.joint.detach()), accuracy)
+
+    def constant(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        generator: Generator | None = None,
+    ) -> Pairs:
+        """Gives the logits that an estimate needs, of a critic whose parameters are constants."""
+        arguments = (pi, alpha, groups, generator, self.estimator != "mean_logit")
+        # What its buffers keep of the codes that it sees is for its training alone.
         constants = {f"critic.{name}": b.clone() for name, b in self.critic.named_buffers()}
-        if torch.is_grad_enabled():
+        learning = torch.is_grad_enabled()
+        if learning and torch.compiler.is_compiling():
             constants |= {
                 f"critic.{name}": p.detach() for name, p in self.critic.named_parameters()
             }
-        marginal = self.estimator != "mean_logit"
-        arguments = (pi, alpha, groups, generator, marginal)
-        pairs = cast(
-            Pairs, functional_call(self, constants, arguments) if constants else self(*arguments)
-        )
-        joint = full_precision(pairs.joint.detach())
-        error = joint.std() / len(joint) ** 0.5
-        return Measurement(self.joined(pairs), error)
+            learning = False
+        # Flags cost a third of what constants do, but no compiled graph can hold them.
+        parameters = [p for p in self.critic.parameters() if p.requires_grad] if learning else []
+        for p in parameters:
+            p.requires_grad_(False)
+        try:
+            if constants:
+                return cast(Pairs, functional_call(self, constants, arguments))
+            return cast(Pairs, self(*arguments))
+        finally:
+            for p in parameters:
+                p.requires_grad_(True)
 
     def joined(self, pairs: Pairs) -> Tensor:
         """Gives the estimate for a rank's pairs, of which the mean over ranks is that of the joined batch."""

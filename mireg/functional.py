@@ -334,7 +334,7 @@ def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: floa
     multiplier = torch.as_tensor(multiplier, dtype=violation.dtype, device=violation.device)
     # Below its vertex at v = -λ/μ the parabola stays at its minimum -λ²/(2μ), with no gradient.
     violation = torch.maximum(violation, -multiplier / mu)
-    return multiplier * violation + mu / 2 * violation.square()
+    return violation * (multiplier + mu / 2 * violation)
 
 
 def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> Tensor:

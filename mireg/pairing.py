@@ -95,22 +95,22 @@ def roll_pairs(
         # Each rank has drawn shifts of its own.
         index = distributed.agree(index, everyone.process_group)
     index = index.view(-1, len(everyone.alpha))
-    own = index[:, everyone.own]
+    own = index[:, everyone.own].flatten()
     if isinstance(critic, Critic):
         # Each code passes through its own layers once, and not once a pair.
         u, v = critic.of_pi(pi), critic.of_alpha(alpha)
-        partners = v if everyone.ranks == 1 else critic.of_alpha(everyone.alpha)
+        if everyone.ranks > 1:
+            v = tuple(map(torch.cat, zip(v, critic.of_alpha(everyone.alpha), strict=True)))
+            own = own + n
         # Rows are selected, and not indexed: the gradient of an index takes ten times as long.
-        others = (y.index_select(0, own.flatten()).unflatten(0, own.shape) for y in partners)
-        logits = critic.compare(
-            tuple(x[None] for x in u),
-            tuple(torch.cat((x[None], y)) for x, y in zip(v, others, strict=True)),
-        ).flatten()
+        rows = torch.cat((torch.arange(n, device=pi.device), own))
+        partners = tuple(y.index_select(0, rows).unflatten(0, (-1, n)) for y in v)
+        logits = critic.compare(tuple(x[None] for x in u), partners).flatten()
     else:
-        alphas = torch.cat((alpha, everyone.alpha.index_select(0, own.flatten())))
-        copies = pi.repeat(1 + len(own), *[1] * (pi.dim() - 1))
+        alphas = torch.cat((alpha, everyone.alpha.index_select(0, own)))
+        copies = pi.repeat(len(alphas) // n, *[1] * (pi.dim() - 1))
         logits = _logits(critic, copies, alphas)
-    joint, marginal = logits[:n], logits[n:]
+    joint, marginal = logits.split((n, len(own)))
     if everyone.groups is None:
         return Pairs(joint, marginal, None)
     different = everyone.groups != everyone.groups[index]

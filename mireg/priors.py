@@ -12,6 +12,8 @@ from torch.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
+    kl_divergence,
+    register_kl,
 )
 
 from .encoders import diagonal_gaussian
@@ -26,6 +28,33 @@ class Prior(nn.Module):
         raise NotImplementedError
 
 
+class StandardGaussian(Independent):  # type: ignore[type-arg]
+    """Creates :math:`N(0, I)` for codes of one shape. Its divergence takes half the operations of that of other Gaussians.
+
+    Arguments:
+        zeros: Zeros of the shape of a code.
+    """
+
+    def __init__(self, zeros: Tensor) -> None:
+        normal = Normal(zeros, torch.ones_like(zeros), validate_args=False)
+        super().__init__(normal, zeros.ndim, validate_args=False)
+
+
+@register_kl(Independent, StandardGaussian)  # type: ignore[untyped-decorator]
+def _divergence(posterior: "Independent[Distribution]", prior: StandardGaussian) -> Tensor:
+    normal, dims = posterior.base_dist, prior.reinterpreted_batch_ndims
+    if type(normal) is not Normal or posterior.event_shape != prior.event_shape:
+        return kl_divergence(posterior, Independent(prior.base_dist, dims))
+    kl = 0.5 * (normal.loc.square() + normal.scale.square() - 1) - normal.scale.log()
+    return kl.flatten(-dims).sum(-1)
+
+
+# torch looks for the formula of two types at their first meeting, in code that it cannot compile: they meet here.
+kl_divergence(
+    diagonal_gaussian(torch.zeros(1, 1), torch.zeros(1, 1)), StandardGaussian(torch.zeros(1))
+)
+
+
 class StandardNormal(Prior):
     """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes."""
 
@@ -35,8 +64,7 @@ class StandardNormal(Prior):
             # torch registers the divergence of two multivariate normals, but not of one and an Independent.
             eye = torch.eye(zeros.shape[-1], dtype=pi.dtype, device=pi.device)
             return MultivariateNormal(zeros, scale_tril=eye, validate_args=False)
-        normal = Normal(zeros, torch.ones_like(zeros), validate_args=False)
-        return Independent(normal, zeros.ndim, validate_args=False)
+        return StandardGaussian(zeros)
 
 
 class LearnableGaussian(Prior):

@@ -1,4 +1,7 @@
-"""Evaluates a run on characters that it never saw: `python evaluate.py RUN`, and `--help` for what else there is."""
+"""Evaluates a run on characters that it never saw: `python evaluate.py RUN`, and `--help` for what else there is.
+
+On the ranks that `torchrun` starts, the triplets and the codes are shared out, and the first rank does the rest and writes.
+"""
 
 import json
 import sys
@@ -10,20 +13,22 @@ import numpy as np
 import torch
 import tyro
 from data.image_set import ImageSet
-from data.pairs import PairSampler, Triplets, triplets
+from data.pairs import Triplets
 from data.sequences import sequence
 from evaluation.animation import animate, save_gif, save_mp4
 from evaluation.categories import category_errors, category_grid, category_picks
 from evaluation.drawing import draw, random_triplets
 from evaluation.pictures import example_rows, grid_picks, transfer_grid
 from evaluation.retrieval import pose_codes, retrieval_picture, retrieval_scores
+from evaluation.sharing import Codes, Shared, paired_codes, share
 from evaluation.table2 import draw_triplets, table2, table2_text, train_judges
-from evaluation.triplet_error import triplet_errors, trivial_errors
+from evaluation.triplet_error import TripletErrors, trivial_errors
 from evaluation.visualize import train_visualizers, visualization_grid
 from model.presets import PoseAppearanceModel
 from PIL import Image
 from tqdm import tqdm
 from training.files import write_json
+from training.ranks import collect, is_first, join_ranks, leave_ranks, lost_rank
 from training.run import load_run, pick_device
 from training.trainer import Trainer
 
@@ -59,46 +64,18 @@ class EvaluateOptions:
     """Where to evaluate: auto, cpu, cuda, mps."""
 
 
-def sampler_of(trainer: Trainer, image_set: ImageSet, seed: int) -> PairSampler:
-    """Gives batches of a set of images like those of training, with fewer identities if it has no more."""
-    options = trainer.options
-    identities = min(options.identities_per_batch, len(np.unique(image_set.identity)))
-    return PairSampler(image_set, identities, options.views, trainer.model.options.size, seed)
-
-
-@torch.no_grad()
-def estimates(trainer: Trainer, image_set: ImageSet, batches: int = 40) -> dict[str, float]:
-    """Gives what T and T' read, on average, from the codes of a set of images."""
-    sampler = sampler_of(trainer, image_set, trainer.options.seed)
-    totals: dict[str, float] = {}
-    for step in range(batches):
-        batch = sampler.batch_at(step).to(trainer.device)
-        codes, groups = trainer.encode(batch)
-        penalty = trainer.regularizer(*codes, groups=groups)
-        for name in ("mi", "mi_shadow", "kl"):
-            totals[name] = totals.get(name, 0.0) + float(penalty.metrics[name]) / batches
-    return totals
-
-
-@torch.no_grad()
 def audit_codes(
     trainer: Trainer, image_set: ImageSet, seed: int, samples: int = 8000
 ) -> mireg.AuditReport:
-    """Lets fresh critics judge codes of pairs of images; the averaged weights have made them."""
-    sampler = sampler_of(trainer, image_set, seed)
-    rows = []
-    for step in tqdm(
-        range(samples // (sampler.identities * sampler.views)), desc="codes", leave=False
-    ):
-        batch = sampler.batch_at(step).to(trainer.device)
-        codes, groups = trainer.encode(batch, trainer.averaged)
-        rows.append((codes.pi, codes.alpha, groups))
-    pi, alpha, groups = (torch.cat(x).cpu() for x in zip(*rows, strict=True))
+    """Lets fresh critics judge codes of pairs of images."""
+    return audit_of(trainer, paired_codes(trainer, image_set, seed, samples), seed)
+
+
+def audit_of(trainer: Trainer, codes: Codes, seed: int) -> mireg.AuditReport:
+    """Lets fresh critics judge what :func:`paired_codes` gave."""
     with tqdm(total=100, desc="audit", leave=False) as bar:
         return mireg.audit(
-            pi,
-            alpha,
-            groups,
+            *codes,
             epsilon=trainer.options.epsilon,
             seed=seed,
             progress=lambda what, share: bar.update(round(100 * share) - bar.n),
@@ -120,12 +97,14 @@ def draw_examples(
 
 
 def measure_triplets(
-    trainer: Trainer, train_set: ImageSet, held_out: ImageSet, options: EvaluateOptions
+    trainer: Trainer,
+    train_set: ImageSet,
+    held_out: ImageSet,
+    drawn: Triplets,
+    errors: TripletErrors,
+    options: EvaluateOptions,
 ) -> dict[str, object]:
     """Gives the published metric and its trivial scores, and draws the triplets that are best, median and worst."""
-    model = trainer.averaged
-    drawn = triplets(held_out, options.count, options.seed)
-    errors = triplet_errors(model.transfer, held_out, drawn, model.options.size, trainer.device)
     draw_examples(trainer, held_out, drawn, errors.transfer, options.run)
     measured = {
         "count": options.count,
@@ -191,25 +170,46 @@ def write(result: dict[str, object], path: Path) -> None:
 
 
 def main(options: EvaluateOptions) -> None:
-    """Evaluates a run and writes evaluation.json and pictures into its folder."""
-    device = pick_device(options.device)
-    trainer, image_set = load_run(options.run, device)
-    model = trainer.averaged
-    train_set, held_out = image_set.subset("train"), image_set.subset("val", "test").in_memory()
-    if not len(held_out):
-        raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
-    torch.manual_seed(options.seed)
+    """Evaluates a run and writes evaluation.json and pictures into its folder; on as many ranks as `torchrun` starts."""
+    device = join_ranks(pick_device(options.device))
+    try:
+        trainer, image_set = load_run(options.run, device)
+        train_set, held_out = image_set.subset("train"), image_set.subset("val", "test").in_memory()
+        if not len(held_out):
+            raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
+        shared = share(trainer, train_set, held_out, options.count, options.seed, options.audit)
+        first = is_first()
+        # All have what they need before one leaves.
+        collect(None)
+    except Exception as error:
+        if not lost_rank(error):
+            raise
+        raise ValueError(f"lost another rank: start again ({error})") from error
+    finally:
+        leave_ranks()
+    if first:
+        finish(trainer, train_set, held_out, shared, options)
+
+
+def finish(
+    trainer: Trainer,
+    train_set: ImageSet,
+    held_out: ImageSet,
+    shared: Shared,
+    options: EvaluateOptions,
+) -> None:
+    """Does what one rank does alone, and writes all of it."""
+    model, device = trainer.averaged, trainer.device
     result: dict[str, object] = {
         "steps": trainer.step_count,
         "seconds": trainer.seconds,
-        "estimates_train": estimates(trainer, train_set),
+        **shared.estimates,
     }
-    if len(np.unique(held_out.identity)) > 1:
-        result["estimates_held_out"] = estimates(trainer, held_out)
-    if held_out.pose is not None:
-        result.update(measure_triplets(trainer, train_set, held_out, options))
-    if options.audit:
-        report = audit_codes(trainer, held_out, options.seed)
+    if shared.drawn is not None and shared.errors is not None:
+        measured = train_set, held_out, shared.drawn, shared.errors
+        result.update(measure_triplets(trainer, *measured, options))
+    if shared.codes is not None:
+        report = audit_of(trainer, shared.codes, options.seed)
         report.save_html(options.run / "audit.html")
         result["audit"] = report.to_dict()
         print(report)

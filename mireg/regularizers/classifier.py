@@ -103,11 +103,12 @@ class ClassifierMI(Regularizer):
         if critic is None:
             critic = default_critic(pi_features, alpha_features, classes)
         self.epsilon = check_epsilon(epsilon)
-        self.critic = CriticEstimator(critic, estimator, pairs, gather, process_group)
+        self.critic = CriticEstimator(
+            critic, estimator, pairs, gather, process_group, test_then_train
+        )
         self.multiplier_controller = Multiplier(mu, initial_multiplier)
         self.violation_rate = MovingAverage()
         self.warmup_steps = warmup_steps
-        self.test_then_train = test_then_train
         self.alpha_gradient = alpha_gradient
         self.finite_check = finite_check
         self.process_group = process_group
@@ -119,9 +120,9 @@ class ClassifierMI(Regularizer):
         return self.multiplier_controller.value
 
     @property
-    def active(self) -> Tensor:
+    def active(self) -> Tensor | bool:
         """Whether the warm-up is over."""
-        return saved(self.step[None])[0] >= self.warmup_steps
+        return not self.warmup_steps or saved(self.step[None])[0] >= self.warmup_steps
 
     def check(self, pi: Tensor, alpha: Tensor, groups: Tensor | None) -> None:
         """Raises if the codes are not those that this regularizer was made for."""
@@ -153,28 +154,24 @@ class ClassifierMI(Regularizer):
         r"""Gives the penalty where :math:`I_T` is known to fall short by `unseen` nats, which count as part of the violation."""
         self.check(pi, alpha, groups)
         alpha = alpha if self.alpha_gradient else alpha.detach()
-        mi, error = self.critic.measure(pi, alpha, groups, generator)
-        reading = self.critic.reading.take(pi, mi)
-        if self.test_then_train:
-            # In this order the value is the reading to the last bit; the gradient is that of what the critic says now.
-            mi = reading + (mi - mi.detach())
-        accuracy = self.critic.reading.accuracy.to(mi.dtype, copy=True)
+        mi, joint, accuracy = self.critic.measure(pi, alpha, groups, generator)
+        error = joint.std() / len(joint) ** 0.5
         count = distributed.ranks(self.process_group)
         if count > 1:
             numbers = torch.stack((mi, error.square(), accuracy))
             mi, variance, accuracy = distributed.average(numbers, self.process_group)
             error = (variance.detach() / count).sqrt()
-        violation = mi + unseen - self.epsilon
+        violation = mi - (self.epsilon - unseen)
         loss = self.multiplier_controller(violation)
-        if self.warmup_steps:
-            loss = torch.where(self.active, loss, 0)
+        active, seen = self.active, violation.detach()
+        pulls = self.multiplier_controller.active(seen)
+        if isinstance(active, Tensor):
+            loss, pulls = torch.where(active, loss, 0), pulls & active
         metrics = {
             "mi": mi.detach(),
             "mi_standard_error": error,
-            "violation": violation.detach(),
-            "active": (self.multiplier_controller.active(violation.detach()) & self.active).to(
-                mi.dtype
-            ),
+            "violation": seen,
+            "active": pulls.to(mi.dtype),
             "violation_rate": self.violation_rate.value.to(mi.dtype),
             "accuracy": accuracy.detach(),
             "multiplier": self.multiplier.to(mi.dtype, copy=True),

@@ -158,7 +158,9 @@ class RobustMIConstraint(Regularizer):
         )
         if shadow is None:
             shadow = default_critic(pi_features, alpha_features, classes)
-        self.shadow = CriticEstimator(shadow, estimator, pairs, gather, process_group)
+        self.shadow = CriticEstimator(
+            shadow, estimator, pairs, gather, process_group, test_then_train
+        )
         self.bound = VariationalBound(
             prior, gamma=controllers[gamma](), process_group=process_group
         )
@@ -229,14 +231,11 @@ class RobustMIConstraint(Regularizer):
         classified = self.classifier.penalty(pi, alpha, groups, generator, self.unseen())
         bounded = self.bound(pi, alpha, posterior)
         with torch.no_grad():
-            mi_shadow = self.shadow.estimate(pi, alpha, groups, generator)
-            reading = self.shadow.reading.take(pi, mi_shadow)
-            if self.classifier.test_then_train:
-                mi_shadow = reading
-            accuracy = self.shadow.reading.accuracy.to(mi_shadow.dtype, copy=True)
-            mi_shadow, accuracy = distributed.average(
-                torch.stack((mi_shadow, accuracy)), self.classifier.process_group
-            )
+            mi_shadow, _, accuracy = self.shadow.measure(pi, alpha, groups, generator)
+            if distributed.ranks(self.classifier.process_group) > 1:
+                mi_shadow, accuracy = distributed.average(
+                    torch.stack((mi_shadow, accuracy)), self.classifier.process_group
+                )
         metrics = {
             **classified.metrics,
             "mi_shadow": mi_shadow,

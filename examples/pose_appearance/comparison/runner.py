@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from data.pairs import triplets
-from evaluate import audit_codes, estimates
+from evaluate import audit_codes
 from evaluation.pictures import curves, transfer_grid
+from evaluation.sharing import estimates
 from evaluation.triplet_error import triplet_errors
 from training.checkpoint import checkpoints_of
 from training.files import write_json

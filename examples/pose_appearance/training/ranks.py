@@ -1,6 +1,15 @@
 """One run on many ranks, as `torchrun` starts them: who speaks, and what all must decide alike."""
 
-__all__ = ["decide", "first_says", "is_first", "join_ranks", "leave_ranks", "lost_rank", "rank"]
+__all__ = [
+    "collect",
+    "decide",
+    "first_says",
+    "is_first",
+    "join_ranks",
+    "leave_ranks",
+    "lost_rank",
+    "rank",
+]
 
 import os
 from collections.abc import Callable
@@ -56,6 +65,15 @@ def first_says(say: Callable[[], T]) -> T:
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
+
+
+def collect(own: T) -> list[T]:
+    """Gives every rank what each of them has, in the order of the ranks."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return [own]
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, own)
+    return parts
 
 
 def decide(

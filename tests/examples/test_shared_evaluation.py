@@ -1,0 +1,88 @@
+"""One evaluation on many ranks: its numbers are those of one process."""
+
+import json
+import os
+import shutil
+import sys
+
+import pytest
+import runs
+import torch
+from evaluate import EvaluateOptions, main
+from evaluation.sharing import paired_codes
+from processes import context, on_ranks
+from test_ranks import free_port, state_after
+from training.options import write_options
+from training.run import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    state_after(folder, 4)
+    write_options(runs.TINY, folder / "options.json")
+    return folder
+
+
+def codes_of(folder):
+    trainer, image_set = load_run(folder, torch.device("cpu"))
+    torch.manual_seed(0)
+    return [x.tolist() for x in paired_codes(trainer, image_set.subset("test"), 3, samples=40)]
+
+
+def on_a_rank(rank, folder):
+    return codes_of(folder)
+
+
+def test_codes_are_encoded_on_all_ranks_as_on_one(trained, tmp_path):
+    first, second = on_ranks(2, tmp_path, on_a_rank, trained)
+    assert first == second
+    for shared, alone in zip(first, codes_of(trained), strict=True):
+        torch.testing.assert_close(torch.tensor(shared), torch.tensor(alone))
+
+
+def evaluate_on_rank(rank, port, folder):
+    """Does what torchrun does before it starts a program."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    with open(folder / f"said_{rank}", "w") as sys.stdout:
+        torch.set_num_threads(1)
+        main(EvaluateOptions(folder, count=61, device="cpu"))
+
+
+def test_an_evaluation_on_two_ranks_is_that_of_one_process_and_the_first_writes(trained, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(trained, tmp_path / name)
+    main(EvaluateOptions(tmp_path / "one", count=61, device="cpu"))
+    arguments = free_port(), tmp_path / "two"
+    processes = [
+        context().Process(target=evaluate_on_rank, args=(rank, *arguments)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=100)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "two" / "said_0").read_text()
+    assert not (tmp_path / "two" / "said_1").read_text()
+    alone, shared = (
+        json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two")
+    )
+    assert flat(shared) == pytest.approx(flat(alone), rel=1e-4, abs=1e-5)
+    assert (tmp_path / "two" / "transfer.png").exists()
+
+
+def flat(tree, prefix=""):
+    """Gives the numbers of nested dictionaries by their paths."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        path: value
+        for name, branch in tree.items()
+        for path, value in flat(branch, f"{prefix}/{name}").items()
+    }
