@@ -77,6 +77,10 @@ class CriticEstimator(nn.Module):
         gather: Whether the partners of marginal pairs come from all ranks. Their codes carry no gradients.
         process_group: The ranks to gather from; the default group if `None`.
 
+    Raises:
+        TypeError: If the critic is no module.
+        ValueError: If the estimate or the pairs are none of these.
+
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
         >>> estimator.loss(torch.randn(8, 2), torch.randn(8, 3)).shape
