@@ -151,7 +151,7 @@ def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:
     labels = code.ndim == 1 and not code.is_floating_point()
     if not labels and code.ndim not in (2, 3, 4):
         raise ValueError(
-            f"{name} must return vectors (N, D), token sequences (N, L, C) or maps (N, C, H, W), got shape "
-            f"{tuple(code.shape)}"
+            f"{name} must return vectors (N, D), token sequences (N, L, C), maps (N, C, H, W) or integer labels (N,), got shape "
+            f"{tuple(code.shape)} of {code.dtype}"
         )
     return code, posterior

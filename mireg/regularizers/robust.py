@@ -285,4 +285,6 @@ class RobustMIConstraint(Regularizer):
         self.classifier.update(penalty.parts[0])
 
     def extra_repr(self) -> str:
-        return f"lagrangian={self.lagrangian}"
+        weights = (self.bound.gamma_controller, self.classifier.multiplier_controller)
+        gamma, multiplier = (weight.number() for weight in weights)
+        return f"epsilon={self.epsilon}, {gamma=!s}, {multiplier=!s}, lagrangian={self.lagrangian}"
