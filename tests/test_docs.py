@@ -1,5 +1,6 @@
 """What the site says of the code is so."""
 
+import inspect
 import math
 import re
 from pathlib import Path
@@ -45,6 +46,22 @@ def test_every_equation_function_is_in_the_table():
     for name in mireg.functional.__all__:
         if callable(getattr(mireg.functional, name)):
             assert f"mireg.functional.{name}`" in text
+
+
+def test_defaults_that_are_not_the_papers_are_those_of_the_table():
+    given = {}
+
+    class Paper(mireg.RobustMIConstraint):
+        def __init__(self, *features, **settings):
+            given.update(settings)
+
+    Paper.paper(PI, ALPHA)
+    parameters = inspect.signature(mireg.RobustMIConstraint).parameters
+    text = (DOCS / "equations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `?([\w.\"]+)`? \| `?([\w.\"]+)`?", text, re.MULTILINE)
+    assert {name: (eval(paper), eval(ours)) for name, paper, ours in rows} == {
+        name: (value, parameters[name].default) for name, value in given.items()
+    }
 
 
 @pytest.mark.parametrize("block", python_blocks(ROOT / "CONTRIBUTING.md"))
