@@ -1,7 +1,6 @@
 """What the site says of the code is so."""
 
 import inspect
-import math
 import re
 from pathlib import Path
 from typing import get_args
@@ -67,7 +66,7 @@ def test_defaults_that_are_not_the_papers_are_those_of_the_table():
 @pytest.mark.parametrize("block", python_blocks(ROOT / "CONTRIBUTING.md"))
 def test_what_contributors_are_told_runs(block, monkeypatch):
     monkeypatch.setattr(mireg.functional, "ESTIMATORS", dict(mireg.functional.ESTIMATORS))
-    names = {"mireg": mireg, "torch": torch, "math": math}
+    names = {"mireg": mireg, "torch": torch}
     exec(block, names)  # noqa: S102 - the block is ours
     pi, alpha = torch.randn(16, 32, requires_grad=True), torch.randn(16, 64)
     posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
