@@ -88,6 +88,9 @@ class MovingAverage(Controller):
     Arguments:
         decay: The decay :math:`\beta`; 0.99 averages about 200 batches.
 
+    Raises:
+        ValueError: If the decay is not in [0, 1).
+
     Example:
         >>> average = MovingAverage(0.9)
         >>> average.update(torch.tensor(2.0))
@@ -125,6 +128,17 @@ class Multiplier(Controller):
     Arguments:
         mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
         initial: The first value of :math:`\lambda`.
+
+    Raises:
+        ValueError: If :math:`\mu` is not above 0, or :math:`\lambda` is below.
+
+    Example:
+        >>> multiplier = Multiplier(mu=0.1)
+        >>> multiplier.update(torch.tensor(0.5))
+        >>> multiplier
+        Multiplier(mu=0.1, value=0.05)
+        >>> multiplier(torch.tensor(1.0))
+        tensor(0.1000)
     """
 
     def __init__(self, mu: float = 0.1, initial: float = 0.0) -> None:
@@ -159,6 +173,13 @@ class FixedGamma(Controller):
 
     Arguments:
         initial: The weight :math:`\gamma`.
+
+    Raises:
+        ValueError: If it is below 0.
+
+    Example:
+        >>> FixedGamma(0.5)(torch.tensor(3.0))
+        tensor(1.5000)
     """
 
     minimum = 0.0
@@ -208,6 +229,15 @@ class RobustGamma(FixedGamma):
         rate: The rate :math:`l_\gamma`.
         bias: The bias :math:`b_\gamma` in nats; 0 is column c of Table 1.
         minimum: The least value of :math:`\gamma`, 0 in the paper.
+
+    Raises:
+        ValueError: If the first or the least value is below 0.
+
+    Example:
+        >>> gamma = RobustGamma(rate=0.1)
+        >>> gamma.update(mi=torch.tensor(0.0), mi_shadow=torch.tensor(0.51))
+        >>> gamma
+        RobustGamma(rate=0.1, bias=0.01, minimum=0.0, value=1.05)
     """
 
     def __init__(
@@ -232,6 +262,15 @@ class VariationalGamma(FixedGamma):
         initial: The first value of :math:`\gamma`.
         rate: The rate :math:`l_\gamma`.
         minimum: The least value of :math:`\gamma`, 0 in the paper.
+
+    Raises:
+        ValueError: If the first or the least value is below 0.
+
+    Example:
+        >>> gamma = VariationalGamma(epsilon=0.1, rate=0.1)
+        >>> gamma.update(mi=torch.tensor(0.0), mi_shadow=torch.tensor(0.6))
+        >>> gamma
+        VariationalGamma(epsilon=0.1, rate=0.1, minimum=0.0, value=1.05)
     """
 
     def __init__(

@@ -31,6 +31,23 @@ class Critic(nn.Module):
     """The interface of a critic: logits of paired rows, and of all pairs.
 
     What it makes of each code alone is computed once, however many pairs the code is part of.
+
+    Example:
+        >>> class Bilinear(mireg.Critic):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = torch.nn.Linear(2, 3)
+        ...
+        ...     def of_pi(self, pi):
+        ...         return (self.layer(pi),)
+        ...
+        ...     def of_alpha(self, alpha):
+        ...         return (alpha,)
+        ...
+        ...     def compare(self, u, v):
+        ...         return (u[0] * v[0]).sum(-1)
+        >>> Bilinear().pairwise(torch.randn(4, 2), torch.randn(5, 3)).shape
+        torch.Size([4, 5])
     """
 
     halves: int = 1
@@ -286,6 +303,9 @@ class LabelCritic(Critic):
         depth: The number of hidden layers.
         octaves: The number of :class:`mireg.layers.Octaves` that :math:`\pi` is shown in.
 
+    Raises:
+        ValueError: If there are fewer than 2 classes.
+
     Example:
         >>> critic = LabelCritic(3, classes=10)
         >>> critic(torch.randn(8, 3), torch.randint(10, (8,))).shape
@@ -329,6 +349,13 @@ def default_critic(
 
     Returns:
         A :class:`LabelCritic` with 5 octaves, a :class:`ConvolutionalCritic`, or the sum of a :class:`ConcatenatedCritic` and a :class:`SeparableCritic`.
+
+    Raises:
+        ValueError: If both of `alpha_features` and `classes` are given, or none.
+
+    Example:
+        >>> default_critic(32, classes=10)
+        LabelCritic(32, classes=10, width=256, depth=2, octaves=5)
     """
     shape = alpha_shape(alpha_features, classes)
     if classes is not None:

@@ -25,7 +25,7 @@ gradient of the joined batch, for ranks of equal batch sizes.
         constraint.update(penalty)
 """
 
-__all__ = ["average", "average_gradients", "broadcast", "gather", "generator_at", "ranks"]
+__all__ = ["broadcast", "average_gradients", "generator_at", "average", "gather", "ranks"]
 
 import math
 from collections.abc import Iterable
@@ -56,7 +56,15 @@ class Joined(NamedTuple):
 
 
 def ranks(group: Optional["ProcessGroup"] = None) -> int:
-    """Gives the number of ranks, 1 without a process group."""
+    """Gives the number of ranks, 1 without a process group.
+
+    Arguments:
+        group: The process group; the default group if `None`.
+
+    Example:
+        >>> mireg.distributed.ranks()
+        1
+    """
     return dist.get_world_size(group) if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -69,6 +77,10 @@ def average(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
 
     Returns:
         The mean over ranks, with the gradient of `x`.
+
+    Example:
+        >>> mireg.distributed.average(torch.tensor(2.0))
+        tensor(2.)
     """
     count = ranks(group)
     if count == 1:
@@ -104,6 +116,11 @@ def average_gradients(
     Arguments:
         parameters: The parameters, in the same order on every rank.
         group: The process group; the default group if `None`.
+
+    Example:
+        >>> constraint = mireg.ClassifierMI(2, 3)
+        >>> constraint.critic_loss(torch.randn(8, 2), torch.randn(8, 3)).backward()
+        >>> mireg.distributed.average_gradients(constraint.critic_parameters())
     """
     count = ranks(group)
     if count == 1:
@@ -125,6 +142,9 @@ def broadcast(module: nn.Module, source: int = 0, group: Optional["ProcessGroup"
         module: The module, of the same structure on every rank.
         source: The rank to copy from.
         group: The process group; the default group if `None`.
+
+    Example:
+        >>> mireg.distributed.broadcast(mireg.ClassifierMI(2, 3))
     """
     if ranks(group) > 1:
         for tensor in (*module.parameters(), *module.buffers()):
@@ -135,11 +155,15 @@ def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
     """Collects the rows of all ranks, in the order of the ranks and without gradients.
 
     Arguments:
-        x: The rows of this rank, as many on every rank.
+        x: The rows of this rank, with shape :math:`(N, *)`, as many on every rank.
         group: The process group; the default group if `None`.
 
     Returns:
-        The rows of all ranks.
+        The rows of all :math:`R` ranks, with shape :math:`(R N, *)`.
+
+    Example:
+        >>> mireg.distributed.gather(torch.tensor([1, 2]))
+        tensor([1, 2])
     """
     x = x.detach().contiguous()
     count = ranks(group)

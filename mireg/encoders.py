@@ -22,6 +22,9 @@ def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Dis
     Returns:
         The distribution, with batch shape :math:`(N,)` and event shape :math:`(*)`.
 
+    Raises:
+        ValueError: If the two shapes differ.
+
     Example:
         >>> diagonal_gaussian(torch.zeros(8, 32), torch.zeros(8, 32))
         Independent(Normal(loc: torch.Size([8, 32]), scale: torch.Size([8, 32])), 1)
@@ -37,7 +40,12 @@ def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Dis
 
 
 class Codes(NamedTuple):
-    r"""The codes of a batch, in the order that a regularizer takes them."""
+    r"""The codes of a batch, in the order that a regularizer takes them.
+
+    Example:
+        >>> codes = Codes(torch.randn(8, 2), torch.randn(8, 3), None)
+        >>> penalty = mireg.ClassifierMI(2, 3)(*codes)
+    """
 
     pi: Tensor
     """The codes :math:`\\pi`, with shape :math:`(N, *)`."""
@@ -86,6 +94,10 @@ class EncoderPair(nn.Module):
 
         Returns:
             The codes and the posterior of :math:`\pi`.
+
+        Raises:
+            TypeError: If an encoder returns something else than a tensor, a pair of tensors, or a Distribution that can be reparametrised.
+            ValueError: If codes have other shapes than those above, or there is not one a sample.
         """
         pi, posterior = read_code(self.pose_encoder(x_pose), "pose_encoder")
         alpha, _ = read_code(self.appearance_encoder(x_appearance), "appearance_encoder")
@@ -139,7 +151,7 @@ def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:
     labels = code.ndim == 1 and not code.is_floating_point()
     if not labels and code.ndim not in (2, 3, 4):
         raise ValueError(
-            f"{name} must return vectors (N, D), token sequences (N, L, C) or maps (N, C, H, W), got shape "
-            f"{tuple(code.shape)}"
+            f"{name} must return vectors (N, D), token sequences (N, L, C), maps (N, C, H, W) or integer labels (N,), got shape "
+            f"{tuple(code.shape)} of {code.dtype}"
         )
     return code, posterior

@@ -80,6 +80,10 @@ class CriticEstimator(nn.Module):
         process_group: The ranks to gather from; the default group if `None`.
         test_then_train: Whether :meth:`measure` gives what the critic said of the batch before it learnt from it.
 
+    Raises:
+        TypeError: If the critic is no module.
+        ValueError: If the estimate or the pairs are none of these.
+
     Example:
         >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
         >>> estimator.loss(torch.randn(8, 2), torch.randn(8, 3)).shape

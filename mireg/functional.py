@@ -6,18 +6,18 @@ reduced in float32. Equation numbers are those of `Unsupervised Robust Disentang
 """
 
 __all__ = [
-    "ESTIMATORS",
-    "augmented_lagrangian",
+    "variational_bound",
     "critic_loss",
-    "donsker_varadhan",
+    "mean_logit",
     "gamma_robust",
     "gamma_variational",
-    "mean_logit",
+    "variational_penalty",
+    "augmented_lagrangian",
     "multiplier_step",
+    "donsker_varadhan",
     "nwj",
     "smile",
-    "variational_bound",
-    "variational_penalty",
+    "ESTIMATORS",
 ]
 
 from collections.abc import Callable

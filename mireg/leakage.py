@@ -1,7 +1,8 @@
 r"""What a target in nats buys: how well anyone can attack a code that tells at most :math:`\epsilon` nats.
 
-Each bound holds for every attacker, of any size and with any number of samples, if the true :math:`I(\pi, \alpha) \leq \epsilon`. An estimate of a critic that
-reads :math:`\epsilon` promises less: see :func:`mireg.audit`. All functions take and give plain numbers.
+Each bound holds for every attacker who sees one code, of any size and trained on any number of samples, if the true :math:`I(\pi, \alpha) \leq \epsilon`. An
+estimate of a critic that reads :math:`\epsilon` promises less: see :func:`mireg.audit`. All functions take and give plain numbers, and raise a `ValueError` at those
+that are out of range.
 """
 
 __all__ = [

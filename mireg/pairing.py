@@ -20,7 +20,13 @@ from .validation import check_choice
 
 
 class Pairs(NamedTuple):
-    """A critic's logits for joint and marginal pairs."""
+    """A critic's logits for joint and marginal pairs.
+
+    Example:
+        >>> pairs = Pairs(torch.ones(4), torch.zeros(4), None)
+        >>> mireg.functional.mean_logit(*pairs)
+        tensor(1.)
+    """
 
     joint: Tensor
     """The logits of joint pairs, with shape :math:`(N,)`."""
@@ -50,6 +56,9 @@ def rolled_index(
 
     Returns:
         The shifts one after the other, with shape :math:`(N \cdot \text{count},)`.
+
+    Raises:
+        ValueError: If there are fewer than 2 samples.
 
     Example:
         >>> rolled_index(2)
@@ -87,6 +96,14 @@ def roll_pairs(
 
     Returns:
         The logits of :math:`N` joint pairs, and of :math:`N` marginal ones for each of the negatives.
+
+    Raises:
+        ValueError: If there are fewer than 2 samples, or the critic does not give one logit a row.
+
+    Example:
+        >>> pairs = roll_pairs(mireg.SeparableCritic(2, 3), torch.randn(8, 2), torch.randn(8, 3), negatives=4)
+        >>> pairs.joint.shape, pairs.marginal.shape
+        (torch.Size([8]), torch.Size([32]))
     """
     n = len(pi)
     everyone = joined or Joined(alpha, groups, slice(0, n))
@@ -141,6 +158,14 @@ def all_pairs(
     Returns:
         The logits of :math:`N` joint pairs, and of all :math:`N \times N` pairs with a mask of the marginal ones. With
         :math:`R` ranks joined there are :math:`N \times R N`.
+
+    Raises:
+        ValueError: If there are fewer than 2 samples, or the critic does not give one logit a row.
+
+    Example:
+        >>> pairs = all_pairs(mireg.SeparableCritic(2, 3), torch.randn(8, 2), torch.randn(8, 3))
+        >>> pairs.marginal.shape, int(pairs.mask.sum())
+        (torch.Size([8, 8]), 56)
     """
     n = len(pi)
     _check_batch(n)

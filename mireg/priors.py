@@ -56,7 +56,13 @@ kl_divergence(
 
 
 class StandardNormal(Prior):
-    """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes."""
+    """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes.
+
+    Example:
+        >>> posterior = mireg.diagonal_gaussian(torch.zeros(8, 2), torch.zeros(8, 2))
+        >>> StandardNormal()(posterior.rsample(), posterior).event_shape
+        torch.Size([2])
+    """
 
     def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
         zeros = pi.new_zeros(pi.shape[1:])
@@ -72,6 +78,11 @@ class LearnableGaussian(Prior):
 
     Arguments:
         features: The number of features of :math:`\pi`, or its shape.
+
+    Example:
+        >>> bound = mireg.VariationalBound(prior=LearnableGaussian(2))
+        >>> [tuple(p.shape) for p in bound.prior_parameters()]
+        [(2,), (2,)]
     """
 
     def __init__(self, features: Shape) -> None:

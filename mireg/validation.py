@@ -21,8 +21,7 @@ def as_shape(features: Shape) -> tuple[int, ...]:
 
 def shown(features: Shape) -> str:
     """Gives features as people write them: `32` for `(32,)`."""
-    shape = as_shape(features)
-    return str(shape[0] if len(shape) == 1 else shape)
+    return _features(as_shape(features))
 
 
 def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
@@ -73,16 +72,24 @@ def check_codes(
             "marginal pairs need a batch of at least 2 samples, got a batch of 1: use drop_last=True in the loader"
         )
     if pi_shape is not None and tuple(pi.shape[1:]) != pi_shape:
-        raise ValueError(f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}")
+        raise ValueError(
+            f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: make the regularizer with "
+            f"pi_features={_features(pi.shape[1:])}, or change the encoder"
+        )
     if alpha_shape == ():
         if alpha.ndim != 1 or alpha.is_floating_point() or alpha.is_complex():
             raise ValueError(
-                f"labels must be integers with shape (N,), got {alpha.dtype} with shape {tuple(alpha.shape)}"
+                f"labels must be integers with shape (N,), got {alpha.dtype} with shape {tuple(alpha.shape)}: take "
+                "argmax(1) where they are one-hot, squeeze(1) of a column, long() of floats"
             )
     elif alpha_shape is not None:
         if tuple(alpha.shape[1:]) != alpha_shape:
+            fix = f"alpha_features={_features(alpha.shape[1:])}, or change the encoder"
+            if alpha.ndim == 1:
+                fix = "classes= if alpha is a label"
             raise ValueError(
-                f"alpha must have shape (N, {_join(alpha_shape)}), got {tuple(alpha.shape)}"
+                f"alpha must have shape (N, {_join(alpha_shape)}), got {tuple(alpha.shape)}: make the regularizer with "
+                f"{fix}"
             )
         if not alpha.is_floating_point():
             raise ValueError(
@@ -102,11 +109,12 @@ def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
     if posterior is None:
         raise ValueError(
             "the variational bound needs the posterior of pi, got None: let the encoder return (mean, log_var) and "
-            "pass mireg.diagonal_gaussian(mean, log_var)"
+            "pass mireg.diagonal_gaussian(mean, log_var), or take ClassifierMI for an encoder that is deterministic"
         )
     if not isinstance(posterior, Distribution):
         raise TypeError(
-            f"the posterior must be a torch Distribution, got {type(posterior).__name__}"
+            f"the posterior must be a torch Distribution, got {type(posterior).__name__}: "
+            "mireg.diagonal_gaussian(mean, log_var) makes one"
         )
     if posterior.batch_shape != pi.shape[:1] or posterior.event_shape != pi.shape[1:]:
         raise ValueError(
@@ -132,6 +140,10 @@ def check_labels(labels: Tensor, classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise ValueError(f"labels must be from 0 to {classes - 1}, got {low} to {high}")
+
+
+def _features(shape: tuple[int, ...]) -> str:
+    return str(shape[0] if len(shape) == 1 else tuple(shape))
 
 
 def _join(shape: tuple[int, ...]) -> str:

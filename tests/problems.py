@@ -23,7 +23,7 @@ REGULARIZERS = {
 }
 """Makers of every kind of regularizer, by name."""
 
-WITH_CRITICS = [name for name in REGULARIZERS if name != "variational"]
+WITH_CRITICS = [name for name, make in REGULARIZERS.items() if list(make().critic_parameters())]
 
 
 def codes(n=16, seed=0, pi=PI, alpha=ALPHA):

@@ -1,6 +1,6 @@
 """What the site says of the code is so."""
 
-import math
+import inspect
 import re
 from pathlib import Path
 from typing import get_args
@@ -47,10 +47,26 @@ def test_every_equation_function_is_in_the_table():
             assert f"mireg.functional.{name}`" in text
 
 
+def test_defaults_that_are_not_the_papers_are_those_of_the_table():
+    given = {}
+
+    class Paper(mireg.RobustMIConstraint):
+        def __init__(self, *features, **settings):
+            given.update(settings)
+
+    Paper.paper(PI, ALPHA)
+    parameters = inspect.signature(mireg.RobustMIConstraint).parameters
+    text = (DOCS / "equations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `?([\w.\"]+)`? \| `?([\w.\"]+)`?", text, re.MULTILINE)
+    assert {name: (eval(paper), eval(ours)) for name, paper, ours in rows} == {
+        name: (value, parameters[name].default) for name, value in given.items()
+    }
+
+
 @pytest.mark.parametrize("block", python_blocks(ROOT / "CONTRIBUTING.md"))
 def test_what_contributors_are_told_runs(block, monkeypatch):
     monkeypatch.setattr(mireg.functional, "ESTIMATORS", dict(mireg.functional.ESTIMATORS))
-    names = {"mireg": mireg, "torch": torch, "math": math}
+    names = {"mireg": mireg, "torch": torch}
     exec(block, names)  # noqa: S102 - the block is ours
     pi, alpha = torch.randn(16, 32, requires_grad=True), torch.randn(16, 64)
     posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))

@@ -94,7 +94,7 @@ def draw(
         ax.axhline(found, color="tab:red", label="fresh critics, at the end")
         ax.axhline(EPSILON, color="black", linestyle=":", label="ε")
         ax.set(title=title, xlabel="step", ylabel="nats", ylim=(-0.1, None))
-    axes[0].legend(fontsize="small")
+    axes[1].legend(fontsize="small")
     figure.savefig(HERE / "overpowering.png", dpi=80)
 
 

@@ -1,4 +1,4 @@
-"""Digits of one domain have labels, those of another have none: features that do not tell the domain carry over.
+"""Digits of one domain have labels, those of another have none: features that do not tell the domain.
 
 The digits are scikit-learn's, scanned by hand; the other domain is half as strong, on a ground of blotches. The classifier learns from the labels of the first
 domain alone, and the constraint keeps its features from telling which domain they come from.

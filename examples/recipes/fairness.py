@@ -150,7 +150,7 @@ def measure(score: Tensor, code: Tensor, data: Adults, samples: int) -> dict[str
     for name, x in (("code", code), ("score", score[:, None])):
         report = mireg.audit(x[:samples], data.sex[:samples], folds=2)
         result[f"nats, {name}"] = report.mi
-        result[f"attacked, {name}"] = report.label_accuracy or 0.0
+        result[f"hits, {name}"] = report.label_accuracy or 0.0
     return result
 
 
@@ -214,9 +214,9 @@ def main() -> None:
     draw(rows, options.out / "fairness.png")
 
     names = list(next(iter(rows.values())))
-    print(f"{'':18}" + "".join(f"{name:>17}" for name in names))
+    print(f"{'':15}" + "".join(f"{name:>{len(name) + 2}}" for name in names))
     for row, values in rows.items():
-        print(f"{row:18}" + "".join(f"{values[name]:17.3f}" for name in names))
+        print(f"{row:15}" + "".join(f"{values[name]:{len(name) + 2}.3f}" for name in names))
     chance = test.sex.float().mean().item()
     majority = 1 - test.rich.mean().item()
     print(f"without any feature: {majority:.3f} for the income, {chance:.3f} for the sex")

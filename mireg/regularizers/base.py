@@ -13,7 +13,14 @@ from .metrics import Metrics
 
 
 class Penalty(NamedTuple):
-    """What a regularizer adds to the loss of a step, and what it saw."""
+    """What a regularizer adds to the loss of a step, and what it saw.
+
+    Example:
+        >>> pi, alpha = torch.randn(8, 2), torch.randn(8, 3)
+        >>> penalty = mireg.ClassifierMI(2, 3)(pi, alpha)
+        >>> penalty.loss.shape, penalty.metrics["multiplier"]
+        (torch.Size([]), tensor(0.))
+    """
 
     loss: Tensor
     """The term to add to the loss of the encoders, in nats, a scalar."""
@@ -31,6 +38,9 @@ class Penalty(NamedTuple):
 
         Returns:
             The penalty whose loss and metrics are the means.
+
+        Raises:
+            ValueError: If there are none, or their metrics differ.
 
         Example:
             >>> parts = [Penalty(torch.tensor(x), {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
@@ -84,6 +94,10 @@ class Regularizer(nn.Module):
 
         Returns:
             The loss and the metrics, in nats.
+
+        Raises:
+            TypeError: If codes, groups or posterior are no tensors and no Distribution.
+            ValueError: If a shape or a type is not what the regularizer was made for, or a bound gets no posterior.
         """
         raise NotImplementedError
 
@@ -104,7 +118,11 @@ class Regularizer(nn.Module):
             generator: Makes the random pairs repeatable.
 
         Returns:
-            The loss, a scalar: 0 if there is no critic to train.
+            The loss, a scalar; 0 if there is no critic to train.
+
+        Raises:
+            TypeError: If codes or groups are no tensors.
+            ValueError: If a shape or a type is not what the regularizer was made for.
         """
         # The user's loop may call backward on it, critics or not; a compiled graph cannot make such a leaf.
         zero = torch.zeros((), device=pi.device)

@@ -59,6 +59,10 @@ class ClassifierMI(Regularizer):
     pulls: nothing happens where it does not), `violation_rate` (how often :math:`I_T` was above :math:`\epsilon` lately: about half in balance; near 1 for
     long, and :math:`\lambda` climbs without effect; near 0, and it goes to 0), `accuracy` (of T before it learnt from the batch; 0.5 is chance).
 
+    Raises:
+        TypeError: If the critic is no module.
+        ValueError: If a setting is out of range, or a name is none of those above.
+
     Example:
         >>> regularizer = ClassifierMI(2, 3)
         >>> pi, alpha = torch.randn(8, 2), torch.randn(8, 3)

@@ -53,7 +53,7 @@ class RobustMIConstraint(Regularizer):
 
             constraint.update(penalty)
 
-    The columns of Table 1 are :meth:`paper` with: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI` instead; c) `gamma_bias=0`; d) `gamma="fixed"`;
+    The columns of Table 1 are :meth:`paper` with: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI` with `test_then_train=False` instead; c) `gamma_bias=0`; d) `gamma="fixed"`;
     e) nothing more.
 
     Arguments:
@@ -86,6 +86,10 @@ class RobustMIConstraint(Regularizer):
 
     Metrics: those of :class:`mireg.ClassifierMI`, `mi_shadow`, the moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is
     overpowered), `shadow_accuracy`, `kl`, `gamma`, `gamma_at_minimum` (1 where :math:`\gamma` can fall no further).
+
+    Raises:
+        TypeError: If a network or the prior is not what it must be.
+        ValueError: If a setting is out of range, a name is none of those above, or of `critic` and `shadow` there is only one.
 
     Example:
         >>> constraint = RobustMIConstraint(32, 64, epsilon=0.125)
@@ -183,6 +187,9 @@ class RobustMIConstraint(Regularizer):
             alpha_features: Likewise for :math:`\alpha`.
             settings: Any other argument of the class.
 
+        Returns:
+            The constraint.
+
         Example:
             >>> RobustMIConstraint.paper(32, 64).bound.gamma_controller.minimum
             0.0
@@ -277,4 +284,6 @@ class RobustMIConstraint(Regularizer):
         self.classifier.update(penalty.parts[0])
 
     def extra_repr(self) -> str:
-        return f"lagrangian={self.lagrangian}"
+        weights = (self.bound.gamma_controller, self.classifier.multiplier_controller)
+        gamma, multiplier = (weight.number() for weight in weights)
+        return f"epsilon={self.epsilon}, {gamma=!s}, {multiplier=!s}, lagrangian={self.lagrangian}"

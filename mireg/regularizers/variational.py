@@ -34,6 +34,10 @@ class VariationalBound(Regularizer):
 
     Metrics: `kl` in nats, `gamma`.
 
+    Raises:
+        TypeError: If the prior is none of these.
+        ValueError: If the weight is below 0, or there is no sample.
+
     Example:
         >>> bound = VariationalBound(gamma=0.5)
         >>> posterior = mireg.diagonal_gaussian(torch.ones(8, 2), torch.zeros(8, 2))
