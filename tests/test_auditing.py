@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from mi_tasks import gaussian, labels, xor
 
 import mireg
+from mireg.auditing.audit import _of_marginal
 from mireg.auditing.certificate import bernstein_bound, certified_bound, unit_values
 from mireg.auditing.command import main
-from mireg.auditing.evaluation import swap_index
+from mireg.auditing.evaluation import Evidence, swap_index
 from mireg.auditing.features import NormalScores, Standardize, with_radius
 from mireg.auditing.fitting import FoldData
 from mireg.auditing.inputs import make_folds, read_inputs
@@ -160,6 +161,18 @@ def test_no_fold_splits_a_group_and_every_sample_is_judged_once(sizes, count):
         assert all(names)
 
 
+def test_random_pairings_are_many_however_many_samples_there_are():
+    """Few shifts of most samples give log Z, and many of some the permutation test."""
+    generator = torch.Generator().manual_seed(0)
+    marginal = [torch.randn(99, 500, generator=generator), torch.zeros(4, 1500)]
+    joint = [torch.full((500,), 0.5), torch.full((1500,), -9.0)]
+    log_z, null, p_value, accuracy = _of_marginal(Evidence([], joint, marginal, [], [], [], {}))
+    assert log_z == pytest.approx(math.log(0.25 * math.exp(0.5) + 0.75), abs=0.01)
+    assert p_value == 1 / 100
+    assert 0 < null < 4 / 500**0.5
+    assert accuracy == pytest.approx((0.25 + 0.25 * 0.5 + 0.75) / 2, abs=0.01)
+
+
 # --- its parts --------------------------------------------------------------
 
 
@@ -278,6 +291,8 @@ def test_odd_input_is_mentioned():
     assert any("rows of pi repeat others" in text for text in found.warnings)
     assert found.pi.shape == (600, 2)
     assert not any("groups:" in text for text in found.warnings)
+    found = read_inputs(random.standard_normal((600, 2)), x)
+    assert any("300 of 600 rows of alpha repeat others" in text for text in found.warnings)
     few = read_inputs(x, random.integers(2, size=600), np.arange(600) % 100)
     assert any("only 100 groups" in text for text in few.warnings)
 

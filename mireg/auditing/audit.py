@@ -14,7 +14,7 @@ from ..functional import variational_bound
 from ..reductions import log_mean_exp
 from ..validation import check_epsilon
 from .certificate import ceiling, certified_bound, count_units
-from .evaluation import Evidence
+from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import make_folds, read_inputs
 from .panel import Progress, judge
 from .report import AuditReport, Verdict, normalized
@@ -133,19 +133,20 @@ def _standard_error(values: Tensor, groups: Tensor) -> float:
 
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
-    shifts = min(len(block) for block in evidence.marginal)
-    sums, total, right = torch.zeros(shifts, dtype=torch.float64), 0, 0.0
-    for block in evidence.marginal:
-        sums += block[:shifts].double().sum(1)
-        total += block.shape[1]
-        right += float((block <= 0).double().mean(0).sum())
-    flat = torch.cat([block.flatten() for block in evidence.marginal]).double()
-    log_z = float(log_mean_exp(flat, None))
-    joint = torch.cat(evidence.joint).double()
-    means = sums / total
-    p_value = (1 + int((means >= joint.mean()).sum())) / (shifts + 1)
+    marginal = [block.double() for block in evidence.marginal]
+    # Samples count alike, whatever the number of their shifts.
+    of_sample = torch.cat([block.logsumexp(0) - math.log(len(block)) for block in marginal])
+    log_z = float(log_mean_exp(of_sample, None))
+    right = torch.cat([(block <= 0).double().mean(0) for block in marginal])
+    accuracy = float((torch.cat(evidence.joint) > 0).double().mean() + right.mean()) / 2
+
+    # Random pairings are those of the samples that have many.
+    rich = [i for i, block in enumerate(marginal) if len(block) > FEWEST_SHIFTS]
+    shifts = min(len(marginal[i]) for i in rich)
+    means = torch.cat([marginal[i][:shifts] for i in rich], dim=1).mean(1)
+    joint = torch.cat([evidence.joint[i] for i in rich]).double().mean()
+    p_value = (1 + int((means >= joint).sum())) / (shifts + 1)
     null = float(means.quantile(0.95) - means.mean())
-    accuracy = (float((joint > 0).double().mean()) + right / total) / 2
     return log_z, null, p_value, accuracy
 
 

@@ -16,6 +16,9 @@ from .members import Neighbours
 
 BLOCK = 20_000
 PAIRS = 1_000_000
+"""The marginal pairs of which blocks get the most shifts. A test of random pairings needs many shifts of some samples, not a few of all."""
+
+MOST_SHIFTS, FEWEST_SHIFTS = 99, 4
 
 
 class Member(NamedTuple):
@@ -73,7 +76,7 @@ def evaluate(
 ) -> Evidence:
     """Combines the members of each fold, and lets the combination judge what was held out."""
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
-    shifts = max(4, min(99, PAIRS // len(inputs.pi)))
+    pairs = 0
     for k in range(len(folds.test)):
         groups = inputs.groups[folds.stop[k]]
         n = min(len(groups), BLOCK)
@@ -103,7 +106,9 @@ def evaluate(
         for block in _blocks(len(folds.test[k]), size):
             n = len(block)
             rows = folds.test[k][block]
+            shifts = MOST_SHIFTS if pairs < PAIRS else FEWEST_SHIFTS
             index = _pairs(inputs.groups[rows], shifts, generator)
+            pairs += n * shifts
             parts = [member.test[k].at(block) for member in members.values()]
             if inputs.classes:
                 mixed = mixture(_of_labels(members, parts, inputs.classes, k))

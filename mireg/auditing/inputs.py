@@ -76,12 +76,14 @@ def read_inputs(pi: Any, alpha: Any, groups: Any = None) -> AuditInputs:
 
     if groups is None:
         group = np.arange(n)
-        repeated = n - len(np.unique(x, axis=0))
-        if repeated > 0.01 * n:
-            warnings.append(
-                f"{repeated} of {n} rows of pi repeat others: if they come from the same sources, give groups, "
-                "or copies on both sides of a split pass for evidence"
-            )
+        codes = {"pi": x} if classes else {"pi": x, "alpha": alpha_tensor.numpy()}
+        for name, code in codes.items():
+            repeated = n - len(np.unique(code, axis=0))
+            if repeated > 0.01 * n:
+                warnings.append(
+                    f"{repeated} of {n} rows of {name} repeat others: if they come from the same sources, give groups, "
+                    "or copies on both sides of a split pass for evidence"
+                )
     else:
         group = np.unique(_as_array("groups", groups), return_inverse=True)[1].reshape(-1)
     count_groups = int(group.max()) + 1

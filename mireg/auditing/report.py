@@ -104,7 +104,7 @@ class AuditReport:
             ("estimate", f"{self.mi:.3f} nats, 95 % interval {low:.3f} to {high:.3f}"),
             (
                 "certified",
-                f"at least {self.lower_bound:.3f} nats, {self.confidence:.0%} confidence",
+                f"at least {self.lower_bound:.3f} nats, {100 * self.confidence:g} % confidence",
             ),
             ("ceiling", f"{self.ceiling:.1f} nats is about the most that so many samples certify"),
             ("log Z", f"{self.log_z:.3f} ({'good' if self.reliable else 'far from 0'})"),
@@ -113,11 +113,14 @@ class AuditReport:
                 "chance",
                 f"p = {self.p_value:.3f} under random pairings, 95 % of which give less than {self.null:.3f}",
             ),
-            ("joint or marginal", f"{self.accuracy:.1%} of pairs told apart, chance 50 %"),
+            ("joint or marginal", f"{100 * self.accuracy:.1f} % of pairs told apart, chance 50 %"),
         ]
         if self.label_accuracy is not None:
             rows.append(
-                ("label predicted", f"{self.label_accuracy:.1%}, chance {self.label_chance:.1%}")
+                (
+                    "label predicted",
+                    f"{100 * self.label_accuracy:.1f} %, chance {100 * (self.label_chance or 0):.1f} %",
+                )
             )
         if self.variational_bound is not None:
             rows.append(("variational bound", f"at most {self.variational_bound:.3f} nats"))
@@ -160,7 +163,8 @@ class AuditReport:
             capsize=4,
             label="estimate",
         )
-        ax.axvspan(0, self.lower_bound, color="tab:red", alpha=0.15, label="certified")
+        if self.lower_bound > 0:
+            ax.axvspan(0, self.lower_bound, color="tab:red", alpha=0.15, lw=0, label="certified")
         if self.epsilon is not None:
             ax.axvline(self.epsilon, color="black", linestyle="--", label="ε")
         ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, low) - 0.01, None))
@@ -174,7 +178,7 @@ class AuditReport:
             for name, text in self.rows()
         )
         panel = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{value:.3f}</td></tr>"
+            f"<tr><th>{html.escape(name)}</th><td class=number>{value:.3f}</td></tr>"
             for name, value in sorted(self.panel.items(), key=lambda item: -item[1])
         )
         warnings = "".join(f"<p class=warning>{html.escape(text)}</p>" for text in self.warnings)
@@ -199,13 +203,15 @@ class AuditReport:
             f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="40" y2="40" class="interval"/>',
             f'<circle cx="{at(self.mi):.1f}" cy="40" r="6"/>',
             '<line x1="20" x2="620" y1="70" y2="70" class="axis"/>',
-            f'<text x="{at(0):.1f}" y="88">0</text>',
+            f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="70" y2="74" class="axis"/>',
             f'<text x="{at(self.mi):.1f}" y="14">{self.mi:.3f}</text>',
         ]
+        zero = at(0)
         if self.epsilon is not None:
             x = at(self.epsilon)
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="70" class="epsilon"/>')
-            parts.append(f'<text x="{x:.1f}" y="88">ε = {self.epsilon:g}</text>')
+            parts.append(f'<text x="{max(x, zero + 60):.1f}" y="88">ε = {self.epsilon:g}</text>')
+        parts.append(f'<text x="{zero:.1f}" y="88">0</text>')
         return f'<svg viewBox="0 0 640 96" role="img" aria-label="estimate">{"".join(parts)}</svg>'
 
 
@@ -216,11 +222,12 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem aut
 table {{ border-collapse: collapse; width: 100%; margin: 1rem 0 }}
 th, td {{ text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; font-weight: normal }}
 th {{ white-space: nowrap; color: #555 }} .warning {{ background: #fff3cd; padding: .5rem .8rem }}
+td.number {{ text-align: right; font-variant-numeric: tabular-nums }} .key {{ color: #555; font-size: 14px; margin: 0 }}
 svg {{ width: 100% }} text {{ font-size: 12px; text-anchor: middle }} circle {{ fill: #1f5fa8 }}
 .interval {{ stroke: #1f5fa8; stroke-width: 3 }} .axis {{ stroke: #999 }} .epsilon {{ stroke: #222; stroke-dasharray: 4 }}
 .certified {{ fill: #d9534f; opacity: .25 }}
 </style></head><body><h1>Mutual information of π and α</h1>
-{drawing}
+{drawing}<p class=key>Point and line: estimate and its 95 % interval. Shaded: certified. Dashed: ε. In nats.</p>
 <table>{body}</table>{warnings}
 <h2>The panel</h2><p>What each critic found where it stopped (Donsker-Varadhan, nats).</p><table>{panel}</table>
 <p>{note}</p></body></html>
