@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 import tyro
 from comparison.animation import animation, film_runs
+from comparison.bodies import audit_bodies
 from comparison.categories import categories, cross_categories
 from comparison.claims import claims
 from comparison.codes import codes, look_into_codes
@@ -25,7 +26,7 @@ from comparison.tuning_record import RECORDS
 from training.files import write_json
 from training.run import StopSignal
 
-STUDIES = (judge, look_into_codes, film_runs, cross_categories)
+STUDIES = (audit_bodies, judge, look_into_codes, film_runs, cross_categories)
 """What is done with finished runs before sections can show it: each goes on where it was left, and says what comes next."""
 
 SECTIONS = (table1, fig7, claims, table2, codes, animation, categories, trials)

@@ -82,6 +82,18 @@ def audit_of(trainer: Trainer, codes: Codes, seed: int) -> mireg.AuditReport:
         )
 
 
+def audit_body(
+    trainer: Trainer, image_set: ImageSet, codes: Codes, seed: int
+) -> mireg.AuditReport | None:
+    """Lets fresh critics tell the type of body from pose codes, if it is known: few identities show that, and their appearance codes much less."""
+    if "body" not in image_set.factors:
+        return None
+    pi, _, groups = codes
+    names, first = np.unique(image_set.identity, return_index=True)
+    body = image_set.factors["body"][first][np.searchsorted(names, groups.numpy())]
+    return audit_of(trainer, (pi, torch.from_numpy(body), groups), seed)
+
+
 @torch.no_grad()
 def draw_examples(
     trainer: Trainer, image_set: ImageSet, drawn: Triplets, errors: np.ndarray, folder: Path
@@ -213,6 +225,9 @@ def finish(
         report.save_html(options.run / "audit.html")
         result["audit"] = report.to_dict()
         print(report)
+        if (of_body := audit_body(trainer, held_out, shared.codes, options.seed)) is not None:
+            result["audit_body"] = of_body.to_dict()
+            print(f"The type of body, told from pose codes:\n{of_body}")
     grid = transfer_grid(model.transfer, held_out, model.options.size, device)
     grid.save(options.run / "transfer.png")
     if "category" in held_out.factors:

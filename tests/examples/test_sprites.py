@@ -25,7 +25,7 @@ def drawing(character):
     return np.random.default_rng(character).integers(0, 256, (178, 60, 60, 3), np.uint8)
 
 
-def write_character(path, frames, animations=ANIMATIONS):
+def write_character(path, frames, animations=ANIMATIONS, body=0):
     """MATLAB flattens images column by column, channel after channel."""
     flat = np.stack([frame.ravel(order="F") for frame in frames]) / 255
     parts = np.split(flat, np.cumsum(animations)[:-1])
@@ -36,6 +36,7 @@ def write_character(path, frames, animations=ANIMATIONS):
             data=np.array(references, dtype=h5py.ref_dtype)[:, None],
             dtype=h5py.ref_dtype,
         )
+        file.create_dataset("labels", data=[[float(body)]] + [[0.0]] * 6)
 
 
 def write_splits(path, split=SPLIT):
@@ -47,7 +48,9 @@ def write_splits(path, split=SPLIT):
 def mat(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     for character in SPLIT:
-        write_character(folder / f"sprites_{character}.mat", drawing(character))
+        write_character(
+            folder / f"sprites_{character}.mat", drawing(character), body=character == 2
+        )
     # Reading it would fail.
     (folder / "sprites_1.mat").write_bytes(b"the odd twin")
     write_splits(folder / "sprites_splits.mat")
@@ -63,6 +66,7 @@ def npz(tmp_path_factory):
         frames=np.stack([drawing(c)[:172] for c in characters]),
         character=np.array(characters),
         split=np.array([SPLIT.get(c, "test") for c in characters]),
+        labels=np.array([[c == 2, *[0] * 6] for c in characters]),
     )
     return path
 
@@ -82,6 +86,7 @@ def test_each_form_gives_the_even_characters_with_their_poses_and_split(form, re
     np.testing.assert_array_equal(images.identity, np.repeat([0, 2, 10], 172))
     np.testing.assert_array_equal(images.pose, np.tile(np.arange(172), 3))
     np.testing.assert_array_equal(images.split, np.repeat(["test", "train", "val"], 172))
+    np.testing.assert_array_equal(images.factors["body"], np.repeat([0, 1, 0], 172))
 
 
 def test_the_folder_may_hold_either_form_and_the_converted_one_is_preferred(mat, npz, tmp_path):

@@ -9,10 +9,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from data.image_set import ImageSet
-from evaluate import audit_codes
+from evaluate import audit_body, audit_codes
 from objectives import OBJECTIVES
 from PIL import Image
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -122,6 +123,19 @@ def test_codes_of_held_out_characters_are_audited():
     assert report.samples == 600
     assert report.groups == 24
     assert report.epsilon == TINY.epsilon
+
+
+def test_the_type_of_body_is_audited_where_it_is_known():
+    """Codes that are the body itself tell all of it, to whom it is said which identity is which."""
+    many = load_images(replace(TINY, identities=24))
+    body = many.identity // 3 % 2
+    known = replace(many, factors={**many.factors, "body": body})
+    trainer, groups = trainer_of(many), torch.from_numpy(np.repeat(np.unique(many.identity), 25))
+    pi = (groups // 3 % 2)[:, None] + 0.1 * torch.randn(600, 8)
+    report = audit_body(trainer, known, (pi, torch.zeros(600, 1), groups), seed=0)
+    assert report.classes == 2 and report.groups == 24
+    assert report.mi > 0.5
+    assert audit_body(trainer, many, (pi, torch.zeros(600, 1), groups), seed=0) is None
 
 
 def test_replay_gives_recent_codes_with_fresh_noise():

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .bodies import leak
 from .finished import FinishedRun, of_data
 from .section import Section, Table
 
 TEXT = (
-    "Two claims of the paper, judged on the numbers above. Honest methods are those in whose codes fresh critics find at most 2 ε. "
+    "Two claims of the paper, judged on the numbers above. Honest methods are those in whose codes fresh critics find at most 2 ε, of the appearance code or of the type of body. "
     "A critic is overpowered where it reads at most ε, and fresh critics or the shadow at least 3 ε."
 )
 
@@ -42,7 +43,7 @@ def _means(runs: list[FinishedRun], method: str) -> dict[str, float]:
         {
             "mi": run.evaluation["training"]["mi_average"],
             "shadow": run.evaluation["training"]["mi_shadow_average"],
-            "fresh": run.evaluation["audit"]["mi"],
+            "fresh": leak(run),
             "median": float(np.median(run.errors)),
         }
         for run in chosen

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from evaluation.triplet_error import trivial_errors
 
+from .bodies import read_body
 from .finished import FinishedRun, of_data
 from .section import Picture, Section, Table, number
 
@@ -37,6 +38,7 @@ HEADER = [
     "mean",
     "self-reconstruction",
     "fresh critics",
+    "of the body",
     "paper, sprites",
 ]
 
@@ -92,6 +94,7 @@ def _numbers(group: list[FinishedRun]) -> dict[str, Any]:
     """Gives the numbers of a method over its seeds."""
     errors = _errors(group)
     low, median, high = np.percentile(errors, (25, 50, 75))
+    bodies = [body for run in group if (body := read_body(run))]
     reconstruction = [run.evaluation["self_reconstruction"]["mean"] for run in group]
     return {
         "seeds": len(group),
@@ -102,6 +105,7 @@ def _numbers(group: list[FinishedRun]) -> dict[str, Any]:
         "mean_of_each_seed": [float(run.errors.mean()) for run in group],
         "self_reconstruction": float(np.mean(reconstruction)),
         "audit": float(np.mean([run.evaluation["audit"]["mi"] for run in group])),
+        "audit_body": float(np.mean([body["mi"] for body in bodies])) if bodies else None,
     }
 
 
@@ -115,6 +119,7 @@ def _row(method: str, group: list[FinishedRun]) -> list[str]:
         str(n["seeds"]),
         *(number(n[name], 4) for name in errors),
         number(n["audit"]),
+        "" if n["audit_body"] is None else number(n["audit_body"]),
         "" if paper is None else f"{paper:.4f}",
     ]
 

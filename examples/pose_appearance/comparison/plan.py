@@ -105,7 +105,7 @@ def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
     """Sprites at 64x64 with 2 seeds, some 5 minutes of training a run, puppets with one, and creatures for the full model."""
     if root is None:
         raise ValueError("the full budget trains on sprites: say where they are with --data-root")
-    # μ weighs against a sum over four times the pixels of the quick budget, where it is 1.
+    # λ has to outweigh a sum over four times the pixels of the quick budget, where μ is 1.
     sprites = TrainOptions(data="sprites", data_root=root, steps=1500, mu=4.0)
     puppets = TrainOptions(identities=600, test_fraction=1 / 3, poses=80, steps=1000, mu=4.0)
     # Nobody knows the keypoints of sprites.

@@ -26,7 +26,7 @@ The published files end with "hurt", whose images carry a white strip: it is lef
 FRAMES = sum(LENGTHS)
 """The frames of a character."""
 
-UNREADABLE = (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError)
+UNREADABLE = (AttributeError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError)
 """What readers raise for files that are broken or hold something else."""
 
 
@@ -37,7 +37,8 @@ def sprites(root: Path) -> ImageSet:
         root: The converted file, or the folder that holds it or the published ones (or `mat/` with them).
 
     Returns:
-        60x60 images with the published split, and poses from 0 to 171 that all characters share.
+        60x60 images with the published split, and poses from 0 to 171 that all characters share. Where files have labels, the factor "body" is
+        the first of them, one of two types of body.
     """
     root = Path(root)
     converted = root if root.suffix == ".npz" else root / "sprites.npz"
@@ -52,7 +53,9 @@ def sprites(root: Path) -> ImageSet:
     )
 
 
-def _image_set(frames: np.ndarray, characters: np.ndarray, splits: np.ndarray) -> ImageSet:
+def _image_set(
+    frames: np.ndarray, characters: np.ndarray, splits: np.ndarray, bodies: np.ndarray | None
+) -> ImageSet:
     """Flattens (characters, frames, H, W, 3) to a set of images."""
     count = len(characters)
     return ImageSet(
@@ -60,6 +63,7 @@ def _image_set(frames: np.ndarray, characters: np.ndarray, splits: np.ndarray) -
         identity=np.repeat(characters.astype(np.int64), FRAMES),
         split=np.repeat(splits, FRAMES),
         pose=np.tile(np.arange(FRAMES), count),
+        factors={} if bodies is None else {"body": np.repeat(bodies, FRAMES)},
         name="sprites",
     )
 
@@ -69,6 +73,7 @@ def _read_npz(path: Path) -> ImageSet:
         # Opened here: numpy would leave a broken archive open.
         with path.open("rb") as stream, np.load(stream) as file:
             frames, characters, splits = (file[name] for name in ("frames", "character", "split"))
+            bodies = file["labels"][:, 0].astype(np.int64) if "labels" in file else None
     except (*UNREADABLE, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} must be an archive with frames, character and split: {error}"
@@ -89,7 +94,8 @@ def _read_npz(path: Path) -> ImageSet:
     even = characters % 2 == 0
     # A mask copies, and half a gigabyte need not be.
     keep = slice(None) if even.all() else even
-    return _image_set(frames[keep], characters[keep], splits[keep])
+    bodies = None if bodies is None else bodies[keep]
+    return _image_set(frames[keep], characters[keep], splits[keep], bodies)
 
 
 def _even_characters(folder: Path) -> dict[int, Path]:
@@ -106,8 +112,10 @@ def _read_mat(files: dict[int, Path], splits_path: Path) -> ImageSet:
     missing = [number for number in files if number not in splits]
     if missing:
         raise ValueError(f"{splits_path} must name every character, and has no {missing[0]}")
-    frames = np.stack([_read_character(path) for path in files.values()])
-    return _image_set(frames, np.array(list(files)), np.array([splits[i] for i in files]))
+    frames, bodies = zip(*(_read_character(path) for path in files.values()), strict=True)
+    known = None if None in bodies else np.array(bodies)
+    chosen = np.array([splits[i] for i in files])
+    return _image_set(np.stack(frames), np.array(list(files)), chosen, known)
 
 
 def _read_splits(path: Path) -> dict[int, str]:
@@ -125,12 +133,13 @@ def _read_splits(path: Path) -> dict[int, str]:
     return {int(i) - 1: name for name, numbers in parts.items() for i in numbers}
 
 
-def _read_character(path: Path) -> np.ndarray:
-    """Reads the frames of one character, uint8 with shape (172, 60, 60, 3)."""
+def _read_character(path: Path) -> tuple[np.ndarray, int | None]:
+    """Reads the frames of one character, uint8 with shape (172, 60, 60, 3), and its type of body."""
     h5py = _import("h5py")
     try:
         with h5py.File(path, "r") as file:
             parts = [np.asarray(file[reference]) for reference in file["sprites"][:, 0]]
+            body = int(file["labels"][0, 0]) if "labels" in file else None
     except UNREADABLE as error:
         raise ValueError(
             f"{path} must be a MATLAB v7.3 file with references to animations in sprites: {error}"
@@ -147,7 +156,7 @@ def _read_character(path: Path) -> np.ndarray:
             f"{path} must hold values in [0, 1], got some from {flat.min()} to {flat.max()}"
         )
     frames = flat.reshape(-1, 3, 60, 60).transpose(0, 3, 2, 1)
-    return np.rint(frames * 255).astype(np.uint8)
+    return np.rint(frames * 255).astype(np.uint8), body
 
 
 def _import(name: str) -> Any:

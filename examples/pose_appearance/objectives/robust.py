@@ -6,6 +6,7 @@ from typing import Any
 
 import mireg
 
+
 def build_objective(
     name: str,
     pi_features: int,
