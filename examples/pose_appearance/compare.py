@@ -15,6 +15,7 @@ from comparison.categories import categories, cross_categories
 from comparison.claims import claims
 from comparison.codes import codes, look_into_codes
 from comparison.fig7 import fig7
+from comparison.legend import legend
 from comparison.plan import METHODS, plan
 from comparison.report import write_report
 from comparison.runner import run_all
@@ -29,7 +30,7 @@ from training.run import StopSignal
 STUDIES = (audit_bodies, judge, look_into_codes, film_runs, cross_categories)
 """What is done with finished runs before sections can show it: each goes on where it was left, and says what comes next."""
 
-SECTIONS = (table1, fig7, claims, table2, codes, animation, categories, trials)
+SECTIONS = (legend, table1, fig7, claims, table2, codes, animation, categories, trials)
 """The sections of the report, in order: each takes the finished runs and the folder, and gives a section or nothing."""
 
 
@@ -40,7 +41,7 @@ class CompareOptions:
     out: Path
     """Where runs, report.html, comparison.json and pictures go."""
     budget: Literal["smoke", "quick", "full"] = "quick"
-    """quick: puppets at 32x32, at most 15 minutes on 2 cores; full: sprites and puppets at 64x64, hours; smoke: seconds."""
+    """quick: puppets at 32x32, at most 15 minutes on 2 cores; full: sprites and puppets at 64x64, hours; smoke: a few steps of each."""
     data_root: Path | None = None
     """Where the sprites are, for the full budget."""
     methods: tuple[str, ...] = METHODS

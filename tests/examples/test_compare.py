@@ -21,6 +21,7 @@ from comparison.claims import claims
 from comparison.codes import codes
 from comparison.fig7 import fig7
 from comparison.finished import FinishedRun, images_of, of_data
+from comparison.legend import MEANINGS, legend
 from comparison.plan import METHODS, TABLE1, PlannedRun, plan
 from comparison.report import write_report
 from comparison.runner import run_all
@@ -106,6 +107,14 @@ def test_the_page_holds_its_pictures_and_every_number_is_in_json(finished):
     assert row["triplet_median"] == pytest.approx(float(np.median(run.errors)))
     assert f"{row['triplet_median']:.4f}" in page
     assert set(numbers["Fig. 7: triplet errors"]["puppets"]["methods"]) == {"robust"}
+
+
+def test_the_page_explains_its_methods_and_table_1_shows_what_codes_say_alone(finished):
+    assert set(MEANINGS) == set(METHODS)
+    run = FinishedRun(finished[0] / "runs" / "puppets-robust-0")
+    assert [row[0] for row in legend([run], finished[0]).tables[0].rows] == ["robust"]
+    (picture,) = table1([run], finished[0]).pictures
+    assert picture.path.name == "visualization.png"
 
 
 def test_a_finished_run_gives_sections_its_model_and_its_triplets(finished):

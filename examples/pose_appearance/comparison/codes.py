@@ -83,9 +83,12 @@ def codes(runs: list[FinishedRun], out: Path) -> Section | None:
         section.tables.append(Table(caption, header, rows))
         for run in order:
             section.numbers[run.folder.name] = found[run]
-            path = run.folder / "visualization.png"
-            section.pictures.append(Picture(f"{run.method}, {data}: single codes", path))
+            # Table 1 shows those of its other rows.
             if run.method == "robust":
-                path = run.folder / "retrieval.png"
-                section.pictures.append(Picture(f"{run.method}, {data}: nearest pose codes", path))
+                for title, name in (
+                    ("single codes", "visualization"),
+                    ("nearest pose codes", "retrieval"),
+                ):
+                    path = run.folder / f"{name}.png"
+                    section.pictures.append(Picture(f"{run.method}, {data}: {title}", path))
     return section if section.tables else None

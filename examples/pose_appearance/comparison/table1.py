@@ -30,9 +30,9 @@ HEADER = [
 TEXT = (
     "I_T and I_T' are moving averages at the end of training, and L_rec is the sum of squared errors of an image on [-1, 1] then, all in nats. "
     "Fresh critics are those of mireg.audit: trained to convergence on frozen codes of held-out identities, no identity on both sides; "
-    "'of the body' is what they tell of the type of body from the pose code, where it is known, at most its entropy: where held-out identities are few, it shows what their appearance codes do not. "
     "'of the body' is what they tell of the type of body from the pose code, where it is known: of few held-out identities it shows what their appearance codes do not. "
-    "± is 1.96 standard errors, and 'at least' is what holds with 95 % confidence. Pictures: poses across, appearances down, all held out."
+    "± is 1.96 standard errors, and 'at least' is what holds with 95 % confidence. Pictures of seed 0: poses across, appearances down, all held out; the second row and column, where there are such, "
+    "show what each code says alone (Sec. 4.2)."
 )
 
 
@@ -56,8 +56,14 @@ def table1(runs: list[FinishedRun], out: Path) -> Section | None:
             if run.options.seed == 0:
                 letter = TABLE1[run.method]
                 title = f"{letter}) {run.method}, {data}"
-                section.pictures.append(Picture(title, run.folder / "transfer.png"))
+                section.pictures.append(Picture(title, _picture_of(run.folder)))
     return section if section.tables else None
+
+
+def _picture_of(folder: Path) -> Path:
+    """Gives the transfer grid of a run: the one with single codes on its borders, where it was drawn."""
+    path = folder / "visualization.png"
+    return path if path.exists() else folder / "transfer.png"
 
 
 def _numbers(run: FinishedRun) -> dict[str, float | None]:

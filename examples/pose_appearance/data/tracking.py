@@ -31,7 +31,7 @@ def lasot(
         images_per_identity: The most frames to take of a track, evenly spaced; None takes all, 280 GB of them.
 
     Returns:
-        The split of the first protocol of evaluation with a training set: 1120 tracks and 280 for the test. Frames where the object is fully occluded or out
+        The published split, protocol II: 1120 tracks to train on and 280 for the test. Frames where the object is fully occluded or out
         of view are left out. Poses are unknown.
     """
     root = Path(root)

@@ -22,8 +22,8 @@ class ATSDM(Objective):
     .. math:: L_1 = \mathrm{CE}(S(\alpha)), \qquad L_2 = L_{rec} - w \, \mathrm{CE}(A(\pi))
 
     The authors weigh the mean squared error on [0, 1] with 5 and the adversary with 1: beside a sum of squares over C x H x W values on [-1, 1],
-    :math:`w = 0.8 C H W`. Adversary and head of the classifier make several steps for each of the model, most of them on codes of recent batches. Step 1 has
-    batches of its own, each image of another identity: from a few identities at a time a classifier of hundreds learns nothing.
+    :math:`w = 0.8 C H W`. The adversary makes several steps for each of the model, most of them on codes of recent batches. Step 1 has batches of its
+    own, with two images of each of as many identities as other batches have images: from a few identities at a time a classifier of hundreds learns nothing.
 
     Arguments:
         pi_features: The number of features of the pose code.
@@ -31,7 +31,7 @@ class ATSDM(Objective):
         sampler: Gives the batches of step 1, of the identities to tell apart.
         weight: The weight :math:`w` of the adversary.
         learning_rate: The learning rate of the adversary and of the head of the classifier.
-        updates: How many steps adversary and head make for each of the model.
+        updates: How many steps the adversary makes for each of the model.
         first_step: The share of the run that step 1 takes.
     """
 
@@ -74,22 +74,19 @@ class ATSDM(Objective):
     def classify(self, step: Step) -> Tensor:
         """Trains the head of the classifier, and gives the loss of step 1 for the encoder."""
         x1, x2, groups = self.sampler.batch_at(step.count).to(step.groups.device)
-        alpha = step.model.appearance_encoder(torch.cat((x1, x2)))
-        return self.follow(self.classifier, alpha, groups.repeat(2), step)
+        alpha, groups = step.model.appearance_encoder(torch.cat((x1, x2))), groups.repeat(2)
+        self.classifier.descend(self.cross_entropy(self.classifier, alpha.detach(), groups))
+        with self.classifier.frozen():
+            return self.cross_entropy(self.classifier, alpha, groups)
 
     def compete(self, step: Step) -> Tensor:
         """Trains the adversary, and gives its cross-entropy for the pose encoder to raise."""
-        return self.follow(self.adversary, step.codes.pi, step.groups, step)
-
-    def follow(self, critic: Adversary, code: Tensor, groups: Tensor, step: Step) -> Tensor:
-        """Trains a network on a code, then on the like of recent batches, and gives its cross-entropy with constant weights."""
-        seen, labels = code.detach(), groups
+        pi, groups = step.codes.pi.detach(), step.groups
         for _ in range(self.updates):
-            critic.descend(self.cross_entropy(critic, seen, labels))
-            pi, alpha, labels = step.replay.draw(len(step.groups))
-            seen = alpha if critic is self.classifier else pi
-        with critic.frozen():
-            return self.cross_entropy(critic, code, groups)
+            self.adversary.descend(self.cross_entropy(self.adversary, pi, groups))
+            pi, _, groups = step.replay.draw(len(groups))
+        with self.adversary.frozen():
+            return self.cross_entropy(self.adversary, step.codes.pi, step.groups)
 
     def cross_entropy(self, critic: Adversary, code: Tensor, groups: Tensor) -> Tensor:
         """Gives the cross-entropy of the identity predicted from a code."""
