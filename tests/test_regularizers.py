@@ -374,6 +374,22 @@ def test_what_a_critic_said_of_one_batch_is_given_for_no_other():
     torch.testing.assert_close(regularizer(other, others).metrics["mi"], expected.detach())
 
 
+def test_what_is_not_finite_is_not_read():
+    class Switch(torch.nn.Module):
+        said = 1.0
+
+        def forward(self, pi, alpha):
+            return pi.sum(1) * 0 + self.said
+
+    regularizer = mireg.ClassifierMI(PI, ALPHA, critic=Switch())
+    _, pi, alpha, _ = codes()
+    for said, read in ((1.0, 1.0), (float("nan"), 3.0)):
+        regularizer.critic.critic.said = said
+        regularizer.critic_loss(pi, alpha)
+        regularizer.critic.critic.said = 3.0
+        assert regularizer(pi, alpha).metrics["mi"] == read
+
+
 def test_the_gradient_of_a_reading_is_that_of_the_critic_as_it_is():
     tested, paper = (
         _violated(mireg.ClassifierMI(PI, ALPHA, test_then_train=choice)) for choice in (True, False)
