@@ -1,4 +1,4 @@
-r"""The adaptive weights γ and λ, and the moving averages that feed γ, as modules with buffers.
+r"""The adaptive weights γ and λ, and the moving averages that move them, as modules with buffers.
 
 A non-finite estimate moves nothing: one bad batch must not set a weight to NaN for good.
 """
