@@ -1,7 +1,7 @@
 """Whether a constraint survives an audit: `python tests/benchmarks/honesty.py --out honesty.json`.
 
 Six problems, six methods, three seeds; a run that is done is not done again, so that a second call goes on where the first
-was stopped. `--table` prints what the file holds. Some 100 minutes on one core; `--problem` and `--seed` share the work
+was stopped. `--table` prints what the file holds. Some 150 minutes on one core; `--problem` and `--seed` share the work
 between processes, each with a file of its own. The problem `table` reads its data from statsmodels: `pip install statsmodels`.
 """
 
@@ -76,7 +76,10 @@ def run(
 
 
 def table(rows: list[dict]) -> str:
-    """Gives a line for each problem and method: the means over the seeds, and the furthest end of an interval."""
+    """Gives a line for each problem and method: means over the seeds, the furthest end of an interval, and the fastest steps.
+
+    What slows a step down is other work on the machine: the least time is the nearest to its cost.
+    """
     lines = [
         "| problem | method | I_T | I_T' | audit (highest upper end) | task loss | ms a step | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -100,7 +103,7 @@ def table(rows: list[dict]) -> str:
                 f"| {problem} | {method} | {mean(first)} | {mean('mi_shadow_average')} "
                 f"| {np.mean([a['mi'] for a in audits]):.3f} ({upper:.3f}) "
                 f"| {np.mean([r['task'] for r in chosen]):.1f} "
-                f"| {np.mean([r['ms_per_step'] for r in chosen]):.1f} | {len(chosen)} |"
+                f"| {min(r['ms_per_step'] for r in chosen):.1f} | {len(chosen)} |"
             )
     return "\n".join(lines)
 
