@@ -23,7 +23,9 @@ from .plan import Budget
 TRIALS: dict[str, list[dict[str, float]]] = {
     "robust": [{"initial_gamma": x} for x in (0.3, 1.0, 3.0)],
     "variational": [{"initial_gamma": x} for x in (0.3, 1.0, 3.0)],
+    "adversarial": [{"mu": x} for x in (0.3, 1.0, 3.0)],
     "equal": [{"initial_gamma": x} for x in (0.3, 1.0, 3.0)],
+    "fixed": [{"mu": x} for x in (0.3, 1.0, 3.0)],
     "bvae": [{"initial_gamma": x} for x in (0.3, 1.0, 3.0)],
     # The first of each of these are the authors' weights at 32x32 pixels.
     "cyclevae": [
@@ -42,7 +44,7 @@ TRIALS: dict[str, list[dict[str, float]]] = {
         {"similarity_weight": 10.0, "adversary_weight": 30.0},
     ],
 }
-"""The trials of each method, as many for each. `supervised` has no weight, `adversarial` and `fixed` none but μ, which all rows of Table 1 share."""
+"""The trials of each method, as many for each. `supervised` has no weight."""
 
 
 TRIPLET_SHARE = 4

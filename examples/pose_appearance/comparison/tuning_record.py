@@ -16,7 +16,7 @@ RECORDS = Path(__file__).parents[1] / "results" / "tuning"
 TUNED = "tiny"
 """The preset that tuning is made with."""
 
-WEIGHTS = {"cycle_weight", "adversary_weight", "similarity_weight"}
+WEIGHTS = {"mu", "cycle_weight", "adversary_weight", "similarity_weight"}
 """The options that are in proportion to the reconstruction loss."""
 
 
@@ -34,8 +34,8 @@ def read_record(preset: str) -> dict[str, dict[str, Any]]:
 def tuned(preset: str, method: str) -> dict[str, float]:
     """Gives the options that tuning chose for a method, none where it was not tuned.
 
-    Trials are made at the size of `tiny`. At another size the reconstruction loss is a sum over as many times more pixels: what has to outweigh it
-    is multiplied by that. γ is a price of one nat in nats, and the same at any size.
+    Trials are made at the size of `tiny`. At another size the reconstruction loss is a sum over as many times more pixels: what has to outweigh it,
+    and the rate at which λ gets there, is multiplied by that. γ is a price of one nat in nats, and the same at any size.
     """
     chosen = read_record(TUNED).get(method, {}).get("chosen", {})
     factor = (PRESETS[preset].size / PRESETS[TUNED].size) ** 2
