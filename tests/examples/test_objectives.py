@@ -266,3 +266,10 @@ def test_all_report_what_table_1_needs(images, objective):
     names = {"reconstruction", "error", "mi", "mi_shadow", "mi_average", "mi_shadow_average"}
     assert names | {"kl", "gamma", "multiplier"} <= metrics.keys()
     assert all(value.isfinite() for value in metrics.values())
+
+
+@pytest.mark.parametrize("objective", OWN)
+def test_networks_that_no_rank_averages_are_for_one_process(images, objective, monkeypatch):
+    monkeypatch.setattr(mireg.distributed, "ranks", lambda *_: 2)
+    with pytest.raises(ValueError, match=f"{objective} trains networks .* got 2 ranks"):
+        trainer_of(images, objective=objective)

@@ -98,6 +98,7 @@ def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
         judge_steps=600,
         judged=500,
         gallery=40,
+        explained=tuple(TABLE1),
     )
 
 

@@ -7,6 +7,8 @@ from data.pairs import PairSampler
 from model.presets import PoseAppearanceModel
 from training.options import TrainOptions
 
+import mireg
+
 from .atsdm import ATSDM
 from .cyclevae import CycleVAE
 from .drnet import DrNet
@@ -24,6 +26,12 @@ def build_method(
         model: The model, whose pose encoder `supervised` replaces.
         image_set: All images of the data, training and held out.
     """
+    ranks = mireg.distributed.ranks()
+    if options.objective in ("atsdm", "drnet") and ranks > 1:
+        raise ValueError(
+            f"{options.objective} trains networks of its own, which no rank averages: "
+            f"start one process, got {ranks} ranks"
+        )
     sizes, rate = model.options, options.critic_learning_rate
     if options.objective == "cyclevae":
         return CycleVAE(options.cycle_weight)
