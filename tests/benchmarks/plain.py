@@ -97,6 +97,40 @@ class Ours:
         self.update(penalty)
 
 
+class Bare:
+    """What no implementation can do without: the passes of :class:`Ours` and one optimizer, with no metric, check or controller."""
+
+    def __init__(self, pi_features: int, alpha_features: int) -> None:
+        self.critics = [
+            mireg.ConcatenatedCritic(pi_features, alpha_features, WIDTH) for _ in range(2)
+        ]
+        self.frozen = list(self.critics[0].parameters())
+        parameters = [p for critic in self.critics for p in critic.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, lr=1e-3, betas=(0.5, 0.9), fused=True)
+
+    def step(self, mean: Tensor, log_var: Tensor, alpha: Tensor) -> None:
+        pi = mean + torch.randn_like(mean) * (log_var / 2).exp()
+        shuffled = torch.randperm(len(alpha))
+        loss = torch.zeros(())
+        for critic in self.critics:
+            u, v = critic.of_pi(pi.detach()), critic.of_alpha(alpha)
+            joint = critic.compare(u, v)
+            marginal = critic.compare(u, (v[0].index_select(0, shuffled),))
+            loss = loss + F.softplus(-joint).mean() + F.softplus(marginal).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        for p in self.frozen:
+            p.requires_grad_(False)
+        mi = self.critics[0](pi, alpha).mean()
+        for p in self.frozen:
+            p.requires_grad_(True)
+        with torch.no_grad():
+            self.critics[1](pi, alpha).mean()
+        kl = 0.5 * (mean**2 + log_var.exp() - log_var - 1).sum(1).mean()
+        (kl + mi).backward()
+
+
 def milliseconds(
     step: Callable[[], None], steps: int, clock: Callable[[], float] = time.perf_counter
 ) -> float:
@@ -117,6 +151,11 @@ def main() -> None:
         action="store_true",
         help="measure the time of the processor, not that of the wall: on a machine with other work, with one thread",
     )
+    parser.add_argument(
+        "--bare",
+        action="store_true",
+        help="measure what is left with no metric, check or controller",
+    )
     parser.add_argument("--compile", action="store_true", help="measure ours compiled as well")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -126,10 +165,12 @@ def main() -> None:
     for features in options.features:
         for batch in options.batch:
             torch._dynamo.reset()
-            subjects: dict[str, Plain | Ours] = {
+            subjects: dict[str, Plain | Ours | Bare] = {
                 "plain": Plain(features, features),
                 "ours": Ours(features, features, False),
             }
+            if options.bare:
+                subjects["bare"] = Bare(features, features)
             if options.compile:
                 subjects["compiled"] = Ours(features, features, True)
             codes = [torch.randn(batch, features).requires_grad_() for _ in range(2)]
