@@ -46,6 +46,8 @@ class CompareOptions:
     """Where the sprites are, for the full budget."""
     methods: tuple[str, ...] = METHODS
     """The methods to compare."""
+    seeds: int | None = None
+    """The most seeds of a method, instead of the budget's."""
     tune: bool = False
     """Make the trials of tuning instead, on validation identities, and write <preset>.json."""
     steps: int | None = None
@@ -65,7 +67,7 @@ def main(options: CompareOptions) -> int:
     changes: dict[str, int | str] = {"device": options.device, "threads": options.threads}
     if options.steps is not None:
         changes["steps"] = options.steps
-    budget = plan(options.budget, options.data_root, options.methods, **changes)
+    budget = plan(options.budget, options.data_root, options.methods, options.seeds, **changes)
     options.out.mkdir(parents=True, exist_ok=True)
     stop, start = StopSignal(), time.monotonic()
     if options.tune:

@@ -286,6 +286,15 @@ def test_the_page_shows_texts_as_they_are(tmp_path):
     assert "<script" not in page and "<i>" not in page
 
 
+def test_a_budget_can_do_with_fewer_seeds(tmp_path):
+    names = [run.name for run in plan("full", tmp_path).runs]
+    first = [run.name for run in plan("full", tmp_path, seeds=1).runs]
+    assert first == [name for name in names if name.endswith("-0")]
+    assert {name for name in names if name.endswith("-1")} == {
+        f"sprites-{method}-1" for method in METHODS if method != "supervised"
+    }
+
+
 def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
     record = read_record("tiny")
     assert set(record) == set(TRIALS)

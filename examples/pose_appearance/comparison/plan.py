@@ -138,6 +138,7 @@ def plan(
     name: str,
     root: Path | None = None,
     methods: tuple[str, ...] = METHODS,
+    seeds: int | None = None,
     **changes: int | str,
 ) -> Budget:
     """Gives a budget by name.
@@ -146,11 +147,13 @@ def plan(
         name: "smoke", "quick" or "full".
         root: Where the sprites are.
         methods: The methods to compare.
+        seeds: The most seeds of a method; those of the budget if `None`.
         changes: Options that hold for every run instead of the budget's.
     """
     unknown = set(methods) - set(METHODS)
     if unknown:
         raise ValueError(f"methods are {', '.join(METHODS)}, got {', '.join(sorted(unknown))}")
     budget = BUDGETS[name](root, methods)
-    runs = [PlannedRun(run.name, replace(run.options, **changes)) for run in budget.runs]
+    chosen = [run for run in budget.runs if seeds is None or run.options.seed < seeds]
+    runs = [PlannedRun(run.name, replace(run.options, **changes)) for run in chosen]
     return replace(budget, runs=tuple(runs))
