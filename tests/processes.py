@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import queue
+import socket
 import sys
 import time
 from multiprocessing.forkserver import ensure_running
@@ -65,3 +66,21 @@ def on_ranks(ranks, folder, function, *arguments):
     for process in processes:
         process.join(timeout=60)
     return [collected[rank] for rank in range(ranks)]
+
+
+def free_port():
+    """Gives a port that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def as_launched(rank, port):
+    """Does what torchrun does before it starts a program, as one of two ranks."""
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE="2",
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )

@@ -1,7 +1,5 @@
 """One run on many ranks: it is the run of one process, and outlives the death of a rank."""
 
-import os
-import socket
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -10,7 +8,7 @@ import pytest
 import runs
 import torch
 from data.pairs import PairSampler
-from processes import context, on_ranks
+from processes import as_launched, context, free_port, on_ranks
 from training.checkpoint import NAME, checkpoints_of, load_checkpoint
 from training.log import read_log
 from training.run import build_trainer, load_images, resume, train
@@ -71,21 +69,8 @@ def test_two_ranks_train_as_one_process_and_resume_on_another_number(tmp_path):
 
 
 def start_rank(rank, port, folder, **changes):
-    """Does what torchrun does before it starts a program."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-    )
+    as_launched(rank, port)
     runs.start_or_resume(folder, **changes)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("victim", [0, 1])

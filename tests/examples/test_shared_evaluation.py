@@ -1,7 +1,6 @@
 """One evaluation on many ranks: its numbers are those of one process."""
 
 import json
-import os
 import shutil
 import sys
 
@@ -10,8 +9,8 @@ import runs
 import torch
 from evaluate import EvaluateOptions, main
 from evaluation.sharing import paired_codes
-from processes import context, on_ranks
-from test_ranks import free_port, state_after
+from processes import as_launched, context, free_port, on_ranks
+from test_ranks import state_after
 from training.options import write_options
 from training.run import load_run
 
@@ -42,14 +41,7 @@ def test_codes_are_encoded_on_all_ranks_as_on_one(trained, tmp_path):
 
 
 def evaluate_on_rank(rank, port, folder):
-    """Does what torchrun does before it starts a program."""
-    os.environ.update(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE="2",
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-    )
+    as_launched(rank, port)
     with open(folder / f"said_{rank}", "w") as sys.stdout:
         torch.set_num_threads(1)
         main(EvaluateOptions(folder, count=61, device="cpu"))

@@ -7,10 +7,10 @@ from typing import Any
 
 from .finished import FinishedRun
 from .section import Section, Table, number
-from .tuning_record import read_record
+from .tuning_record import TUNED, read_record
 
 TEXT = (
-    "Weights that published work ties to its own scale were chosen by the mean triplet error on validation identities, taken from the training "
+    "Weights that published work ties to its own scale were chosen by the median triplet error on validation identities, taken from the training "
     "ones: as many trials for every method, robust included. The best of each is what was compared; supervised has no weight."
 )
 
@@ -26,15 +26,14 @@ def trials(runs: list[FinishedRun], out: Path) -> Section | None:
     """
     section = Section("Tuning", TEXT)
     methods = dict.fromkeys(run.method for run in runs)
-    for preset in dict.fromkeys(run.options.preset for run in runs):
-        record = {name: of for name, of in read_record(preset).items() if name in methods}
-        rows = [
-            _row(method, trial, trial["options"] == of_method["chosen"])
-            for method, of_method in record.items()
-            for trial in of_method["trials"]
-        ]
-        if rows:
-            section.tables.append(Table(f"Trials at the sizes of preset {preset}", HEADER, rows))
+    record = {name: of for name, of in read_record(TUNED).items() if name in methods}
+    rows = [
+        _row(method, trial, trial["options"] == of_method["chosen"])
+        for method, of_method in record.items()
+        for trial in of_method["trials"]
+    ]
+    if rows:
+        section.tables.append(Table(f"Trials at the sizes of preset {TUNED}", HEADER, rows))
     return section if section.tables else None
 
 

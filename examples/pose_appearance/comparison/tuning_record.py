@@ -1,6 +1,6 @@
 """The weights that tuning chose: `compare.py --tune` makes the record, and comparisons at that size of the model read it."""
 
-__all__ = ["RECORDS", "read_record", "tuned"]
+__all__ = ["RECORDS", "TUNED", "read_record", "tuned"]
 
 import json
 from functools import cache
