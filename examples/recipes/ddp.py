@@ -53,16 +53,20 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps")
     options = parser.parse_args()
     cuda = torch.cuda.is_available()
-    dist.init_process_group("nccl" if cuda else "gloo")
-    rank = dist.get_rank()
     device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu")
 
     torch.manual_seed(0)
-    model = DistributedDataParallel(Model().to(device))
+    model = Model().to(device)
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(device)
-    mireg.distributed.broadcast(constraint)  # + all ranks start with the critics of rank 0
+    # The optimizers come before the group: they load torch._dynamo, and a group that is older than it
+    # never ends in torch 2.13, so that its threads may still run when the interpreter stops, which aborts it.
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
+
+    dist.init_process_group("nccl" if cuda else "gloo")
+    rank = dist.get_rank()
+    model = DistributedDataParallel(model)
+    mireg.distributed.broadcast(constraint)  # + all ranks start with the critics of rank 0
 
     torch.manual_seed(1 + rank)  # + each rank draws samples and noise of its own
     for _ in range(10 if options.smoke else options.steps):

@@ -11,6 +11,7 @@ __all__ = [
     "rank",
 ]
 
+import importlib
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -31,6 +32,9 @@ def join_ranks(device: torch.device) -> torch.device:
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
+        # torch 2.13 never ends a group that is older than torch._dynamo, which optimizers load, and
+        # its threads may then still run when the interpreter stops, which aborts it.
+        importlib.import_module("torch._dynamo")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
 
