@@ -48,6 +48,8 @@ class CompareOptions:
     """The methods to compare."""
     seeds: int | None = None
     """The most seeds of a method, instead of the budget's."""
+    data: tuple[str, ...] = ()
+    """The data to train on, instead of all those of the budget: sprites, puppets, creatures."""
     tune: bool = False
     """Make the trials of tuning instead, on validation identities, and write <preset>.json."""
     steps: int | None = None
@@ -67,7 +69,9 @@ def main(options: CompareOptions) -> int:
     changes: dict[str, int | str] = {"device": options.device, "threads": options.threads}
     if options.steps is not None:
         changes["steps"] = options.steps
-    budget = plan(options.budget, options.data_root, options.methods, options.seeds, **changes)
+    budget = plan(
+        options.budget, options.data_root, options.methods, options.seeds, options.data, **changes
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     stop, start = StopSignal(), time.monotonic()
     if options.tune:

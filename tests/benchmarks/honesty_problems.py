@@ -115,7 +115,6 @@ class Wide(Vectors):
 class Strong(Vectors):
     """Encoders that are much stronger than the critics: four layers of 512 units against two of 256."""
 
-    steps = 2000
     width, depth = 512, 4
 
 

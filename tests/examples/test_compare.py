@@ -295,6 +295,13 @@ def test_a_budget_can_do_with_fewer_seeds(tmp_path):
     }
 
 
+def test_a_budget_can_do_with_less_data(tmp_path):
+    names = {run.name for run in plan("full", tmp_path, ("robust", "fixed"), 1, ("sprites",)).runs}
+    assert names == {"sprites-robust-0", "sprites-fixed-0"}
+    with pytest.raises(ValueError, match="quick budget has puppets, got sprites"):
+        plan("quick", data=("sprites",))
+
+
 def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
     record = read_record("tiny")
     assert set(record) == set(TRIALS)

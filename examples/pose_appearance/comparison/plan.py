@@ -139,6 +139,7 @@ def plan(
     root: Path | None = None,
     methods: tuple[str, ...] = METHODS,
     seeds: int | None = None,
+    data: tuple[str, ...] = (),
     **changes: int | str,
 ) -> Budget:
     """Gives a budget by name.
@@ -148,12 +149,22 @@ def plan(
         root: Where the sprites are.
         methods: The methods to compare.
         seeds: The most seeds of a method; those of the budget if `None`.
+        data: The data to train on; those of the budget if empty.
         changes: Options that hold for every run instead of the budget's.
     """
     unknown = set(methods) - set(METHODS)
     if unknown:
         raise ValueError(f"methods are {', '.join(METHODS)}, got {', '.join(sorted(unknown))}")
     budget = BUDGETS[name](root, methods)
-    chosen = [run for run in budget.runs if seeds is None or run.options.seed < seeds]
+    known = {run.options.data for run in budget.runs}
+    if set(data) - known:
+        raise ValueError(
+            f"the {name} budget has {', '.join(sorted(known))}, got {', '.join(sorted(set(data) - known))}"
+        )
+    chosen = [
+        run
+        for run in budget.runs
+        if (seeds is None or run.options.seed < seeds) and (not data or run.options.data in data)
+    ]
     runs = [PlannedRun(run.name, replace(run.options, **changes)) for run in chosen]
     return replace(budget, runs=tuple(runs))
