@@ -177,7 +177,7 @@ class RobustMIConstraint(Regularizer):
     def paper(
         cls, pi_features: Shape, alpha_features: Shape | None = None, **settings: Any
     ) -> "RobustMIConstraint":
-        r"""Creates the constraint exactly as published.
+        r"""Creates the constraint by the published recipe, with the critics of this library unless others are given.
 
         :math:`\gamma` may decay to 0, there is one marginal pair a sample, and both critics are asked about a batch that they have just learnt from: an audit
         then finds up to several times :math:`\epsilon`.
