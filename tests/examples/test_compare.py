@@ -238,6 +238,14 @@ def test_overpowering_is_a_critic_that_misses_what_others_see(tmp_path, mi, shad
     assert "puppets: robust is best" not in numbers
 
 
+def test_overpowering_is_not_put_together_from_several_seeds(tmp_path):
+    runs = [
+        made_up(tmp_path, "adversarial", 0.2, 0.2, 0.5, 0.02, seed=0),
+        made_up(tmp_path, "adversarial", 0.0, 0.0, 0.3, 0.02, seed=1),
+    ]
+    assert claims(runs, tmp_path).numbers["puppets: overpowering"]["shown"] is False
+
+
 def test_table_1_has_the_rows_of_the_paper_in_order(tmp_path):
     runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in METHODS]
     section = table1(runs, tmp_path)

@@ -12,7 +12,7 @@ from .section import Section, Table
 
 TEXT = (
     "Two claims of the paper, judged on the numbers above. Honest methods are those in whose codes fresh critics find at most 2 ε, of the appearance code or of the type of body. "
-    "A critic is overpowered where it reads at most ε, and fresh critics or the shadow at least 3 ε."
+    "A critic is overpowered if in a run it reads at most ε, and fresh critics or the shadow at least 3 ε."
 )
 
 
@@ -37,18 +37,12 @@ def claims(runs: list[FinishedRun], out: Path) -> Section | None:
 
 
 def _means(runs: list[FinishedRun], method: str) -> dict[str, float]:
-    """Gives what the claims are about, averaged over the seeds of a method."""
+    """Gives what makes a method best, averaged over its seeds."""
     chosen = [run for run in runs if run.method == method]
-    values = [
-        {
-            "mi": run.evaluation["training"]["mi_average"],
-            "shadow": run.evaluation["training"]["mi_shadow_average"],
-            "fresh": leak(run),
-            "median": float(np.median(run.errors)),
-        }
-        for run in chosen
-    ]
-    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+    return {
+        "fresh": float(np.mean([leak(run) for run in chosen])),
+        "median": float(np.mean([np.median(run.errors) for run in chosen])),
+    }
 
 
 def _best(runs: list[FinishedRun]) -> tuple[bool, str] | None:
@@ -70,10 +64,14 @@ def _best(runs: list[FinishedRun]) -> tuple[bool, str] | None:
 
 
 def _overpowered(runs: list[FinishedRun]) -> tuple[bool, str] | None:
-    """Judges whether the row without the bound shows what the bound is for."""
-    if not any(run.method == "adversarial" for run in runs):
+    """Judges whether a run without the bound shows what the bound is for."""
+    chosen = [run for run in runs if run.method == "adversarial"]
+    if not chosen:
         return None
-    epsilon, of = runs[0].options.epsilon, _means(runs, "adversarial")
-    shown = of["mi"] <= epsilon and max(of["shadow"], of["fresh"]) >= 3 * epsilon
-    why = f"I_T {of['mi']:.3f}, I_T' {of['shadow']:.3f}, fresh critics {of['fresh']:.3f}, ε {epsilon:g}"
-    return shown, why
+    epsilon, shown, seeds = runs[0].options.epsilon, False, []
+    for run in chosen:
+        training, fresh = run.evaluation["training"], leak(run)
+        mi, shadow = training["mi_average"], training["mi_shadow_average"]
+        shown |= mi <= epsilon and max(shadow, fresh) >= 3 * epsilon
+        seeds.append(f"I_T {mi:.3f}, I_T' {shadow:.3f}, fresh critics {fresh:.3f}")
+    return shown, f"{'; '.join(seeds)}; ε {epsilon:g}"
