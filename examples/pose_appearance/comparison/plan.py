@@ -157,9 +157,10 @@ def plan(
         raise ValueError(f"methods are {', '.join(METHODS)}, got {', '.join(sorted(unknown))}")
     budget = BUDGETS[name](root, methods)
     known = {run.options.data for run in budget.runs}
-    if set(data) - known:
+    unknown = set(data) - known
+    if unknown:
         raise ValueError(
-            f"the {name} budget has {', '.join(sorted(known))}, got {', '.join(sorted(set(data) - known))}"
+            f"the {name} budget has {', '.join(sorted(known))}, got {', '.join(sorted(unknown))}"
         )
     chosen = [
         run
