@@ -51,7 +51,7 @@ class CompareOptions:
     data: tuple[str, ...] = ()
     """The data to train on, instead of all those of the budget: sprites, puppets, creatures."""
     tune: bool = False
-    """Make the trials of tuning instead, on validation identities, and write <preset>.json."""
+    """Make the trials of tuning instead, on validation identities, and write <data>.json."""
     steps: int | None = None
     """How many steps each run makes, instead of the budget's."""
     device: str = "auto"

@@ -21,7 +21,7 @@ from tqdm import trange
 import mireg
 
 CRITICS: dict[str, Callable[[Problem], mireg.Critic]] = {
-    "default": lambda p: mireg.default_critic(p.pi_features, p.alpha_features, p.classes),
+    "default": lambda p: type(p).critic(p),
     "perceptron": lambda p: mireg.ConcatenatedCritic(p.pi_features, p.alpha_features),
     "wide": lambda p: mireg.ConcatenatedCritic(p.pi_features, p.alpha_features, width=512),
 }

@@ -29,8 +29,8 @@ from comparison.section import Picture, Section, Table
 from comparison.table1 import table1
 from comparison.table2 import judge, table2
 from comparison.trials import trials
-from comparison.tuning import TRIALS, with_validation
-from comparison.tuning_record import read_record, tuned
+from comparison.tuning import TRIALS, choose, tune, with_validation
+from comparison.tuning_record import TUNED, read_record, tuned
 from evaluation.triplet_error import triplet_errors
 from objectives import OBJECTIVES
 from PIL import Image
@@ -128,16 +128,34 @@ def test_a_finished_run_gives_sections_its_model_and_its_triplets(finished):
 
 
 def test_tuning_tries_as_much_for_every_method_and_keeps_the_best(tmp_path):
-    assert {len(trials) for trials in TRIALS.values()} == {3}
-    assert set(TRIALS) == set(METHODS) - {"supervised"}
+    for by_method in TRIALS.values():
+        assert len({len(trials) for trials in by_method.values()}) == 1
+        assert set(by_method) == set(METHODS) - {"supervised"}
     arguments = ["--tune", "--budget", "smoke", "--methods", "bvae", "supervised"]
     finish(start(*arguments, "--out", tmp_path))
-    record = json.loads((tmp_path / "tiny.json").read_text())
+    record = json.loads((tmp_path / "puppets.json").read_text())
     assert set(record) == {"bvae"}
     tried = record["bvae"]["trials"]
-    assert [trial["options"] for trial in tried] == TRIALS["bvae"]
+    assert [trial["options"] for trial in tried] == TRIALS["puppets"]["bvae"]
     best = min(tried, key=lambda trial: trial["validation_median"])
     assert record["bvae"]["chosen"] == best["options"]
+
+
+def test_tuning_takes_a_trial_that_keeps_epsilon_where_a_bound_promises_it():
+    rows = ((0.02, 0.5), (0.04, 0.2), (0.03, 0.25))
+    tried = [{"validation_median": m, "validation_body": b} for m, b in rows]
+    assert choose("robust", tried, 0.125) == tried[2]
+    assert choose("bvae", tried, 0.125) == tried[0]
+    assert choose("robust", tried[:1], 0.125) == tried[0]
+    assert choose("robust", [{"validation_median": x} for x in (2, 1)], 0.125) == {
+        "validation_median": 1
+    }
+
+
+def test_tuning_knows_what_it_has_trials_for(tmp_path):
+    budget = plan("full", tmp_path, ("robust",), data=("creatures",))
+    with pytest.raises(ValueError, match="puppets with preset tiny, .*, got creatures"):
+        tune(budget, tmp_path, StopSignal())
 
 
 def test_tuning_validates_on_training_identities_alone():
@@ -153,7 +171,9 @@ def test_tuning_validates_on_training_identities_alone():
 def test_methods_of_a_budget_differ_in_their_objective_alone(tmp_path):
     for name, root in (("quick", None), ("full", tmp_path)):
         for data in of_data_names(plan(name, root)):
-            tunable = {key for trials in TRIALS.values() for trial in trials for key in trial}
+            tunable = {
+                key for of in TRIALS.values() for trials in of.values() for x in trials for key in x
+            }
             neutral = {key: getattr(TrainOptions(), key) for key in tunable}
             options = [run.options for run in plan(name, root).runs if run.options.data == data]
             same = {replace(x, objective="robust", seed=0, **neutral) for x in options}
@@ -310,25 +330,34 @@ def test_a_budget_can_do_with_less_data(tmp_path):
         plan("quick", data=("sprites",))
 
 
-def test_comparisons_use_and_show_what_tuning_chose(tmp_path):
-    record = read_record("tiny")
-    assert set(record) == set(TRIALS)
-    for run in plan("quick").runs:
+@pytest.mark.parametrize("data", list(TUNED))
+def test_comparisons_use_and_show_what_tuning_chose(data, tmp_path):
+    record = read_record(data)
+    assert set(record) == set(TRIALS[data])
+    budget = plan("quick") if data == "puppets" else plan("full", tmp_path, data=(data,))
+    for run in budget.runs:
         chosen = record.get(run.options.objective, {"chosen": {}})["chosen"]
         assert all(getattr(run.options, name) == value for name, value in chosen.items())
-        assert chosen == tuned("tiny", run.options.objective)
+        assert chosen == tuned(data, TUNED[data], run.options.objective)
+    for method, of_method in record.items():
+        assert [trial["options"] for trial in of_method["trials"]] == TRIALS[data][method]
+        best = choose(method, of_method["trials"], budget.runs[0].options.epsilon)
+        assert of_method["chosen"] == best["options"]
+
+
+def test_the_page_shows_the_trials_of_its_methods(tmp_path):
     runs = [made_up(tmp_path, method, 0.1, 0.2, 0.3, 0.02) for method in ("robust", "atsdm")]
     (table,) = trials(runs, tmp_path).tables
     assert [row[0] for row in table.rows] == ["robust"] * 3 + ["atsdm"] * 3
     assert [row[-1] for row in table.rows].count("chosen") == 2
-    for of_method in record.values():
-        best = min(of_method["trials"], key=lambda trial: trial["validation_median"])
-        assert of_method["chosen"] == best["options"]
-    assert read_record("paper") == {} and tuned("tiny", "supervised") == {}
-    # Beside a sum over four times as many pixels.
-    small, tiny = (tuned(preset, "cyclevae") for preset in ("small", "tiny"))
+
+
+def test_weights_against_a_sum_over_more_pixels_grow_with_it():
+    assert read_record("folder") == {} and tuned("puppets", "tiny", "supervised") == {}
+    small, tiny = (tuned("puppets", preset, "cyclevae") for preset in ("small", "tiny"))
     assert small["cycle_weight"] == 4 * tiny["cycle_weight"]
     assert small["initial_gamma"] == tiny["initial_gamma"]
+    assert tuned("creatures", "small", "cyclevae") == small
 
 
 def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished):

@@ -57,7 +57,7 @@ def _runs(base: TrainOptions, methods: tuple[str, ...], seeds: tuple[int, ...]) 
     return [
         PlannedRun(
             f"{base.data}-{method}-{seed}",
-            replace(base, objective=method, seed=seed, **tuned(base.preset, method)),
+            replace(base, objective=method, seed=seed, **tuned(base.data, base.preset, method)),
         )
         for seed in seeds
         for method in methods
@@ -119,7 +119,7 @@ def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
     return Budget(
         tuple(runs),
         triplets=8000,
-        audit_samples=4000,
+        audit_samples=8000,
         judge_steps=600,
         judged=2000,
         gallery=1000,

@@ -1,4 +1,4 @@
-"""The weights that tuning chose: `compare.py --tune` makes the record, and comparisons at that size of the model read it."""
+"""The weights that tuning chose: `compare.py --tune` makes the records, and comparisons read them."""
 
 __all__ = ["RECORDS", "TUNED", "read_record", "tuned"]
 
@@ -10,33 +10,33 @@ from typing import Any
 from model.presets import PRESETS
 
 RECORDS = Path(__file__).parents[1] / "results" / "tuning"
-"""What was tried and what was best on validation identities, a file for each preset."""
+"""What was tried and what was chosen on validation identities, a file for each data."""
 
-
-TUNED = "tiny"
-"""The preset that tuning is made with."""
+TUNED = {"puppets": "tiny", "sprites": "small"}
+"""The data that tuning is made on, and the preset that it is made with."""
 
 WEIGHTS = {"mu", "cycle_weight", "adversary_weight", "similarity_weight"}
 """The options that are in proportion to the reconstruction loss."""
 
 
 @cache
-def read_record(preset: str) -> dict[str, dict[str, Any]]:
-    """Gives the trials and the best one of each method, nothing where a preset was not tuned.
+def read_record(data: str) -> dict[str, dict[str, Any]]:
+    """Gives the trials of each method and what was chosen, nothing where there are none.
 
     Arguments:
-        preset: The name of the sizes of the model.
+        data: The name of the data.
     """
-    path = RECORDS / f"{preset}.json"
+    path = RECORDS / f"{data}.json"
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def tuned(preset: str, method: str) -> dict[str, float]:
-    """Gives the options that tuning chose for a method, none where it was not tuned.
+def tuned(data: str, preset: str, method: str) -> dict[str, float]:
+    """Gives the options that tuning chose for a method, none where it was not tuned. Data without trials take those of puppets.
 
-    Trials are made at the size of `tiny`. At another size the reconstruction loss is a sum over as many times more pixels: what has to outweigh it,
+    At another size than that of the trials the reconstruction loss is a sum over as many times more pixels: what has to outweigh it,
     and the rate at which λ gets there, is multiplied by that. γ is a price of one nat in nats, and the same at any size.
     """
-    chosen = read_record(TUNED).get(method, {}).get("chosen", {})
-    factor = (PRESETS[preset].size / PRESETS[TUNED].size) ** 2
+    source = data if data in TUNED else "puppets"
+    chosen = read_record(source).get(method, {}).get("chosen", {})
+    factor = (PRESETS[preset].size / PRESETS[TUNED[source]].size) ** 2
     return {name: value * factor if name in WEIGHTS else value for name, value in chosen.items()}
