@@ -1,7 +1,7 @@
 """Whether a constraint survives an audit: `python tests/benchmarks/honesty.py --out honesty.json`.
 
 Six problems, six methods, three seeds; a run that is done is not done again, so that a second call goes on where the first
-was stopped. `--table` prints what the file holds. Some 3.5 hours on one core; `--problem` and `--seed` share the work
+was stopped. `--table` prints what the file holds. Some 2.5 hours on one core; `--problem` and `--seed` share the work
 between processes, each with a file of its own. The problem `table` reads its data from statsmodels: `pip install statsmodels`.
 """
 
