@@ -1,6 +1,6 @@
 """Tuning: every method gets the same small number of trials on validation identities, `robust` included."""
 
-__all__ = ["TRIALS", "choose", "tune", "validate", "with_validation"]
+__all__ = ["TRIALS", "choose", "tune", "with_validation"]
 
 import json
 from dataclasses import replace
@@ -160,7 +160,7 @@ def _trial(
         resume(trainer, folder)
     if not train(trainer, folder, stop):
         return None
-    values = {**validate(trainer, image_set.subset("val"), budget), "steps": trainer.step_count}
+    values = {**_validate(trainer, image_set.subset("val"), budget), "steps": trainer.step_count}
     write_json(result, values)
     # Needed to go on only, and there are many.
     for checkpoint in checkpoints_of(folder):
@@ -168,7 +168,7 @@ def _trial(
     return values
 
 
-def validate(trainer: Trainer, validation: ImageSet, budget: Budget) -> dict[str, float]:
+def _validate(trainer: Trainer, validation: ImageSet, budget: Budget) -> dict[str, float]:
     """Gives the triplet errors on validation identities, and what fresh critics tell of the body from their codes, in nats, where it is known.
 
     Arguments:
@@ -184,7 +184,9 @@ def validate(trainer: Trainer, validation: ImageSet, budget: Budget) -> dict[str
         "validation_mean": float(errors.mean()),
         "validation_median": float(np.median(errors)),
     }
-    codes = paired_codes(trainer, validation, 0, budget.audit_samples // SHARE)
-    if (report := audit_body(trainer, validation, codes, 0)) is not None:
-        values["validation_body"] = report.to_dict()["mi"]
+    if "body" in validation.factors:
+        codes = paired_codes(trainer, validation, 0, budget.audit_samples // SHARE)
+        report = audit_body(trainer, validation, codes, 0)
+        assert report is not None
+        values["validation_body"] = report.mi
     return values
