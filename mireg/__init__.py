@@ -1,13 +1,11 @@
 r"""Regularizers that keep the mutual information between two representations below a target, in nats."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-from . import distributed, functional, leakage
+from . import estimators, functional, leakage, pairs, ranks, weights
 from .auditing import AuditReport, audit
-from .controllers import FixedGamma, MovingAverage, Multiplier, RobustGamma, VariationalGamma
 from .critics import (
     ConcatenatedCritic,
-    ConvolutionalCritic,
     Critic,
     LabelCritic,
     SeparableCritic,
@@ -15,8 +13,8 @@ from .critics import (
     default_critic,
 )
 from .encoders import Codes, EncoderPair, diagonal_gaussian
-from .estimators import CriticEstimator
 from .priors import LearnableGaussian, StandardNormal
+from .ranks import Ranks
 from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
 
 __all__ = [
@@ -32,20 +30,17 @@ __all__ = [
     "diagonal_gaussian",
     "StandardNormal",
     "LearnableGaussian",
-    "CriticEstimator",
     "Critic",
-    "ConcatenatedCritic",
     "SeparableCritic",
+    "ConcatenatedCritic",
     "SumCritic",
-    "ConvolutionalCritic",
     "LabelCritic",
     "default_critic",
-    "RobustGamma",
-    "VariationalGamma",
-    "FixedGamma",
-    "Multiplier",
-    "MovingAverage",
+    "Ranks",
+    "weights",
+    "estimators",
+    "pairs",
     "leakage",
     "functional",
-    "distributed",
+    "ranks",
 ]

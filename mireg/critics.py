@@ -1,36 +1,32 @@
 r"""Networks for the critics T and T': a pair of codes goes in, one logit comes out.
 
-Any module that takes `(pi, alpha)` and gives logits with shape :math:`(N,)` is a critic. Those here also have `pairwise`, which gives the logits of all
-:math:`N \times N` pairs at the cost of the layers after the first.
+A critic maps codes and :class:`mireg.pairs.Pairs` to logits. Any module that takes `(pi, alpha)` and returns logits with shape :math:`(N,)` is adapted.
 """
 
 __all__ = [
     "ConcatenatedCritic",
-    "ConvolutionalCritic",
     "Critic",
     "LabelCritic",
     "SeparableCritic",
     "SumCritic",
+    "as_critic",
     "default_critic",
 ]
 
-import math
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from .layers import LeakyReLU, mlp, shown_in_octaves
-from .validation import Shape, alpha_shape, as_shape, shown
+from ._checks import Shape, alpha_shape, shown
+from .layers import LeakyReLU, LinearPlus, mlp, pooled, shown_in_octaves
+from .pairs import Pairs
 
-Halves = tuple[Tensor, ...]
-"""What a critic makes of one code before it meets the other."""
+JointAndMarginal = tuple[Tensor, Tensor]
 
 
 class Critic(nn.Module):
-    """The interface of a critic: logits of paired rows, and of all pairs.
-
-    What it makes of each code alone is computed once, however many pairs the code is part of.
+    """The interface of a critic. What it makes of each code alone is computed once, however many pairs the code is part of.
 
     Example:
         >>> class Bilinear(mireg.Critic):
@@ -39,59 +35,112 @@ class Critic(nn.Module):
         ...         self.layer = torch.nn.Linear(2, 3)
         ...
         ...     def of_pi(self, pi):
-        ...         return (self.layer(pi),)
+        ...         return self.layer(pi)
         ...
         ...     def of_alpha(self, alpha):
-        ...         return (alpha,)
+        ...         return alpha
         ...
         ...     def compare(self, u, v):
-        ...         return (u[0] * v[0]).sum(-1)
-        >>> Bilinear().pairwise(torch.randn(4, 2), torch.randn(5, 3)).shape
-        torch.Size([4, 5])
+        ...         return (u * v).sum(-1)
+        >>> Bilinear()(torch.randn(4, 2), torch.randn(4, 3)).shape
+        torch.Size([4])
     """
 
-    halves: int = 1
-    """The number of tensors that it makes of each code."""
+    all_pairs: bool = False
+    """Whether the logits of all pairs of a batch cost little more than those of a few."""
     sizes: str = ""
     """What `print` shows of the critic, instead of its layers."""
 
-    def of_pi(self, pi: Tensor) -> Halves:
-        r"""Gives what the critic makes of :math:`\pi` alone."""
+    def of_pi(self, pi: Tensor) -> Tensor:
+        r"""Returns what the critic makes of :math:`\pi` alone, with shape :math:`(N, H)`."""
         raise NotImplementedError
 
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        r"""Gives what the critic makes of :math:`\alpha` alone."""
+    def of_alpha(self, alpha: Tensor) -> Tensor:
+        r"""Returns what the critic makes of :math:`\alpha` alone, with shape :math:`(M, H)`."""
         raise NotImplementedError
 
-    def compare(self, u: Halves, v: Halves) -> Tensor:
-        """Gives the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, paired row by row. Dimensions before that of the features broadcast."""
+    def compare(self, u: Tensor, v: Tensor) -> Tensor:
+        """Returns the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, row by row. Dimensions before that of the features broadcast."""
         raise NotImplementedError
 
-    def forward(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        r"""
-        Arguments:
-            pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
-            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`.
+    def compare_all(self, u: Tensor, v: Tensor) -> Tensor:
+        """Returns the logits of every row of `u` with every row of `v`: of shapes :math:`(*, N, H)` and :math:`(*, M, H)`, with shape :math:`(*, N, M)`."""
+        return self.compare(u.unsqueeze(-2), v.unsqueeze(-3))
 
-        Returns:
-            The logits, with shape :math:`(N,)`.
-        """
-        return self.compare(self.of_pi(pi), self.of_alpha(alpha))
-
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
+    def forward(
+        self, pi: Tensor, alpha: Tensor, pairs: Pairs | None = None
+    ) -> Tensor | JointAndMarginal:
         r"""
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
             alpha: The codes :math:`\alpha`, with shape :math:`(M, *)`.
+            pairs: Which codes are paired. By default each row of `pi` is paired with the same row of `alpha`.
 
         Returns:
-            The logits of all pairs, with shape :math:`(N, M)`.
+            The logits of joint pairs, with shape :math:`(N,)`. If `pairs` are given, also those of marginal pairs, with shape :math:`(K, N)` or :math:`(N, C)`.
         """
-        return self.compare(tuple(x[:, None] for x in self.of_pi(pi)), self.of_alpha(alpha))
+        u, v = self.of_pi(pi), self.of_alpha(alpha)
+        if pairs is None:
+            return self.compare(u, v)
+        if pairs.marginal is None:
+            every = self.compare_all(*pairs.in_blocks(u, v)).flatten(0, 1)
+            return every.gather(1, pairs.joint[:, None]).squeeze(1), every
+        # Rows are selected, and not indexed: the gradient of an index takes ten times as long.
+        rows = torch.cat((pairs.joint[None], pairs.marginal))
+        partners = v.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        logits = self.compare(u, partners)
+        return logits[0], logits[1:]
 
     def __repr__(self) -> str:
         # The sizes on one line: layer by layer, two critics would fill the screen.
         return f"{type(self).__name__}({self.sizes})" if self.sizes else super().__repr__()
+
+
+class SeparableCritic(Critic):
+    r"""Creates two towers with an inner product, the critic of the authors' program.
+
+    .. math:: T(\pi, \alpha) = \langle g(\pi), h(\alpha) \rangle
+
+    All pairs cost one matrix product. On moving codes it follows faster, and overfits less, than one network on concatenated codes. Each tower is a linear map
+    plus a perceptron: the linear maps find correlations at once, which matters most where codes have many features.
+
+    Arguments:
+        pi_features: The number of features of :math:`\pi`, or its shape.
+        alpha_features: The number of features of :math:`\alpha`, or its shape.
+        width: The number of hidden units, and of the outputs of each tower.
+        depth: The number of hidden layers.
+
+    Example:
+        >>> critic = SeparableCritic(3, 5)
+        >>> critic(torch.randn(8, 3), torch.randn(8, 5)).shape
+        torch.Size([8])
+    """
+
+    all_pairs = True
+
+    def __init__(
+        self, pi_features: Shape, alpha_features: Shape, width: int = 128, depth: int = 3
+    ) -> None:
+        super().__init__()
+
+        pi_layers, pi_width = pooled(pi_features, width)
+        alpha_layers, alpha_width = pooled(alpha_features, width)
+        self.pi_tower = nn.Sequential(pi_layers, LinearPlus(pi_width, width, depth, width))
+        self.alpha_tower = nn.Sequential(alpha_layers, LinearPlus(alpha_width, width, depth, width))
+        self.scale = width**-0.5
+        self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
+
+    def of_pi(self, pi: Tensor) -> Tensor:
+        return cast(Tensor, self.pi_tower(pi)) * self.scale
+
+    def of_alpha(self, alpha: Tensor) -> Tensor:
+        return cast(Tensor, self.alpha_tower(alpha))
+
+    def compare(self, u: Tensor, v: Tensor) -> Tensor:
+        return (u * v).sum(dim=-1)
+
+    def compare_all(self, u: Tensor, v: Tensor) -> Tensor:
+        return u @ v.mT
 
 
 class ConcatenatedCritic(Critic):
@@ -99,22 +148,17 @@ class ConcatenatedCritic(Critic):
 
     .. math:: T(\pi, \alpha) = \mathrm{MLP}([\pi, \alpha])
 
-    Codes that are not vectors are flattened.
-
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: The number of features of :math:`\alpha`, or its shape.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`mireg.layers.Octaves` that :math:`\pi` is shown in. With 5 of them detail down to a tenth of the
-            unit scale of the prior is seen early.
+        octaves: The number of :class:`mireg.layers.Octaves` in which :math:`\pi` is shown to the first layer.
 
     Example:
         >>> critic = ConcatenatedCritic(3, 5)
         >>> critic(torch.randn(8, 3), torch.randn(8, 5)).shape
         torch.Size([8])
-        >>> critic.pairwise(torch.randn(8, 3), torch.randn(8, 5)).shape
-        torch.Size([8, 8])
     """
 
     def __init__(
@@ -128,78 +172,39 @@ class ConcatenatedCritic(Critic):
         super().__init__()
 
         # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
-        self.octaves, features = shown_in_octaves(math.prod(as_shape(pi_features)), octaves)
-        self.pi_layer = nn.Linear(features, width)
-        self.alpha_layer = nn.Linear(math.prod(as_shape(alpha_features)), width, bias=False)
+        pi_layers, pi_width = pooled(pi_features, width)
+        alpha_layers, alpha_width = pooled(alpha_features, width)
+        detail, pi_width = shown_in_octaves(pi_width, octaves)
+        self.pi_layer = nn.Sequential(pi_layers, detail, nn.Linear(pi_width, width))
+        self.alpha_layer = nn.Sequential(alpha_layers, nn.Linear(alpha_width, width, bias=False))
         self.head = nn.Sequential(LeakyReLU(), mlp(width, width, depth - 1, 1))
         self.sizes = (
             f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}, {octaves=}"
         )
 
-    def of_pi(self, pi: Tensor) -> Halves:
-        return (self.pi_layer(self.octaves(pi.flatten(1))),)
+    def of_pi(self, pi: Tensor) -> Tensor:
+        return cast(Tensor, self.pi_layer(pi))
 
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        return (self.alpha_layer(alpha.flatten(1)),)
+    def of_alpha(self, alpha: Tensor) -> Tensor:
+        return cast(Tensor, self.alpha_layer(alpha))
 
-    def compare(self, u: Halves, v: Halves) -> Tensor:
+    def compare(self, u: Tensor, v: Tensor) -> Tensor:
         activation, layers = self.head
         # It works in place on the sum itself, and the layers see rows: on a view of it autograd would copy all gradients.
-        hidden = cast(Tensor, activation(u[0] + v[0]))
+        hidden = cast(Tensor, activation(u + v))
         return cast(Tensor, layers(hidden.flatten(0, -2))).view(hidden.shape[:-1])
 
 
-class SeparableCritic(Critic):
-    r"""Creates two towers with an inner product, the critic of the authors' program.
-
-    .. math:: T(\pi, \alpha) = \langle g(\pi), h(\alpha) \rangle
-
-    All pairs cost one matrix product. It is weaker than :class:`ConcatenatedCritic` on most codes, and stronger on a few.
-
-    Arguments:
-        pi_features: The number of features of :math:`\pi`, or its shape.
-        alpha_features: The number of features of :math:`\alpha`, or its shape.
-        width: The number of hidden units, and of the outputs of each tower.
-        depth: The number of hidden layers.
-
-    Example:
-        >>> critic = SeparableCritic(3, 5)
-        >>> critic.pairwise(torch.randn(8, 3), torch.randn(8, 5)).shape
-        torch.Size([8, 8])
-    """
-
-    def __init__(
-        self, pi_features: Shape, alpha_features: Shape, width: int = 256, depth: int = 2
-    ) -> None:
-        super().__init__()
-
-        self.pi_tower = mlp(math.prod(as_shape(pi_features)), width, depth, width)
-        self.alpha_tower = mlp(math.prod(as_shape(alpha_features)), width, depth, width)
-        self.scale = width**-0.5
-        self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
-
-    def of_pi(self, pi: Tensor) -> Halves:
-        return (self.pi_tower(pi.flatten(1)),)
-
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        return (self.alpha_tower(alpha.flatten(1)),)
-
-    def compare(self, u: Halves, v: Halves) -> Tensor:
-        return torch.mul((u[0] * v[0]).sum(dim=-1), self.scale)
-
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return torch.mul(self.of_pi(pi)[0] @ self.of_alpha(alpha)[0].T, self.scale)
-
-
-class SumCritic(Critic):
+class SumCritic(nn.Module):
     r"""Creates the sum of critics: where one is slow to see, another may be fast.
 
     .. math:: T(\pi, \alpha) = \sum_i T_i(\pi, \alpha)
 
-    A perceptron beside two towers follows moving codes much better than either, and is what :func:`default_critic` gives for vectors.
-
     Arguments:
-        critics: The critics.
+        critics: The critics, or modules that :func:`as_critic` adapts.
+
+    Raises:
+        ValueError: If there is none.
 
     Example:
         >>> critic = SumCritic(ConcatenatedCritic(3, 5), SeparableCritic(3, 5))
@@ -207,92 +212,29 @@ class SumCritic(Critic):
         torch.Size([8])
     """
 
-    def __init__(self, *critics: Critic) -> None:
+    def __init__(self, *critics: nn.Module) -> None:
         super().__init__()
 
         if not critics:
             raise ValueError("a sum needs at least one critic, got none")
-        self.critics = nn.ModuleList(critics)
-        self.halves = sum(critic.halves for critic in critics)
-        self.sizes = ", ".join(map(repr, critics))
+        self.critics = nn.ModuleList(as_critic(critic) for critic in critics)
+        self.all_pairs = all(getattr(critic, "all_pairs", False) for critic in critics)
 
-    def terms(self) -> list[Critic]:
-        """Gives the critics."""
-        return [cast(Critic, critic) for critic in self.critics]
+    def forward(
+        self, pi: Tensor, alpha: Tensor, pairs: Pairs | None = None
+    ) -> Tensor | JointAndMarginal:
+        logits = [critic(pi, alpha, pairs) for critic in self.critics]
+        if pairs is None:
+            return torch.stack(logits).sum(0)
+        joint, marginal = (torch.stack(each).sum(0) for each in zip(*logits, strict=True))
+        return joint, marginal
 
-    def of_pi(self, pi: Tensor) -> Halves:
-        return tuple(half for critic in self.terms() for half in critic.of_pi(pi))
-
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        return tuple(half for critic in self.terms() for half in critic.of_alpha(alpha))
-
-    def compare(self, u: Halves, v: Halves) -> Tensor:
-        logits, start = [], 0
-        for critic in self.terms():
-            own = slice(start, start + critic.halves)
-            logits.append(critic.compare(u[own], v[own]))
-            start = own.stop
-        return torch.stack(logits).sum(0)
-
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return torch.stack([critic.pairwise(pi, alpha) for critic in self.terms()]).sum(0)
-
-
-class ConvolutionalCritic(Critic):
-    r"""Creates a critic for feature maps: a convolutional tower a code, averaged over space, then a :class:`ConcatenatedCritic`.
-
-    .. math:: T(\pi, \alpha) = \mathrm{MLP}([g(\pi), h(\alpha)])
-
-    The two maps may differ in channels and in size. A code that is no map goes to the perceptron as it is.
-
-    Arguments:
-        pi_features: The shape :math:`(C, H, W)` of :math:`\pi`, or its number of features.
-        alpha_features: The shape :math:`(C, H, W)` of :math:`\alpha`, or its number of features.
-        width: The number of channels and of hidden units.
-        depth: The number of convolutions of a tower, and of hidden layers.
-
-    Example:
-        >>> critic = ConvolutionalCritic((16, 4, 4), 5)
-        >>> critic(torch.randn(8, 16, 4, 4), torch.randn(8, 5)).shape
-        torch.Size([8])
-    """
-
-    def __init__(
-        self, pi_features: Shape, alpha_features: Shape, width: int = 128, depth: int = 2
-    ) -> None:
-        super().__init__()
-
-        self.pi_tower, pi_width = self._tower(as_shape(pi_features), width, depth)
-        self.alpha_tower, alpha_width = self._tower(as_shape(alpha_features), width, depth)
-        self.head = ConcatenatedCritic(pi_width, alpha_width, width, depth)
-        self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
-
-    @staticmethod
-    def _tower(shape: tuple[int, ...], width: int, depth: int) -> tuple[nn.Module, int]:
-        if len(shape) != 3:
-            return nn.Flatten(), math.prod(shape)
-        layers: list[nn.Module] = []
-        channels = shape[0]
-        for _ in range(depth):
-            layers += [nn.Conv2d(channels, width, 3, padding=1), LeakyReLU()]
-            channels = width
-        # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
-        grid = (min(2, shape[1]), min(2, shape[2]))
-        layers += [nn.AdaptiveAvgPool2d(grid), nn.Flatten()]
-        return nn.Sequential(*layers), width * math.prod(grid)
-
-    def of_pi(self, pi: Tensor) -> Halves:
-        return self.head.of_pi(self.pi_tower(pi))
-
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        return self.head.of_alpha(self.alpha_tower(alpha))
-
-    def compare(self, u: Halves, v: Halves) -> Tensor:
-        return self.head.compare(u, v)
+    def __repr__(self) -> str:
+        return f"SumCritic({', '.join(map(repr, self.critics))})"
 
 
 class LabelCritic(Critic):
-    r"""Creates a critic for class labels: one output of a perceptron on :math:`\pi` for each class.
+    r"""Creates a critic for class labels: one output of a linear map plus a perceptron on :math:`\pi` for each class.
 
     .. math:: T(\pi, \alpha) = \mathrm{MLP}(\pi)_\alpha
 
@@ -301,7 +243,6 @@ class LabelCritic(Critic):
         classes: The number of classes: :math:`\alpha` holds integers from 0 to `classes - 1`.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`mireg.layers.Octaves` that :math:`\pi` is shown in.
 
     Raises:
         ValueError: If there are fewer than 2 classes.
@@ -312,57 +253,122 @@ class LabelCritic(Critic):
         torch.Size([8])
     """
 
-    def __init__(
-        self, pi_features: Shape, classes: int, width: int = 256, depth: int = 2, octaves: int = 0
-    ) -> None:
+    all_pairs = True
+
+    def __init__(self, pi_features: Shape, classes: int, width: int = 256, depth: int = 2) -> None:
         super().__init__()
 
         if classes < 2:
             raise ValueError(f"labels need at least 2 classes, got {classes}")
         self.classes = classes
-        self.octaves, features = shown_in_octaves(math.prod(as_shape(pi_features)), octaves)
-        self.mlp = mlp(features, width, depth, classes)
-        self.sizes = f"{shown(pi_features)}, {classes=}, {width=}, {depth=}, {octaves=}"
+        pi_layers, pi_width = pooled(pi_features, width // 2)
+        self.mlp = nn.Sequential(pi_layers, LinearPlus(pi_width, width, depth, classes))
+        self.sizes = f"{shown(pi_features)}, {classes=}, {width=}, {depth=}"
 
-    def of_pi(self, pi: Tensor) -> Halves:
-        return (self.mlp(self.octaves(pi.flatten(1))),)
+    def of_pi(self, pi: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp(pi))
 
-    def of_alpha(self, alpha: Tensor) -> Halves:
-        return (alpha.long(),)
+    def of_alpha(self, alpha: Tensor) -> Tensor:
+        return alpha.long()
 
-    def compare(self, u: Halves, v: Halves) -> Tensor:
-        return u[0].expand(*v[0].shape, -1).gather(-1, v[0][..., None]).squeeze(-1)
+    def compare(self, u: Tensor, v: Tensor) -> Tensor:
+        return u.expand(*v.shape, -1).gather(-1, v[..., None]).squeeze(-1)
 
-    def pairwise(self, pi: Tensor, alpha: Tensor) -> Tensor:
-        return self.of_pi(pi)[0][:, alpha.long()]
+    def compare_all(self, u: Tensor, v: Tensor) -> Tensor:
+        return u.gather(-1, v.unsqueeze(-2).expand(*u.shape[:-1], -1))
+
+
+class _Rows(nn.Module):
+    """Adapts a module of `(pi, alpha)` to pairs: each pair is a row of one large batch."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+
+        self.module = module
+
+    def rows(self, pi: Tensor, alpha: Tensor) -> Tensor:
+        logits: Tensor = self.module(pi, alpha)
+        if logits.shape != pi.shape[:1]:
+            raise ValueError(
+                f"a critic must return one logit for each pair, with shape {(len(pi),)}, got {tuple(logits.shape)} "
+                f"from {type(self.module).__name__}"
+            )
+        return logits
+
+    def forward(
+        self, pi: Tensor, alpha: Tensor, pairs: Pairs | None = None
+    ) -> Tensor | JointAndMarginal:
+        if pairs is None:
+            return self.rows(pi, alpha)
+        n, rows = len(pi), torch.arange(len(alpha), device=alpha.device)
+        joint = pairs.joint
+        if pairs.marginal is None:
+            samples, pool = pairs.in_blocks(pi, rows)
+            blocks, columns = pool.shape
+            shape = torch.Size((n, columns))
+            partners = pool[:, None].expand(-1, samples.shape[1], -1).flatten()
+            joint = joint + columns * torch.arange(blocks, device=pi.device).repeat_interleave(
+                samples.shape[1]
+            )
+            copies = pi.repeat_interleave(columns, dim=0)
+        else:
+            shape = pairs.marginal.shape
+            partners = pairs.marginal.flatten()
+            copies = pi.repeat(len(pairs.marginal), *[1] * (pi.ndim - 1))
+        # Joint and marginal pairs in one pass: normalisation over the batch must not tell them apart.
+        index = torch.cat((joint, partners))
+        logits = self.rows(torch.cat((pi, copies)), alpha.index_select(0, index))
+        joint, marginal = logits.split((n, len(partners)))
+        return joint, marginal.view(shape)
+
+    def __repr__(self) -> str:
+        return repr(self.module)
+
+
+def as_critic(module: nn.Module) -> nn.Module:
+    """Adapts any module of `(pi, alpha)` to pairs. A critic of this library is returned unchanged.
+
+    Arguments:
+        module: Takes `(pi, alpha)` and returns logits with shape :math:`(N,)`.
+
+    Returns:
+        A module that also takes :class:`mireg.pairs.Pairs`, as :class:`Critic` does.
+
+    Raises:
+        TypeError: If it is not a module.
+
+    Example:
+        >>> as_critic(LabelCritic(3, classes=2))
+        LabelCritic(3, classes=2, width=256, depth=2)
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"a critic must be a module that takes (pi, alpha), got {type(module).__name__}"
+        )
+    return module if isinstance(module, Critic | SumCritic | _Rows) else _Rows(module)
 
 
 def default_critic(
     pi_features: Shape, alpha_features: Shape | None = None, classes: int | None = None
 ) -> Critic:
-    r"""Creates the critic that suits the codes: labels, maps, or anything else.
+    r"""Creates the critic that suits the codes: labels, or vectors, maps and token sequences.
 
     Arguments:
-        pi_features: The number of features of :math:`\pi`, or its shape; of three dimensions for a map.
+        pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: Likewise for :math:`\alpha`; `None` if it is a label.
-        classes: The number of classes where :math:`\alpha` is a label.
+        classes: The number of classes if :math:`\alpha` is a label.
 
     Returns:
-        A :class:`LabelCritic` with 5 octaves, a :class:`ConvolutionalCritic`, or the sum of a :class:`ConcatenatedCritic` and a :class:`SeparableCritic`.
+        A :class:`LabelCritic` or a :class:`SeparableCritic`.
 
     Raises:
-        ValueError: If both of `alpha_features` and `classes` are given, or none.
+        ValueError: If both of `alpha_features` and `classes` are given, or neither.
 
     Example:
         >>> default_critic(32, classes=10)
-        LabelCritic(32, classes=10, width=256, depth=2, octaves=5)
+        LabelCritic(32, classes=10, width=256, depth=2)
     """
     shape = alpha_shape(alpha_features, classes)
     if classes is not None:
-        # Without them an encoder of little noise hides labels where a classifier does not look: an audit found 1 nat.
-        return LabelCritic(pi_features, classes, octaves=5)
-    if 3 in (len(as_shape(pi_features)), len(shape)):
-        return ConvolutionalCritic(pi_features, shape)
-    return SumCritic(
-        ConcatenatedCritic(pi_features, shape), SeparableCritic(pi_features, shape, width=128)
-    )
+        return LabelCritic(pi_features, classes)
+    return SeparableCritic(pi_features, shape)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from .reductions import full_precision
+from ._numerics import full_precision
 
 
 def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Distribution:
@@ -113,7 +113,7 @@ class EncoderPair(nn.Module):
         return Codes(pi, alpha, posterior)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Gives what the optimizer of the encoders trains: `parameters()` holds the critics of the constraint as well."""
+        """Returns what the optimizer of the encoders trains: `parameters()` holds the critics of the constraint as well."""
         yield from self.pose_encoder.parameters()
         yield from self.appearance_encoder.parameters()
         of_prior = getattr(self.constraint, "prior_parameters", None)

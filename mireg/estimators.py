@@ -1,220 +1,199 @@
-r"""A critic with its way to pair a batch and to estimate :math:`I(\pi, \alpha)`: T is one, and so is T'."""
+r"""Estimates of :math:`I(\pi, \alpha)` from a critic's logits, as modules that know how an estimate is averaged over ranks."""
 
-__all__ = ["CriticEstimator", "Measurement"]
+__all__ = ["Calibrated", "DonskerVaradhan", "Estimator", "Logits", "MeanLogit", "NWJ", "SMILE"]
 
-from typing import TYPE_CHECKING, NamedTuple, Optional, cast
+from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
-from torch.func import functional_call
+from torch import Tensor, nn
 
-from . import distributed, functional
-from .controllers import Controller
-from .pairing import Pairs, pairing
-from .reductions import full_precision, masked_mean
-from .validation import check_choice
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
+from . import functional
+from ._checks import check_number
+from ._numerics import full_precision, log_mean_exp, mean
+from .pairs import Pairs
+from .ranks import Ranks
+from .weights import Controller, saved
 
 
-class Measurement(NamedTuple):
-    """What a critic says of a batch."""
+class Logits(NamedTuple):
+    """What a critic says of the pairs of a batch."""
 
-    mi: Tensor
-    """The estimate in nats, a scalar."""
     joint: Tensor
-    """The logits of the joint pairs, detached."""
-    accuracy: Tensor
-    """How well the critic told joint and marginal pairs apart before it learnt from the batch, a detached scalar."""
+    """The logits of joint pairs, with shape :math:`(N,)`."""
+    marginal: Tensor
+    """The logits of marginal pairs, with shape :math:`(K, N)` or :math:`(N, M)`."""
+    joint_weights: Tensor | None = None
+    """How much each joint pair counts; all alike if `None`."""
+    marginal_weights: Tensor | None = None
+    """How much each marginal pair counts; all alike if `None`."""
+
+    def first(self, n: int, pairs: Pairs) -> "Logits":
+        r"""Returns the logits of the first `n` codes :math:`\pi`, with the weights of their pairs."""
+        marginal = self.marginal[:n] if pairs.marginal is None else self.marginal[:, :n]
+        return Logits(self.joint[:n], marginal, *pairs.weights)
+
+    def scaled(self, factor: Tensor | float) -> "Logits":
+        """Returns the logits times a factor."""
+        return self._replace(joint=self.joint * factor, marginal=self.marginal * factor)
+
+    def detached(self) -> "Logits":
+        """Returns the logits without gradients."""
+        return self._replace(joint=self.joint.detach(), marginal=self.marginal.detach())
 
 
-class Reading(Controller):
-    """Holds what a critic said of a batch before it learnt from it: test, then train.
-
-    A critic that has just learnt from a batch sees more in it than in others of its kind, the more the faster it learns. What is said of one batch is given
-    for no other: the first and the last number of the codes tell.
-    """
-
-    persistent = False
-
-    def __init__(self) -> None:
-        super().__init__(0.0, 0.0, 0.0, 0.0, 0.5)
-
-    @property
-    def accuracy(self) -> Tensor:
-        """How well joint and marginal pairs were told apart, a scalar; 0.5 is chance."""
-        return self.state[4]
-
-    @torch.no_grad()
-    def write(self, pi: Tensor, mi: Tensor, accuracy: Tensor) -> None:
-        """Takes what a critic says of a batch, unless the last waits to be read: what comes between are batches to learn more from."""
-        # What is not finite is not taken, and then nothing waits.
-        said = torch.stack((0 * mi + 1, mi, accuracy)).to(self.state.dtype)
-        waits, mi, accuracy = said.split(1)
-        self.move(torch.cat((waits, self.ends(pi), mi, accuracy)), self.state[0] == 0)
-
-    @torch.no_grad()
-    def take(self, pi: Tensor, mi: Tensor) -> Tensor:
-        """Gives what was written of this batch, once, and `mi` where nothing was."""
-        waits, ends, written, _ = self.state.split((1, 2, 1, 1))
-        known = (ends == self.ends(pi)).all() & (waits > 0)
-        taken = torch.where(known, written.to(mi.dtype), mi)[0]
-        waits.zero_()
-        return taken
-
-    def ends(self, pi: Tensor) -> Tensor:
-        """Gives the first and the last number of a batch."""
-        numbers = pi.detach().reshape(-1)
-        return numbers[:: len(numbers) - 1].to(self.state.dtype)
-
-
-class CriticEstimator(nn.Module):
-    r"""Creates an estimator of mutual information from a critic.
+class Estimator(nn.Module):
+    """The interface of an estimate. An estimate that is linear in expectations over pairs only has to define :meth:`value`.
 
     Arguments:
-        critic: A module that takes `(pi, alpha)` and gives one logit a pair, with shape :math:`(N,)`.
-        estimator: The estimate: `"mean_logit"` (eq. 12), `"nwj"`, `"dv"` or `"smile"`.
-        pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
-        gather: Whether the partners of marginal pairs come from all ranks. Their codes carry no gradients.
-        process_group: The ranks to gather from; the default group if `None`.
-        test_then_train: Whether :meth:`measure` gives what the critic said of the batch before it learnt from it.
-
-    Raises:
-        TypeError: If the critic is no module.
-        ValueError: If the estimate or the pairs are none of these.
+        decay: The decay of the moving average of the estimate, by which the weights move; 0.95 averages about 40 batches.
 
     Example:
-        >>> estimator = mireg.CriticEstimator(mireg.ConcatenatedCritic(2, 3))
-        >>> estimator.loss(torch.randn(8, 2), torch.randn(8, 3)).shape
-        torch.Size([])
+        >>> class Between(mireg.estimators.Estimator):
+        ...     def value(self, logits):
+        ...         f = mireg.functional
+        ...         return (f.nwj(*logits) + f.mean_logit(*logits)) / 2
+        >>> constraint = mireg.ClassifierMI(2, 3, estimator=Between())
     """
 
-    def __init__(
-        self,
-        critic: nn.Module,
-        estimator: str = "mean_logit",
-        pairs: str | int = "roll",
-        gather: bool = False,
-        process_group: Optional["ProcessGroup"] = None,
-        test_then_train: bool = True,
-    ) -> None:
+    def __init__(self, decay: float = 0.95) -> None:
         super().__init__()
 
-        check_choice("estimator", estimator, functional.ESTIMATORS)
-        if not isinstance(critic, nn.Module):
-            raise TypeError(
-                f"a critic must be a module that takes (pi, alpha), got {type(critic).__name__}"
-            )
-        self.critic = critic
-        self.estimator = estimator
-        self.pairs = pairs
-        self.pairing = pairing(pairs)
-        self.reading = Reading()
-        self.gather = gather
-        self.process_group = process_group
-        self.test_then_train = test_then_train
+        self.decay = check_number("the decay of the average of an estimate", decay, least=0)
 
-    def forward(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-        marginal: bool = True,
-    ) -> Pairs:
-        """Gives the critic's logits for the pairs of a batch; for joint pairs alone where no `marginal` is asked for."""
-        if marginal:
-            joined = distributed.join(alpha, groups, self.process_group) if self.gather else None
-            return self.pairing(self.critic, pi, alpha, groups, generator, joined)
-        joint = self.critic(pi, alpha)
-        return Pairs(joint, joint.new_zeros(0), None)
+    def value(self, logits: Logits) -> Tensor:
+        """Returns the estimate in nats for the logits of this rank, a scalar."""
+        raise NotImplementedError
 
-    def loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Gives the loss of eqs. (10) and (11), which trains the critic and nothing else."""
-        pairs = cast(Pairs, self(pi.detach(), alpha.detach(), groups, generator))
-        with torch.no_grad():
-            of_joint = (pairs.joint > 0).float().mean()
-            of_marginal = masked_mean((pairs.marginal < 0).float(), pairs.mask, pairs.negatives)
-            accuracy = 0.5 * (of_joint + of_marginal)
-            if self.test_then_train:
-                mi = self.joined(pairs)
-                self.reading.write(pi, mi, accuracy.to(mi.dtype))
-            else:
-                self.reading.state[4:].copy_(accuracy)
-        return functional.critic_loss(*pairs)
+    def forward(self, logits: Logits, ranks: Ranks) -> Tensor:
+        """Returns the estimate in nats for the pairs of all ranks, a scalar with the gradient of this rank's share."""
+        return ranks.average(self.value(logits))
 
-    def estimate(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        """Gives the estimate in nats, with gradients for the codes and none for the critic."""
-        return self.joined(self.constant(pi, alpha, groups, generator))
+    def observe(self, logits: Logits, ranks: Ranks) -> Tensor:
+        """Returns what :meth:`update` has to know of a batch, a detached vector."""
+        return logits.joint.new_zeros(0)
 
-    def measure(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Measurement:
-        """Gives the estimate of :meth:`estimate`, or what the critic said of the batch before it learnt from it, with the gradient of now."""
-        pairs = self.constant(pi, alpha, groups, generator)
-        mi = self.joined(pairs)
-        if self.test_then_train:
-            said = self.reading.take(pi, mi.detach())
-            # In this order the value is what was said to the last bit.
-            mi = said + (mi - mi.detach()) if mi.requires_grad else said
-        accuracy = self.reading.accuracy.to(mi.dtype, copy=True)
-        return Measurement(mi, full_precision(pairs.joint.detach()), accuracy)
+    @torch.no_grad()
+    def update(self, observed: Tensor, accepted: Tensor | bool = True) -> None:
+        """Takes what :meth:`observe` returned, where `accepted`."""
 
-    def constant(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Pairs:
-        """Gives the logits that an estimate needs, of a critic whose parameters are constants."""
-        arguments = (pi, alpha, groups, generator, self.estimator != "mean_logit")
-        # What its buffers keep of the codes that it sees is for its training alone.
-        constants = {f"critic.{name}": b.clone() for name, b in self.critic.named_buffers()}
-        learning = torch.is_grad_enabled()
-        if learning and torch.compiler.is_compiling():
-            constants |= {
-                f"critic.{name}": p.detach() for name, p in self.critic.named_parameters()
-            }
-            learning = False
-        # Flags cost a third of what constants do, but no compiled graph can hold them.
-        parameters = [p for p in self.critic.parameters() if p.requires_grad] if learning else []
-        for p in parameters:
-            p.requires_grad_(False)
-        try:
-            if constants:
-                return cast(Pairs, functional_call(self, constants, arguments))
-            return cast(Pairs, self(*arguments))
-        finally:
-            for p in parameters:
-                p.requires_grad_(True)
 
-    def joined(self, pairs: Pairs) -> Tensor:
-        """Gives the estimate for a rank's pairs, of which the mean over ranks is that of the joined batch."""
-        mi = functional.ESTIMATORS[self.estimator](*pairs)
-        alone = distributed.ranks(self.process_group) == 1
-        if self.estimator in functional.LOG_PARTITION and not alone:
-            # The logarithm of a mean over ranks is not the mean of their logarithms.
-            mean = functional.mean_logit(*pairs)
-            mi = mean - distributed.log_average(mean - mi, self.process_group)
-        return mi
+class MeanLogit(Estimator):
+    """Creates the estimate of eq. (12) of Esser et al., 2019: :func:`mireg.functional.mean_logit`."""
+
+    def value(self, logits: Logits) -> Tensor:
+        return functional.mean_logit(*logits)
+
+
+class NWJ(Estimator):
+    """Creates the lower bound of Nguyen, Wainwright and Jordan: :func:`mireg.functional.nwj`."""
+
+    def value(self, logits: Logits) -> Tensor:
+        return functional.nwj(*logits)
+
+
+class DonskerVaradhan(Estimator):
+    """Creates the lower bound of Donsker and Varadhan: :func:`mireg.functional.donsker_varadhan`."""
+
+    def value(self, logits: Logits) -> Tensor:
+        return functional.donsker_varadhan(*logits)
+
+    def forward(self, logits: Logits, ranks: Ranks) -> Tensor:
+        # The logarithm of a mean over ranks is not the mean of their logarithms.
+        joint = ranks.average(mean(full_precision(logits.joint), logits.joint_weights))
+        marginal = full_precision(logits.marginal)
+        return joint - ranks.log_average(log_mean_exp(marginal, logits.marginal_weights))
+
+
+class SMILE(DonskerVaradhan):
+    r"""Creates the estimate of Song and Ermon: :func:`mireg.functional.smile`.
+
+    Arguments:
+        clip: The threshold :math:`\tau`.
+        decay: The decay of the moving average of the estimate.
+
+    Raises:
+        ValueError: If it is not above 0.
+    """
+
+    def __init__(self, clip: float = 5.0, decay: float = 0.95) -> None:
+        super().__init__(decay)
+
+        self.clip = check_number("the threshold of SMILE", clip, above=0)
+
+    def value(self, logits: Logits) -> Tensor:
+        return functional.smile(*logits, clip=self.clip)
+
+    def forward(self, logits: Logits, ranks: Ranks) -> Tensor:
+        marginal = full_precision(logits.marginal).clamp(-self.clip, self.clip)
+        return super().forward(logits._replace(marginal=marginal), ranks)
+
+
+class Calibrated(Estimator):
+    r"""Creates the bound of Donsker and Varadhan of :math:`a T`, for the temperature :math:`a` that has made it largest on recent batches.
+
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} a T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{a T}
+
+    It is a lower bound for any :math:`a`. A critic that tells pairs apart well can be overconfident, and the bound of its raw logits is then far too low.
+
+    Arguments:
+        rate: The weight of the newest batch in the moving average of each temperature's bound.
+        decay: The decay of the moving average of the estimate.
+
+    Raises:
+        ValueError: If the rate is not above 0.
+
+    Example:
+        >>> pairs = mireg.estimators.Logits(torch.ones(4), torch.zeros(4))
+        >>> Calibrated()(pairs, mireg.Ranks())
+        tensor(1.)
+    """
+
+    TEMPERATURES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+    SEEN = 8192
+    """The number of marginal pairs that the temperatures are compared on."""
+
+    factors: Tensor
+
+    def __init__(self, rate: float = 0.05, decay: float = 0.95) -> None:
+        super().__init__(decay)
+
+        self.rate = check_number("the rate of a calibration", rate, above=0)
+        self.inner = DonskerVaradhan()
+        self.register_buffer("factors", torch.tensor(self.TEMPERATURES), persistent=False)
+        # The first temperature is 1, until a batch says otherwise.
+        self.bounds = Controller(*(-abs(a - 1) * 1e-6 for a in self.TEMPERATURES))
+
+    @property
+    def temperature(self) -> Tensor:
+        """The temperature :math:`a`, a scalar."""
+        bounds = saved(self.bounds.state)
+        return self.factors.flip(0).gather(0, bounds.argmax(0, keepdim=True))[0]
+
+    def forward(self, logits: Logits, ranks: Ranks) -> Tensor:
+        full = logits._replace(
+            joint=full_precision(logits.joint), marginal=full_precision(logits.marginal)
+        )
+        return self.inner(full.scaled(self.temperature), ranks)
+
+    @torch.no_grad()
+    def observe(self, logits: Logits, ranks: Ranks) -> Tensor:
+        joint, marginal, joint_weights, weights = logits.detached()
+        step = -(-marginal.numel() // self.SEEN)
+        marginal = full_precision(marginal[::step]).flatten()
+        if weights is None:
+            weights = torch.full_like(marginal, 1 / marginal.numel())
+        else:
+            weights = weights[::step].flatten()
+            weights = weights / ranks.average(weights.sum()).clamp(min=1e-9)
+        logs = torch.where(weights > 0, weights, 1).log().masked_fill(weights <= 0, -1e9)
+        factors = self.factors.to(marginal.dtype)
+        partition = ranks.log_average((factors[:, None] * marginal + logs).logsumexp(1))
+        return factors * ranks.average(mean(full_precision(joint), joint_weights)) - partition
+
+    @torch.no_grad()
+    def update(self, observed: Tensor, accepted: Tensor | bool = True) -> None:
+        state = self.bounds.state
+        self.bounds.move(state.lerp(observed.to(state.dtype), self.rate), accepted)
 
     def extra_repr(self) -> str:
-        return f"estimator={self.estimator!r}, pairs={self.pairs!r}"
+        return f"rate={self.rate}"

@@ -17,17 +17,14 @@ __all__ = [
     "donsker_varadhan",
     "nwj",
     "smile",
-    "ESTIMATORS",
 ]
-
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from .reductions import full_precision, log_mean_exp, masked_mean
+from ._numerics import full_precision, log_mean_exp, mean
 
 # torch looks for the formula of two types at their first meeting, in code that it cannot compile: Gaussians meet here.
 _GAUSSIAN = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
@@ -87,7 +84,10 @@ def _monte_carlo_kl(posterior: Distribution, prior: Distribution, samples: int) 
 
 
 def critic_loss(
-    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+    joint: Tensor,
+    marginal: Tensor,
+    joint_weights: Tensor | None = None,
+    marginal_weights: Tensor | None = None,
 ) -> Tensor:
     r"""The logistic loss of eqs. (10) and (11) of Esser et al., 2019, which T and T' minimise.
 
@@ -98,31 +98,30 @@ def critic_loss(
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
-        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: How many marginal pairs count on average over ranks, where these join their batches; those of `mask` by default.
+        joint_weights: How much each joint pair counts, with the shape of `joint`; their sum is 1. All alike by default.
+        marginal_weights: Likewise for `marginal`.
 
     Returns:
-        The loss, a scalar.
+        The loss, a scalar; 0 if no joint or no marginal pair counts.
 
     Example:
         >>> critic_loss(torch.zeros(4), torch.zeros(4))
         tensor(1.3863)
     """
     joint, marginal = full_precision(joint), full_precision(marginal)
-    of_joint, of_marginal = F.softplus(-joint).mean(), F.softplus(marginal)
-    if mask is None:
-        return of_joint + of_marginal.mean()
-    count = mask.sum() if negatives is None else negatives
-    loss = of_joint + masked_mean(of_marginal, mask, count)
-    # Joint pairs alone would drive the logits up without end: a batch with no negative teaches nothing.
-    return torch.where(count > 0, loss, 0)
+    loss = mean(F.softplus(-joint), joint_weights) + mean(F.softplus(marginal), marginal_weights)
+    for weights in (joint_weights, marginal_weights):
+        if weights is not None:
+            # Pairs of one kind alone would drive the logits away without end.
+            loss = torch.where((weights > 0).any(), loss, 0)
+    return loss
 
 
 def mean_logit(
     joint: Tensor,
     marginal: Tensor | None = None,
-    mask: Tensor | None = None,
-    negatives: Tensor | None = None,
+    joint_weights: Tensor | None = None,
+    marginal_weights: Tensor | None = None,
 ) -> Tensor:
     r"""The estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
 
@@ -132,9 +131,9 @@ def mean_logit(
 
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
-        marginal: Ignored: here for the signature that all estimates share.
-        mask: Ignored.
-        negatives: Ignored.
+        marginal: Ignored, as is `marginal_weights`: all estimates share one signature.
+        joint_weights: As in :func:`critic_loss`.
+        marginal_weights: Ignored.
 
     Returns:
         The estimate in nats, a scalar.
@@ -143,11 +142,14 @@ def mean_logit(
         >>> mean_logit(torch.tensor([1.0, 0.0]))
         tensor(0.5000)
     """
-    return full_precision(joint).mean()
+    return mean(full_precision(joint), joint_weights)
 
 
 def nwj(
-    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+    joint: Tensor,
+    marginal: Tensor,
+    joint_weights: Tensor | None = None,
+    marginal_weights: Tensor | None = None,
 ) -> Tensor:
     r"""The lower bound of Nguyen, Wainwright and Jordan.
 
@@ -160,8 +162,8 @@ def nwj(
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
-        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: As in :func:`critic_loss`.
+        joint_weights: As in :func:`critic_loss`.
+        marginal_weights: As in :func:`critic_loss`.
 
     Returns:
         The estimate in nats, a scalar.
@@ -170,13 +172,16 @@ def nwj(
         >>> nwj(torch.ones(4), torch.zeros(4))
         tensor(1.)
     """
-    joint, marginal = full_precision(joint), full_precision(marginal)
     # An exponent that overflows would turn gradients into NaN.
-    return joint.mean() + 1 - masked_mean(marginal.clamp(max=80).exp(), mask, negatives)
+    partition = mean(full_precision(marginal).clamp(max=80).exp(), marginal_weights)
+    return mean(full_precision(joint), joint_weights) + 1 - partition
 
 
 def donsker_varadhan(
-    joint: Tensor, marginal: Tensor, mask: Tensor | None = None, negatives: Tensor | None = None
+    joint: Tensor,
+    marginal: Tensor,
+    joint_weights: Tensor | None = None,
+    marginal_weights: Tensor | None = None,
 ) -> Tensor:
     r"""The lower bound of Donsker and Varadhan, which MINE trains on.
 
@@ -189,8 +194,8 @@ def donsker_varadhan(
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
-        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: As in :func:`critic_loss`.
+        joint_weights: As in :func:`critic_loss`.
+        marginal_weights: As in :func:`critic_loss`.
 
     Returns:
         The estimate in nats, a scalar.
@@ -199,14 +204,15 @@ def donsker_varadhan(
         >>> donsker_varadhan(torch.ones(4), torch.ones(4))
         tensor(0.)
     """
-    return full_precision(joint).mean() - log_mean_exp(full_precision(marginal), mask, negatives)
+    partition = log_mean_exp(full_precision(marginal), marginal_weights)
+    return mean(full_precision(joint), joint_weights) - partition
 
 
 def smile(
     joint: Tensor,
     marginal: Tensor,
-    mask: Tensor | None = None,
-    negatives: Tensor | None = None,
+    joint_weights: Tensor | None = None,
+    marginal_weights: Tensor | None = None,
     clip: float = 5.0,
 ) -> Tensor:
     r"""The estimate of Song and Ermon: Donsker-Varadhan with a clipped partition function, of less variance but no longer a bound.
@@ -220,8 +226,8 @@ def smile(
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
-        mask: Which marginal pairs count, with the shape of `marginal`; all by default.
-        negatives: As in :func:`critic_loss`.
+        joint_weights: As in :func:`critic_loss`.
+        marginal_weights: As in :func:`critic_loss`.
         clip: The threshold :math:`\tau`.
 
     Returns:
@@ -231,19 +237,8 @@ def smile(
         >>> smile(torch.full((4,), 7.0), torch.full((4,), 7.0))
         tensor(2.)
     """
-    return donsker_varadhan(joint, full_precision(marginal).clamp(-clip, clip), mask, negatives)
-
-
-ESTIMATORS: dict[str, Callable[..., Tensor]] = {
-    "mean_logit": mean_logit,
-    "nwj": nwj,
-    "dv": donsker_varadhan,
-    "smile": smile,
-}
-"""The estimates of :math:`I(\\pi, \\alpha)` that one critic gives, by the name that `estimator=` takes."""
-
-LOG_PARTITION = ("dv", "smile")
-"""Those of them that are a mean logit less the logarithm of a mean."""
+    clipped = full_precision(marginal).clamp(-clip, clip)
+    return donsker_varadhan(joint, clipped, joint_weights, marginal_weights)
 
 
 def gamma_robust(

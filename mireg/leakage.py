@@ -15,7 +15,7 @@ __all__ = [
 
 import math
 
-from .validation import check_epsilon
+from ._checks import check_epsilon
 
 
 def accuracy_bound(epsilon: float, chance: float) -> float:

@@ -16,15 +16,15 @@ from torch.distributions import (
     register_kl,
 )
 
+from ._checks import Shape, as_shape
 from .encoders import diagonal_gaussian
-from .validation import Shape, as_shape
 
 
 class Prior(nn.Module):
     """The interface of a prior."""
 
     def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
-        """Gives the prior of the codes `pi`, with their event shape, type and device."""
+        """Returns the prior of the codes `pi`, with their event shape, type and device."""
         raise NotImplementedError
 
 
@@ -128,7 +128,7 @@ class LazyPrior(Prior):
 
 
 def as_prior(prior: Literal["standard_normal"] | Distribution | nn.Module) -> Prior:
-    """Gives the prior that a user means."""
+    """Returns the prior that a user means."""
     if prior == "standard_normal":
         return StandardNormal()
     if isinstance(prior, Prior):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from .._checks import check_epsilon
+from .._numerics import log_mean_exp
 from ..functional import variational_bound
-from ..reductions import log_mean_exp
-from ..validation import check_epsilon
 from .certificate import ceiling, certified_bound, count_units
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import make_folds, read_inputs

@@ -98,7 +98,7 @@ def evaluate(
             mixture = CodeMixture(logits[:, 0], logits[:, 2:], mask)
             mixed = mixture(logits)
         for name, of_member in zip(members, logits, strict=True):
-            found = donsker_varadhan(of_member[0], of_member[2:].double(), mask)
+            found = donsker_varadhan(of_member[0], of_member[2:].double(), None, mask / mask.sum())
             evidence.panel[name] += float(found) / len(folds.test)
         evidence.stop.append((mixed[0], mixed[1], groups))
 

@@ -2,13 +2,15 @@ r"""What a regularizer is, and how two make one."""
 
 __all__ = ["Penalty", "Regularizer", "Scaled", "Sum"]
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Real
 from typing import NamedTuple, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from .._checks import check_number
 from .metrics import Metrics
 
 
@@ -19,15 +21,21 @@ class Penalty(NamedTuple):
         >>> pi, alpha = torch.randn(8, 2), torch.randn(8, 3)
         >>> penalty = mireg.ClassifierMI(2, 3)(pi, alpha)
         >>> penalty.loss.shape, penalty.metrics["multiplier"]
-        (torch.Size([]), tensor(0.))
+        (torch.Size([]), tensor(1.))
     """
 
     loss: Tensor
-    """The term to add to the loss of the encoders, in nats, a scalar."""
+    """The term for the encoders, and for priors that learn, a scalar. It never reaches a critic."""
+    critic_loss: Tensor
+    """The term for the critics, a scalar. It never reaches an encoder."""
     metrics: Metrics
-    """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, `violation`, …"""
+    """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, …"""
     parts: tuple["Penalty", ...] = ()
     """The penalties that a composed regularizer is made of."""
+    observed: Mapping[str, Tensor] = {}
+    """What else :meth:`Regularizer.update` moves averages by, as detached tensors."""
+    codes: Mapping[str, Tensor] = {}
+    """The codes to remember, detached."""
 
     @classmethod
     def mean(cls, penalties: Sequence["Penalty"]) -> "Penalty":
@@ -37,13 +45,13 @@ class Penalty(NamedTuple):
             penalties: The penalties, of parts of equal size.
 
         Returns:
-            The penalty whose loss and metrics are the means.
+            The penalty whose losses, metrics and observations are the means.
 
         Raises:
             ValueError: If there are none, or their metrics differ.
 
         Example:
-            >>> parts = [Penalty(torch.tensor(x), {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
+            >>> parts = [Penalty(torch.tensor(x), torch.tensor(0.0), {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
             >>> Penalty.mean(parts).metrics
             {'mi': tensor(1.5000)}
         """
@@ -52,26 +60,33 @@ class Penalty(NamedTuple):
         first = penalties[0]
         if any(p.metrics.keys() != first.metrics.keys() for p in penalties):
             raise ValueError("the penalties must come from one regularizer, got different metrics")
-        loss = torch.stack([p.loss for p in penalties]).mean()
-        metrics = {
-            name: torch.stack([p.metrics[name] for p in penalties]).mean() for name in first.metrics
-        }
+
+        def average(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack(list(values)).mean(0)
+
         parts = zip(*(p.parts for p in penalties), strict=True)
-        return cls(loss, metrics, tuple(cls.mean(part) for part in parts))
+        return cls(
+            average([p.loss for p in penalties]),
+            average([p.critic_loss for p in penalties]),
+            {name: average([p.metrics[name] for p in penalties]) for name in first.metrics},
+            tuple(cls.mean(part) for part in parts),
+            {name: average([p.observed[name] for p in penalties]) for name in first.observed},
+            {name: torch.cat([p.codes[name] for p in penalties]) for name in first.codes},
+        )
 
 
 class Regularizer(nn.Module):
     r"""The interface that all regularizers share. A sum of two is one, and so is one times a number.
 
-    Each step of a training loop calls three methods: :meth:`critic_loss` trains the critics, :meth:`forward` gives the penalty for the encoders, and
-    :meth:`update` moves the adaptive weights. The loop and its optimizers stay the user's.
+    Each step of a training loop calls a regularizer for a :class:`Penalty`, adds its two losses to that of the task, and hands the penalty to
+    :meth:`update`, which moves the adaptive weights. The loop and its optimizer stay the user's.
 
     Example:
         >>> regularizer = 0.1 * mireg.VariationalBound() + mireg.ClassifierMI(32, 64)
         >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
         >>> penalty = regularizer(posterior.rsample(), torch.randn(8, 64), posterior)
         >>> sorted(penalty.metrics)
-        ['accuracy', 'active', 'gamma', 'kl', 'mi', 'mi_standard_error', 'multiplier', 'violation', 'violation_rate']
+        ['accuracy', 'gamma', 'kl', 'mi', 'mi_average', 'multiplier']
     """
 
     def forward(
@@ -81,59 +96,47 @@ class Regularizer(nn.Module):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
-        r"""Gives the penalty for the encoder of :math:`\pi`. No critic gets a gradient from it.
+        r"""Returns the penalty. It depends on the codes and the state alone: a second call returns the same numbers, and nothing is written.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
-            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`.
+            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`; detached inside.
             posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
-            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
-            generator: Makes the random pairs repeatable.
+            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
 
         Returns:
-            The loss and the metrics, in nats.
+            The losses and the metrics, in nats.
 
         Raises:
-            TypeError: If codes, groups or posterior are no tensors and no Distribution.
+            TypeError: If codes or groups are not tensors, or the posterior is not a Distribution.
             ValueError: If a shape or a type is not what the regularizer was made for, or a bound gets no posterior.
         """
         raise NotImplementedError
 
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        *,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        r"""Gives the loss that trains the critics. No encoder gets a gradient from it.
+    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+        r"""Returns the loss of the critics alone, for steps beside those of the encoders, as on a replay of earlier codes.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
             alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
-            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are no negatives.
-            generator: Makes the random pairs repeatable.
+            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
 
         Returns:
             The loss, a scalar; 0 if there is no critic to train.
 
         Raises:
-            TypeError: If codes or groups are no tensors.
+            TypeError: If codes or groups are not tensors.
             ValueError: If a shape or a type is not what the regularizer was made for.
         """
-        # The user's loop may call backward on it, critics or not; a compiled graph cannot make such a leaf.
-        zero = torch.zeros((), device=pi.device)
-        return zero if torch.compiler.is_compiling() else zero.requires_grad_()
+        return no_loss(pi)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        """Gives the parameters that :meth:`critic_loss` trains: hand them to an optimizer of their own."""
+        """Returns the parameters that the critic loss trains, for an optimizer or a group of their own."""
         return iter(())
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
-        """Gives the parameters of learnable priors, which :meth:`forward` trains: hand them to the optimizer of the encoders."""
+        """Returns the parameters of learnable priors, which the loss of the penalty trains."""
         return iter(())
 
     def update(self, penalty: Penalty) -> None:
@@ -141,6 +144,9 @@ class Regularizer(nn.Module):
 
         Arguments:
             penalty: The penalty of this step; of one that accumulates gradients, :meth:`Penalty.mean` of those of its parts.
+
+        Raises:
+            ValueError: If the penalty is not of this regularizer.
         """
 
     def __call__(
@@ -150,11 +156,8 @@ class Regularizer(nn.Module):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
-        return cast(
-            Penalty, super().__call__(pi, alpha, posterior, groups=groups, generator=generator)
-        )
+        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups))
 
     def __add__(self, other: "Regularizer") -> "Regularizer":
         if not isinstance(other, Regularizer):
@@ -166,11 +169,30 @@ class Regularizer(nn.Module):
         return self if other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> "Regularizer":
-        if not isinstance(factor, int | float):
+        if not isinstance(factor, Real):
             return NotImplemented
-        return Scaled(self, factor)
+        return Scaled(self, float(factor))
 
     __rmul__ = __mul__
+
+
+def no_loss(pi: Tensor) -> Tensor:
+    """Returns a loss of 0 that a user's loop may call `backward` on."""
+    zero = torch.zeros((), device=pi.device)
+    # A compiled graph cannot make such a leaf.
+    return zero if torch.compiler.is_compiling() else zero.requires_grad_()
+
+
+def check_parts(regularizer: Regularizer, penalty: Penalty, count: int, *names: str) -> None:
+    """Raises if a penalty is not of a regularizer with so many parts and metrics of these names."""
+    own = isinstance(penalty, Penalty) and len(penalty.parts) == count
+    if not own or any(name not in penalty.metrics for name in names):
+        given = type(penalty).__name__
+        if isinstance(penalty, Penalty):
+            given = f"one with {len(penalty.parts)} parts and the metrics {sorted(penalty.metrics)}"
+        raise ValueError(
+            f"update of {type(regularizer).__name__} takes the penalty that it returned for this step, got {given}"
+        )
 
 
 class Scaled(Regularizer):
@@ -179,15 +201,16 @@ class Scaled(Regularizer):
     Arguments:
         inner: The other regularizer. Its critics and its weights are not scaled.
         factor: The factor, at least 0.
+
+    Raises:
+        ValueError: If the factor is below 0 or not finite.
     """
 
     def __init__(self, inner: Regularizer, factor: float) -> None:
         super().__init__()
 
-        if not factor >= 0:
-            raise ValueError(f"a regularizer can be scaled by a factor of at least 0, got {factor}")
         self.inner = inner
-        self.factor = float(factor)
+        self.factor = check_number("the factor of a regularizer", factor, least=0)
 
     def forward(
         self,
@@ -196,20 +219,12 @@ class Scaled(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
-        part = self.inner(pi, alpha, posterior, groups=groups, generator=generator)
-        return Penalty(self.factor * part.loss, part.metrics, (part,))
+        part = self.inner(pi, alpha, posterior, groups=groups)
+        return Penalty(self.factor * part.loss, part.critic_loss, part.metrics, (part,))
 
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        *,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        return self.inner.critic_loss(pi, alpha, groups=groups, generator=generator)
+    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+        return self.inner.critic_loss(pi, alpha, groups=groups)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.inner.critic_parameters()
@@ -218,6 +233,7 @@ class Scaled(Regularizer):
         return self.inner.prior_parameters()
 
     def update(self, penalty: Penalty) -> None:
+        check_parts(self, penalty, 1)
         self.inner.update(penalty.parts[0])
 
     def extra_repr(self) -> str:
@@ -240,7 +256,7 @@ class Sum(Regularizer):
         self.terms = nn.ModuleList(flat)
 
     def addends(self) -> list[Regularizer]:
-        """Gives the terms: a sum of sums is one flat sum."""
+        """Returns the terms: a sum of sums is one flat sum."""
         return [cast(Regularizer, term) for term in self.terms]
 
     def forward(
@@ -250,32 +266,20 @@ class Sum(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
-        parts = tuple(
-            term(pi, alpha, posterior, groups=groups, generator=generator)
-            for term in self.addends()
-        )
+        parts = tuple(term(pi, alpha, posterior, groups=groups) for term in self.addends())
         names = [name for part in parts for name in part.metrics]
         metrics = {
             name if names.count(name) == 1 else f"{i}.{name}": value
             for i, part in enumerate(parts)
             for name, value in part.metrics.items()
         }
-        return Penalty(torch.stack([part.loss for part in parts]).sum(), metrics, parts)
+        loss = torch.stack([part.loss for part in parts]).sum()
+        critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
+        return Penalty(loss, critic_loss, metrics, parts)
 
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        *,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        losses = [
-            term.critic_loss(pi, alpha, groups=groups, generator=generator)
-            for term in self.addends()
-        ]
+    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+        losses = [term.critic_loss(pi, alpha, groups=groups) for term in self.addends()]
         return torch.stack(losses).sum()
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
@@ -287,5 +291,6 @@ class Sum(Regularizer):
             yield from term.prior_parameters()
 
     def update(self, penalty: Penalty) -> None:
+        check_parts(self, penalty, len(self.terms))
         for term, part in zip(self.addends(), penalty.parts, strict=True):
             term.update(part)

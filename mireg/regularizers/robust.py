@@ -1,102 +1,93 @@
-r"""The constraint of the paper: a critic, a shadow critic, and two adaptive weights."""
+r"""The robust constraint: two critics and a variational bottleneck."""
 
 __all__ = ["RobustMIConstraint"]
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Optional
+import copy
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .. import distributed
-from ..controllers import FixedGamma, MovingAverage, RobustGamma, VariationalGamma, saved
-from ..critics import default_critic
-from ..estimators import CriticEstimator
-from ..validation import Shape, check_choice
-from .base import Penalty, Regularizer
-from .classifier import ClassifierMI
+from .. import functional
+from .._checks import Shape, check_epsilon, check_rows
+from ..estimators import Calibrated, Estimator, MeanLogit
+from ..pairs import Negatives, ShiftedNegatives
+from ..ranks import Ranks
+from ..weights import (
+    Estimates,
+    FixedGamma,
+    FixedMultiplier,
+    LogMultiplier,
+    MovingAverage,
+    Multiplier,
+    RelativeGamma,
+    RobustGamma,
+)
+from ._critics import Critics, MakeCritic
+from ._misuse import Misuse
+from .base import Penalty, Regularizer, check_parts
 from .variational import VariationalBound
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
 
 
 class RobustMIConstraint(Regularizer):
-    r"""Creates the constraint :math:`I(\pi, \alpha) \leq \epsilon` of Esser et al., 2019, eqs. (18) to (24).
+    r"""Creates the constraint of Esser et al., 2019: :math:`I(\pi, \alpha) \leq \epsilon`, where :math:`\epsilon` is the only number to set.
 
-    .. math:: L = \gamma \, \mathrm{KL} + L_{MI}(\lambda, I_T - \epsilon)
+    A critic T estimates the information, and the penalty :math:`L_{MI}` keeps the estimate below :math:`\epsilon`. A shadow critic T', from which no encoder
+    ever gets a gradient, detects what T misses. A KL bottleneck :math:`L_{VB}` then makes :math:`\pi` less informative of anything.
 
-    A critic T estimates :math:`I(\pi, \alpha)` and the encoder of :math:`\pi` keeps its estimate below :math:`\epsilon`. A *shadow* critic T', whose
-    gradients never reach an encoder, tells whether T is overpowered: then :math:`I_{T'} > I_T`, the weight :math:`\gamma` of the variational bound rises,
-    and :math:`\pi` loses capacity until T can see again.
+    .. math:: L = L_{task} + \underbrace{\gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))}_{L_{VB}} + L_{MI}, \qquad \gamma = \rho \lambda
 
-    Critics must be faster than the encoder that they follow: with a third of these rates they read :math:`\epsilon` where an audit finds twice as much. Their estimates
-    are taken before they learn from a batch, so that speed does not flatter them. :meth:`paper` gives the published recipe.
+    The weight :math:`\lambda` is the price of a leaked nat in units of the task loss and moves in its logarithm (:class:`mireg.weights.LogMultiplier`), so that
+    any loss will do. The weight :math:`\gamma` is a fraction of it (:class:`mireg.weights.RelativeGamma`).
 
     .. code-block:: python
 
-        constraint = mireg.RobustMIConstraint(pi_features=32, alpha_features=64, epsilon=0.125)
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
+        constraint = mireg.RobustMIConstraint(32, 64, epsilon=0.125)
+        optimizer = torch.optim.Adam([
+            {"params": model.parameters(), "lr": 1e-3},
+            {"params": constraint.parameters(), "lr": 3e-3},      # critics follow the encoders: three times their rate
+        ])
 
         for x1, x2 in loader:
-            posterior = pose_encoder(x2)
+            posterior = mireg.diagonal_gaussian(*pose_encoder(x2))
             pi, alpha = posterior.rsample(), appearance_encoder(x1)
 
-            critic_optimizer.zero_grad()
-            constraint.critic_loss(pi, alpha).backward()
-            critic_optimizer.step()
-
             penalty = constraint(pi, alpha, posterior)
-            loss = reconstruction(decoder(pi, alpha), x2) + penalty.loss
+            loss = reconstruction(decoder(pi, alpha), x2) + penalty.loss + penalty.critic_loss
             optimizer.zero_grad(); loss.backward(); optimizer.step()
 
             constraint.update(penalty)
 
-    The columns of Table 1 are :meth:`paper` with: a) `gamma="variational", lagrangian=False`; b) :class:`mireg.ClassifierMI` with `test_then_train=False` instead; c) `gamma_bias=0`; d) `gamma="fixed"`;
-    e) nothing more.
-
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: The number of features of :math:`\alpha`, or its shape.
-        classes: The number of classes, if :math:`\alpha` is a label.
+        classes: The number of classes, if :math:`\alpha` is a label. Labels below 0 are unknown and take no part.
         epsilon: The target :math:`\epsilon` in nats.
-        critic: The network of T; :func:`mireg.default_critic` by default. Give `shadow` with it.
-        shadow: The network of T', of its own initialisation.
+        critic: A function that makes the network of T, and that of T' at a second call; :func:`mireg.default_critic` by default.
         prior: The prior :math:`r(\pi)`, as in :class:`mireg.VariationalBound`.
-        gamma: How :math:`\gamma` moves: `"robust"` by eq. (18), `"variational"` by eq. (24), or `"fixed"`.
-        initial_gamma: The first value of :math:`\gamma`.
-        gamma_rate: The rate :math:`l_\gamma`.
-        gamma_bias: The bias :math:`b_\gamma` in nats.
-        min_gamma: The least value that :math:`\gamma` moves to.
-        decay: The decay of the moving averages that eq. (18) compares.
-        lagrangian: Whether :math:`L_{MI}` is part of the penalty.
-        estimator: The estimate of both critics: `"mean_logit"` (the paper's), `"nwj"`, `"dv"` or `"smile"`. A mean logit can be lowered with
-            no gain in independence.
-        pairs: The marginal pairs: `"roll"` for one a sample, a number for as many, `"all"` for every other sample.
-        mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
-        initial_multiplier: The first value of :math:`\lambda`.
-        shadow_violation: Whether :math:`L_{MI}` keeps the greater of the averages of :math:`I_T` and :math:`I_{T'}` at :math:`\epsilon`, and not :math:`I_T` alone.
-        test_then_train: Whether :math:`I_T` and :math:`I_{T'}` are what the critics said of the batch before they learnt from it.
-        warmup_steps: For how many calls of :meth:`update` there is no :math:`L_{MI}` and both weights rest.
-        alpha_gradient: Whether :math:`\alpha` gets a gradient from the penalty.
-        finite_check: Whether to raise at non-finite codes, which waits for the device.
-        gather: Whether the partners of marginal pairs come from all ranks: with R ranks each sample has R times as many.
-        process_group: The ranks to agree with; the default group if `None`.
+        gamma: The weight γ, a :class:`mireg.weights.RelativeGamma` by default.
+        multiplier: The weight λ, a :class:`mireg.weights.LogMultiplier` by default.
+        estimator: The estimate of both critics, :class:`mireg.estimators.Calibrated` by default.
+        negatives: The marginal pairs. By default all of the batch if the critics can afford them, and four a sample otherwise.
+        rows: The least number of codes that T learns from in a step, and T' from twice as many. What the batch lacks comes from a memory of recent codes. 0 for
+            no memory.
+        ranks: The ranks that share a batch.
 
-    Metrics: those of :class:`mireg.ClassifierMI`, `mi_shadow`, the moving averages `mi_average` and `mi_shadow_average`, `shadow_gap` (above 0 for long: T is
-    overpowered), `shadow_accuracy`, `kl`, `gamma`, `gamma_at_minimum` (1 where :math:`\gamma` can fall no further).
+    Metrics: `mi` and `mi_shadow` of this batch and `mi_average` and `mi_shadow_average` of late, in nats, `accuracy` and `shadow_accuracy` (on pairs that the
+    critics have not learnt from yet; 0.5 is chance), `kl` in nats, `gamma`, `multiplier`.
 
     Raises:
         TypeError: If a network or the prior is not what it must be.
-        ValueError: If a setting is out of range, a name is none of those above, or of `critic` and `shadow` there is only one.
+        ValueError: If a setting is out of range.
 
     Example:
         >>> constraint = RobustMIConstraint(32, 64, epsilon=0.125)
         >>> posterior = mireg.diagonal_gaussian(torch.randn(8, 32), torch.zeros(8, 32))
         >>> penalty = constraint(posterior.rsample(), torch.randn(8, 64), posterior)
         >>> constraint.update(penalty)
-        >>> penalty.metrics["gamma"]
+        >>> penalty.metrics["multiplier"]
         tensor(1.)
     """
 
@@ -107,124 +98,76 @@ class RobustMIConstraint(Regularizer):
         *,
         classes: int | None = None,
         epsilon: float = 0.125,
-        critic: nn.Module | None = None,
-        shadow: nn.Module | None = None,
+        critic: MakeCritic | None = None,
         prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
-        gamma: Literal["robust", "variational", "fixed"] = "robust",
-        initial_gamma: float = 1.0,
-        gamma_rate: float = 0.01,
-        gamma_bias: float = 0.01,
-        min_gamma: float = 0.02,
-        decay: float = 0.99,
-        lagrangian: bool = True,
-        estimator: str = "dv",
-        pairs: str | int = 4,
-        mu: float = 0.3,
-        initial_multiplier: float = 0.0,
-        shadow_violation: bool = True,
-        test_then_train: bool = True,
-        warmup_steps: int = 0,
-        alpha_gradient: bool = False,
-        finite_check: bool = False,
-        gather: bool = False,
-        process_group: Optional["ProcessGroup"] = None,
+        gamma: RelativeGamma | FixedGamma | None = None,
+        multiplier: LogMultiplier | Multiplier | FixedMultiplier | None = None,
+        estimator: Estimator | None = None,
+        negatives: Negatives | None = None,
+        rows: int = 256,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
 
-        controllers: dict[str, Callable[[], FixedGamma]] = {
-            "robust": lambda: RobustGamma(initial_gamma, gamma_rate, gamma_bias, min_gamma),
-            "variational": lambda: VariationalGamma(epsilon, initial_gamma, gamma_rate, min_gamma),
-            "fixed": lambda: FixedGamma(initial_gamma),
-        }
-        check_choice("gamma", gamma, controllers)
-        if (critic is None) != (shadow is None) or (critic is not None and critic is shadow):
-            raise ValueError(
-                "give two networks of one kind, critic and shadow, each of its own initialisation, or neither: "
-                f"got critic={type(critic).__name__} and shadow={type(shadow).__name__}"
-                + (", the same object" if critic is shadow else "")
-            )
-        self.classifier = ClassifierMI(
+        self.epsilon = check_epsilon(epsilon)
+        estimator = estimator or Calibrated()
+        self.critics = Critics(
             pi_features,
             alpha_features,
-            classes=classes,
-            epsilon=epsilon,
-            critic=critic,
-            estimator=estimator,
-            pairs=pairs,
-            mu=mu,
-            initial_multiplier=initial_multiplier,
-            test_then_train=test_then_train,
-            warmup_steps=warmup_steps,
-            alpha_gradient=alpha_gradient,
-            finite_check=finite_check,
-            gather=gather,
-            process_group=process_group,
+            classes,
+            critic,
+            [estimator, copy.deepcopy(estimator)],
+            negatives,
+            ranks,
+            (check_rows(rows), 2 * check_rows(rows)),
         )
-        if shadow is None:
-            shadow = default_critic(pi_features, alpha_features, classes)
-        self.shadow = CriticEstimator(
-            shadow, estimator, pairs, gather, process_group, test_then_train
-        )
-        self.bound = VariationalBound(
-            prior, gamma=controllers[gamma](), process_group=process_group
-        )
-        self.mi_average = MovingAverage(decay)
-        self.mi_shadow_average = MovingAverage(decay)
-        self.lagrangian = lagrangian
-        self.shadow_violation = shadow_violation
+        self.bound = VariationalBound(prior, ranks=ranks)
+        self.gamma = gamma or RelativeGamma()
+        self.multiplier = multiplier or LogMultiplier()
+        self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
+        self.kl_average = MovingAverage()
+        self.misuse = Misuse(type(self).__name__)
 
     @classmethod
     def paper(
-        cls, pi_features: Shape, alpha_features: Shape | None = None, **settings: Any
+        cls, pi_features: Shape, alpha_features: Shape | None = None, **parts: Any
     ) -> "RobustMIConstraint":
-        r"""Creates the constraint by the published recipe, with the critics of this library unless others are given.
+        r"""Creates the constraint by the published recipe: eqs. (9) to (12), (18), (22) and (23), with the critics of this library unless others are given.
 
-        :math:`\gamma` may decay to 0, there is one marginal pair a sample, and both critics are asked about a batch that they have just learnt from: an audit
-        then finds up to several times :math:`\epsilon`.
+        Both critics are asked about a batch that they have just learnt from. The loop is another one for that:
+
+        .. code-block:: python
+
+            critic_optimizer.zero_grad(); constraint.critic_loss(pi, alpha).backward(); critic_optimizer.step()
+            penalty = constraint(pi, alpha, posterior)
+            optimizer.zero_grad(); (task + penalty.loss).backward(); optimizer.step()
+            constraint.update(penalty)
+
+        The columns of Table 1 are, with `w` for :mod:`mireg.weights`: a) `gamma=w.VariationalGamma(), multiplier=w.FixedMultiplier(0)`; b) `gamma=w.FixedGamma(0)`; c)
+        `gamma=w.RobustGamma(bias=0)`; d) `gamma=w.FixedGamma(1)`; e) nothing more. An audit finds up to several times :math:`\epsilon` in what it trains.
 
         Arguments:
             pi_features: The number of features of :math:`\pi`, or its shape.
             alpha_features: Likewise for :math:`\alpha`.
-            settings: Any other argument of the class.
+            parts: Any other argument of the class.
 
         Returns:
             The constraint.
 
         Example:
-            >>> RobustMIConstraint.paper(32, 64).bound.gamma_controller.minimum
-            0.0
+            >>> RobustMIConstraint.paper(32, 64).gamma
+            RobustGamma(rate=0.01, bias=0.01, value=1)
         """
         published = {
-            "estimator": "mean_logit",
-            "min_gamma": 0.0,
-            "pairs": "roll",
-            "mu": 0.1,
-            "shadow_violation": False,
-            "test_then_train": False,
+            "gamma": RobustGamma(),
+            "multiplier": Multiplier(),
+            "estimator": MeanLogit(decay=0.99),
+            "negatives": ShiftedNegatives(1),
+            "rows": 0,
         }
-        return cls(pi_features, alpha_features, **{**published, **settings})
-
-    @property
-    def epsilon(self) -> float:
-        r"""The target :math:`\epsilon` in nats."""
-        return self.classifier.epsilon
-
-    @property
-    def gamma(self) -> Tensor:
-        r"""The weight :math:`\gamma` of the variational bound."""
-        return self.bound.gamma
-
-    @property
-    def multiplier(self) -> Tensor:
-        r"""The multiplier :math:`\lambda`."""
-        return self.classifier.multiplier
-
-    def unseen(self) -> Tensor | float:
-        """Gives what T' sees beyond T, on average, in nats: a part of the violation."""
-        if not self.shadow_violation:
-            return 0.0
-        gap = self.mi_shadow_average.value - self.mi_average.value
-        return saved(gap[None])[0].relu().to(torch.float32)
+        constraint = cls(pi_features, alpha_features, **{**published, **parts})
+        constraint.critics.scales.clear()
+        return constraint
 
     def forward(
         self,
@@ -233,57 +176,65 @@ class RobustMIConstraint(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
-        classified = self.classifier.penalty(pi, alpha, groups, generator, self.unseen())
-        bounded = self.bound(pi, alpha, posterior)
-        with torch.no_grad():
-            mi_shadow, _, accuracy = self.shadow.measure(pi, alpha, groups, generator)
-            if distributed.ranks(self.classifier.process_group) > 1:
-                mi_shadow, accuracy = distributed.average(
-                    torch.stack((mi_shadow, accuracy)), self.classifier.process_group
-                )
+        self.misuse.on_call(self.training, self.critics)
+        reading = self.critics(pi, alpha, groups)
+        kl = self.bound.kl(pi, posterior)
+        mi, mi_shadow = reading.estimates
+        averages = [average.weight(mi.dtype) for average in self.averages]
+        price = self.multiplier.weight(mi.dtype)
+        gamma = self.gamma(price)
+        seen = Estimates(mi, mi_shadow, *averages, self.epsilon)
+        loss = self.multiplier(reading.mi, seen) + functional.variational_penalty(kl, gamma)
         metrics = {
-            **classified.metrics,
+            "mi": mi,
             "mi_shadow": mi_shadow,
-            "shadow_gap": mi_shadow - classified.metrics["mi"],
-            **bounded.metrics,
-            "shadow_accuracy": accuracy,
-            "gamma_at_minimum": self.bound.gamma_controller.at_minimum.to(mi_shadow.dtype),
-            "mi_average": self.mi_average.value.to(mi_shadow.dtype),
-            "mi_shadow_average": self.mi_shadow_average.value.to(mi_shadow.dtype),
+            "mi_average": averages[0],
+            "mi_shadow_average": averages[1],
+            "accuracy": reading.accuracies[0],
+            "shadow_accuracy": reading.accuracies[1],
+            "kl": kl.detach(),
+            "gamma": gamma,
+            "multiplier": price,
         }
-        loss = bounded.loss + classified.loss if self.lagrangian else bounded.loss
-        return Penalty(loss, metrics, (classified, bounded))
+        return Penalty(loss, reading.critic_loss, metrics, (), reading.observed, reading.codes)
 
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        *,
-        groups: Tensor | None = None,
-        generator: Generator | None = None,
-    ) -> Tensor:
-        critic = self.classifier.critic_loss(pi, alpha, groups=groups, generator=generator)
-        return critic + self.shadow.loss(pi, alpha, groups, generator)
+    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+        return self.critics.loss(pi, alpha, groups)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        yield from self.classifier.critic_parameters()
-        yield from self.shadow.parameters()
+        return self.critics.parameters()
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
         return self.bound.prior_parameters()
 
     @torch.no_grad()
     def update(self, penalty: Penalty) -> None:
-        self.mi_average.update(penalty.metrics["mi"])
-        self.mi_shadow_average.update(penalty.metrics["mi_shadow"])
-        self.bound.gamma_controller.update(
-            self.mi_average.value, self.mi_shadow_average.value, self.classifier.active
-        )
-        self.classifier.update(penalty.parts[0])
+        check_parts(self, penalty, 0, "mi", "mi_shadow", "kl")
+        self.critics.check(penalty)
+        mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
+        accepted = (mi + mi_shadow + kl).isfinite()
+        for average, estimate in zip(self.averages, (mi, mi_shadow), strict=True):
+            average.update(estimate, accepted)
+        self.kl_average.update(kl, accepted)
+        averages = [average.value for average in self.averages]
+        seen = Estimates(mi, mi_shadow, *averages, self.epsilon)
+        self.gamma.update(seen, accepted)
+        self.multiplier.update(seen, accepted)
+        self.critics.update(penalty, accepted)
+        self.misuse.on_update(self.critics, self.faults)
+
+    def faults(self) -> dict[str, str]:
+        """Returns what is wrong with the state, by a short name. Waits for the device."""
+        found = self.critics.faults()
+        kl = float(self.kl_average.value)
+        if kl < self.epsilon:
+            found["kl"] = (
+                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi tells almost nothing of its input, and "
+                "the task gets nothing from it. If the target can be met otherwise, check that the loss of the task reaches the "
+                "encoder of pi"
+            )
+        return found
 
     def extra_repr(self) -> str:
-        weights = (self.bound.gamma_controller, self.classifier.multiplier_controller)
-        gamma, multiplier = (weight.number() for weight in weights)
-        return f"epsilon={self.epsilon}, {gamma=!s}, {multiplier=!s}, lagrangian={self.lagrangian}"
+        return f"epsilon={self.epsilon}"

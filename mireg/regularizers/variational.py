@@ -3,19 +3,17 @@ r"""The variational bound: a KL divergence to a prior."""
 __all__ = ["VariationalBound"]
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import Literal
 
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .. import distributed, functional
-from ..controllers import FixedGamma
+from .. import functional
+from .._checks import check_codes, check_positive, check_posterior
 from ..priors import as_prior
-from ..validation import check_codes, check_finite, check_posterior
-from .base import Penalty, Regularizer
-
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
+from ..ranks import Ranks
+from ..weights import FixedGamma
+from .base import Penalty, Regularizer, no_loss
 
 
 class VariationalBound(Regularizer):
@@ -23,14 +21,13 @@ class VariationalBound(Regularizer):
 
     .. math:: L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \qquad I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
 
-    It is the only part of the library that bounds from above, and it cannot tell what :math:`\pi` reveals of :math:`\alpha` from what it must keep.
+    It bounds from above, and it cannot tell what :math:`\pi` reveals of :math:`\alpha` from what it must keep.
 
     Arguments:
-        prior: The prior :math:`r(\pi)`: `"standard_normal"`, a :class:`mireg.LearnableGaussian`, a torch Distribution, or a module that gives one.
-        gamma: The weight :math:`\gamma`, or the controller that holds it.
+        prior: The prior :math:`r(\pi)`: `"standard_normal"`, a :class:`mireg.LearnableGaussian`, a torch Distribution, or a module that returns one.
+        gamma: The weight :math:`\gamma`.
         samples: The number of Monte Carlo samples where torch registers no KL divergence.
-        finite_check: Whether to raise at non-finite codes, which waits for the device.
-        process_group: The ranks to average over; the default group if `None`.
+        ranks: The ranks that share a batch.
 
     Metrics: `kl` in nats, `gamma`.
 
@@ -48,26 +45,23 @@ class VariationalBound(Regularizer):
     def __init__(
         self,
         prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
-        gamma: float | FixedGamma = 1.0,
+        gamma: float = 1.0,
         *,
         samples: int = 1,
-        finite_check: bool = False,
-        process_group: Optional["ProcessGroup"] = None,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
 
-        if samples < 1:
-            raise ValueError(f"the number of Monte Carlo samples must be 1 or more, got {samples}")
         self.prior = as_prior(prior)
-        self.gamma_controller = gamma if isinstance(gamma, FixedGamma) else FixedGamma(gamma)
-        self.samples = samples
-        self.finite_check = finite_check
-        self.process_group = process_group
+        self.gamma = FixedGamma(gamma)
+        self.samples = check_positive("the number of Monte Carlo samples", samples)
+        self.ranks = Ranks() if ranks is None else ranks
 
-    @property
-    def gamma(self) -> Tensor:
-        r"""The weight :math:`\gamma`."""
-        return self.gamma_controller.value
+    def kl(self, pi: Tensor, posterior: Distribution | None) -> Tensor:
+        """Returns the bound of eq. (9) in nats, a scalar."""
+        posterior = check_posterior(pi, posterior)
+        kl = functional.variational_bound(posterior, self.prior(pi, posterior), self.samples)
+        return self.ranks.average(kl)
 
     def forward(
         self,
@@ -76,16 +70,12 @@ class VariationalBound(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
-        generator: Generator | None = None,
     ) -> Penalty:
         check_codes(pi, alpha, groups)
-        posterior = check_posterior(pi, posterior)
-        if self.finite_check:
-            check_finite(pi=pi)
-        kl = functional.variational_bound(posterior, self.prior(pi, posterior), self.samples)
-        kl = distributed.average(kl, self.process_group)
-        metrics = {"kl": kl.detach(), "gamma": self.gamma.to(kl.dtype, copy=True)}
-        return Penalty(self.gamma_controller(kl), metrics)
+        kl = self.kl(pi, posterior)
+        gamma = self.gamma.weight(kl.dtype)
+        loss = functional.variational_penalty(kl, gamma)
+        return Penalty(loss, no_loss(pi), {"kl": kl.detach(), "gamma": gamma})
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
         return self.prior.parameters()

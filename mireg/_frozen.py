@@ -1,0 +1,56 @@
+"""Calls a module with its parameters as constants, whatever the module does inside."""
+
+__all__ = ["call_frozen"]
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+
+def call_frozen(module: nn.Module, *arguments: Any) -> Any:
+    """Returns `module(*arguments)`. No parameter gets a gradient from the result and no buffer of the module changes.
+
+    Arguments:
+        module: The module.
+        arguments: Its arguments. Gradients reach them.
+
+    Example:
+        >>> layer, x = torch.nn.Linear(2, 3), torch.ones(1, 2, requires_grad=True)
+        >>> call_frozen(layer, x).sum().backward()
+        >>> layer.weight.grad is None, x.grad is None
+        (True, False)
+    """
+    if torch.compiler.is_compiling():
+        # The compiler cannot trace the making of a replica.
+        constants = {name: p.detach() for name, p in module.named_parameters()}
+        constants |= {name: b.clone() for name, b in module.named_buffers()}
+        return functional_call(module, constants, arguments)
+    return _replica(module, {})(*arguments)
+
+
+def _replica(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
+    """Returns a copy of the module tree whose parameters are detached views and whose buffers are copies.
+
+    A replica still holds its constants in the backward pass, when `torch.utils.checkpoint` runs parts of it again. A swap that lasts for one call, as in
+    `functional_call`, does not.
+    """
+    if id(module) in made:
+        return made[id(module)]
+    twin = copy.copy(module)
+    made[id(module)] = twin
+    state = twin.__dict__
+    state["_parameters"] = {
+        name: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
+        for name, p in module._parameters.items()
+    }
+    state["_buffers"] = {
+        name: None if b is None else b.detach().clone() for name, b in module._buffers.items()
+    }
+    state["_modules"] = {
+        name: None if child is None else _replica(child, made)
+        for name, child in module._modules.items()
+    }
+    return twin

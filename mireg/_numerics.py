@@ -1,0 +1,31 @@
+"""Weighted means over pairs, in full precision."""
+
+__all__ = ["full_precision", "log_mean_exp", "mean"]
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """Returns `x` in float32 if it has half precision, and unchanged otherwise."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Returns the mean of `x`, or its sum weighted by `weights`. Entries of weight 0 do not count, finite or not."""
+    if weights is None:
+        return x.mean()
+    return torch.where(weights > 0, x * weights.to(x.dtype), 0).sum()
+
+
+def log_mean_exp(x: Tensor, weights: Tensor | None = None) -> Tensor:
+    r"""Returns :math:`\log \mathbb{E} \exp x`, with the expectation of :func:`mean`; 0 if all weights are 0."""
+    if weights is None:
+        return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
+    weights = weights.to(x.dtype)
+    counted = weights > 0
+    # A large finite number instead of -inf: with no pair at all the result and its gradient stay finite.
+    logs = torch.where(counted, x + torch.where(counted, weights, 1).log(), -1e9)
+    return torch.where(counted.any(), logs.flatten().logsumexp(0), 0)

@@ -1,0 +1,110 @@
+"""A memory of recent codes, from which critics learn beside the batch."""
+
+__all__ = ["Memory"]
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .pairs import GOLDEN
+
+
+class Remembered(NamedTuple):
+    """Rows of a memory."""
+
+    pi: Tensor
+    r"""The codes :math:`\pi`, with shape :math:`(K, *)`."""
+    alpha: Tensor
+    r"""The codes :math:`\alpha`, with shape :math:`(K, *)`, or labels, with shape :math:`(K,)`."""
+    groups: Tensor
+    """The identities, with shape :math:`(K,)`."""
+    written: Tensor
+    """Whether a row holds a code, with shape :math:`(K,)`; rows of a new memory do not."""
+
+
+class Memory(nn.Module):
+    r"""Creates a memory of the newest codes, a ring of buffers.
+
+    A critic that sees a few dozen fresh pairs a step, or the same few hundred again and again, overfits and reads far too little. Codes move slowly compared
+    with what critics have to learn: codes that are hundreds of steps old still show what the newest reveal.
+
+    Arguments:
+        pi_shape: The shape of a code :math:`\pi`.
+        alpha_shape: The shape of a code :math:`\alpha`, `()` for a label.
+        capacity: The number of codes; fewer if they are large, so that the memory holds at most :attr:`NUMBERS` numbers.
+
+    Example:
+        >>> memory = Memory((2,), (3,), capacity=4)
+        >>> memory.remember({"pi": torch.ones(2, 2), "alpha": torch.ones(2, 3), "groups": torch.tensor([7, 8])})
+        >>> memory.recall(2, 0, 0).groups
+        tensor([7, 8])
+    """
+
+    NUMBERS = 2_000_000
+    """The largest number of numbers that a memory holds."""
+
+    pi: Tensor
+    alpha: Tensor
+    groups: Tensor
+    count: Tensor
+
+    def __init__(
+        self, pi_shape: tuple[int, ...], alpha_shape: tuple[int, ...], capacity: int = 8192
+    ) -> None:
+        super().__init__()
+
+        capacity = min(capacity, self.NUMBERS // (math.prod(pi_shape) + math.prod(alpha_shape)))
+        of_alpha = torch.zeros(capacity, *alpha_shape)
+        self.register_buffer("pi", torch.zeros(capacity, *pi_shape))
+        self.register_buffer("alpha", of_alpha if alpha_shape else of_alpha.long())
+        self.register_buffer("groups", torch.zeros(capacity, dtype=torch.int64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def capacity(self) -> int:
+        """The number of codes that the memory holds."""
+        return len(self.pi)
+
+    def recall(self, newest: int, blocks: int, size: int) -> Remembered:
+        """Returns the newest rows, and blocks of rows that were written one after the other.
+
+        Codes of one block are of one time. Between blocks the encoders have moved, and a critic would take that for dependence.
+
+        Arguments:
+            newest: The number of newest rows.
+            blocks: The number of blocks, which are spread evenly over what is remembered and are others after each :meth:`remember`.
+            size: The number of rows of a block.
+        """
+        place = torch.arange(blocks, device=self.count.device)
+        filled = self.count.clamp(max=self.capacity)
+        # Multiples of the golden ratio visit all rows evenly, and none depends on chance. As integers they stay exact in long trainings.
+        phase = self.count * GOLDEN % 2**16 / 2**16
+        age = size + ((place + phase) / max(blocks, 1) * (filled - size).clamp(min=0)).long()
+        row = torch.arange(size, device=self.count.device) - age[:, None]
+        latest = torch.arange(newest, device=self.count.device) - newest
+        row = self.count + torch.cat((latest, row.flatten()))
+        index = row % self.capacity
+        return Remembered(
+            self.pi[index], self.alpha[index], self.groups[index], row >= self.count - filled
+        )
+
+    @torch.no_grad()
+    def remember(self, codes: Mapping[str, Tensor], accepted: Tensor | bool = True) -> None:
+        """Takes the codes `pi` and `alpha` and the `groups` of a batch, where `accepted`. The oldest are forgotten."""
+        newest = {name: x[-self.capacity :] for name, x in codes.items()}
+        n = len(newest["pi"])
+        index = (self.count + torch.arange(n, device=self.count.device)) % self.capacity
+        for name, x in newest.items():
+            held: Tensor = getattr(self, name)
+            taken = x.to(held.dtype)
+            if accepted is not True:
+                keep = torch.as_tensor(accepted, device=held.device)
+                taken = torch.where(keep, taken, held[index])
+            held.index_copy_(0, index, taken)
+        self.count.add_(n if accepted is True else torch.where(accepted, n, 0))
+
+    def extra_repr(self) -> str:
+        return f"capacity={self.capacity}"

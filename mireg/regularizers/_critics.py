@@ -1,0 +1,253 @@
+r"""Critics that read one batch together: what T and T' share. Private."""
+
+__all__ = ["Critics", "MakeCritic", "Reading"]
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from .. import functional
+from .._checks import Shape, alpha_shape, as_alpha, as_shape, check_codes, check_labels
+from .._frozen import call_frozen
+from .._numerics import mean
+from ..critics import as_critic, default_critic
+from ..estimators import Estimator, Logits
+from ..memory import Memory
+from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
+from ..ranks import Ranks
+from ..scaling import Standardization
+from ..weights import MovingAverage
+from .base import Penalty
+
+BLOCK = 128
+"""The least number of codes of one time that critics see together."""
+
+MakeCritic = Callable[[], nn.Module]
+
+
+class Reading(NamedTuple):
+    """What critics say of a batch before they learn from it."""
+
+    mi: Tensor
+    """The estimate of the first critic in nats, with gradients for the codes and none for the critic."""
+    estimates: list[Tensor]
+    """The estimates of all critics in nats, detached."""
+    accuracies: list[Tensor]
+    """How often each critic tells joint from marginal pairs, detached; 0.5 is chance."""
+    critic_loss: Tensor
+    """The loss of all critics, a scalar."""
+    observed: dict[str, Tensor]
+    """What :meth:`Critics.update` moves averages by."""
+    codes: dict[str, Tensor]
+    """What :meth:`Critics.update` remembers."""
+
+
+class Batch(NamedTuple):
+    """Codes in their own unit: those of the step, followed by remembered ones."""
+
+    pi: Tensor
+    alpha: Tensor
+    groups: Tensor | None
+    counted: Tensor | None
+    block: int
+    """The number of rows in a block: only codes of one block are paired."""
+
+    def learnt(self, rows: int) -> "Batch":
+        """Returns the first blocks, which hold at least `rows` samples if there are as many."""
+        n = -(-rows // self.block) * self.block
+        pi, alpha, groups, counted = (None if x is None else x[:n] for x in self[:4])
+        return Batch(cast(Tensor, pi), cast(Tensor, alpha), groups, counted, self.block)
+
+
+class Critics(nn.Module):
+    """Creates critics of one kind, each of its own initialisation, with what brings codes to them and what reads them.
+
+    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller.
+    """
+
+    def __init__(
+        self,
+        pi_features: Shape,
+        alpha_features: Shape | None,
+        classes: int | None,
+        make: MakeCritic | None,
+        estimators: Sequence[Estimator],
+        negatives: Negatives | None,
+        ranks: Ranks | None,
+        rows: Sequence[int],
+    ) -> None:
+        super().__init__()
+
+        self.pi_shape = as_shape(pi_features)
+        self.alpha_shape = alpha_shape(alpha_features, classes)
+        self.classes = classes
+        self.ranks = Ranks() if ranks is None else ranks
+        makers = make or (lambda: default_critic(pi_features, alpha_features, classes))
+        made = [makers() for _ in estimators]
+        if len({id(critic) for critic in made}) < len(made):
+            raise ValueError(
+                "critic must be a function that makes a new network at each call, got one that returns the same network twice"
+            )
+        self.critics = nn.ModuleList(map(as_critic, made))
+        self.negatives = negatives or self.default_negatives()
+        self.estimators = nn.ModuleList(estimators)
+        shapes = {"pi": self.pi_shape, "alpha": self.alpha_shape}
+        self.scales = nn.ModuleDict(
+            {name: Standardization(shape) for name, shape in shapes.items() if shape}
+        )
+        self.memory = Memory(self.pi_shape, self.alpha_shape) if max(rows) else None
+        self.rows = tuple(rows)
+        # How often lately a batch had no marginal pair, and labels that were all alike.
+        self.empty = MovingAverage(0.9)
+        self.alike = MovingAverage(0.9)
+
+    def default_negatives(self) -> Negatives:
+        """Returns the marginal pairs that the critics can afford."""
+        if self.classes is not None:
+            return ClassNegatives(self.classes)
+        cheap = all(getattr(critic, "all_pairs", False) for critic in self.critics)
+        return AllNegatives() if cheap else ShiftedNegatives(4)
+
+    def forward(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Reading:
+        """Asks the critics about a batch."""
+        n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups)
+        losses, estimates, accuracies, mi = [], [], [], felt
+        for i, (critic, rows) in enumerate(zip(self.critics, self.rows, strict=True)):
+            reader = cast(Estimator, self.estimators[i])
+            part = batch.learnt(max(len(pi), rows))
+            pool, pairs = self.negatives(*part[1:], self.ranks)
+            logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
+            losses.append(self.ranks.average(functional.critic_loss(*logits)))
+            first = pairs.first(n, self.ranks)
+            with torch.no_grad():
+                if pairs.marginal_weights is not None:
+                    observed["empty"] = (pairs.marginal_weights <= 0).all().to(felt.dtype)
+                said = logits.first(n, first).detached()
+                estimates.append(reader(said, self.ranks))
+                observed[f"estimator{i}"] = reader.observe(said, self.ranks)
+                accuracies.append(self.ranks.average(accuracy(said)))
+            if i == 0:
+                mi = estimates[0]
+                if torch.is_grad_enabled() and felt.requires_grad:
+                    # A second pass, in which the critic is a constant.
+                    again = Logits(*call_frozen(critic, felt, pool, first), *first.weights)
+                    mi = reader(again, self.ranks)
+        total = torch.stack(losses).sum()
+        return Reading(mi, estimates, accuracies, total, observed, codes)
+
+    def loss(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Tensor:
+        """Returns the loss of all critics, a scalar."""
+        batch, *_ = self.assemble(pi.detach(), alpha, groups)
+        losses = []
+        for critic, rows in zip(self.critics, self.rows, strict=True):
+            part = batch.learnt(max(len(pi), rows))
+            pool, pairs = self.negatives(*part[1:], self.ranks)
+            logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
+            losses.append(functional.critic_loss(*logits))
+        return self.ranks.average(torch.stack(losses).sum())
+
+    def assemble(
+        self, pi: Tensor, alpha: Tensor, groups: Tensor | None
+    ) -> tuple[Batch, Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Returns the batch with remembered codes, its own codes with their gradients, their moments, and what is to be remembered."""
+        alpha = as_alpha(alpha, self.alpha_shape)
+        check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
+        if self.classes is not None:
+            check_labels(alpha, self.classes)
+        codes = {"pi": pi.detach(), "alpha": alpha.detach()}
+        observed: dict[str, Tensor] = {}
+        counted, felt = None, pi
+        block, newest, blocks = self.blocks(len(pi))
+        remembered: dict[str, Tensor] = {}
+        held = dict(codes)
+        if self.memory is not None:
+            held["groups"] = self.identities(len(pi)) if groups is None else groups.long()
+            if groups is not None:
+                codes["groups"] = held["groups"]
+            if newest or blocks:
+                pi_, alpha_, groups_, counted_ = self.memory.recall(newest, blocks, block)
+                remembered = {"pi": pi_, "alpha": alpha_, "groups": groups_}
+                counted = torch.cat((torch.ones_like(held["groups"], dtype=torch.bool), counted_))
+        parts = {
+            name: torch.cat((x, remembered[name].to(x.dtype))) if remembered else x
+            for name, x in held.items()
+        }
+        if self.classes is not None:
+            known = parts["alpha"] >= 0
+            observed["alike"] = (codes["alpha"] == codes["alpha"][0]).all().to(pi.dtype)
+            counted = known if counted is None else counted & known
+        for name, scale in self.scales.items():
+            unit = cast(Standardization, scale).measure(codes[name], self.ranks)
+            observed[name] = unit.observed
+            parts[name] = unit(parts[name])
+            felt = unit(pi) if name == "pi" else felt
+        identity = parts.get("groups", groups)
+        batch = Batch(parts["pi"], parts["alpha"], identity, counted, block)
+        return batch, felt, observed, codes
+
+    def blocks(self, n: int) -> tuple[int, int, int]:
+        """Returns the size of a block, and how many newest rows and how many more blocks are to be recalled for a batch of `n`."""
+        if self.memory is None:
+            return n, 0, 0
+        if n >= max(self.rows):
+            # Pairs of all with all would cost the square of the batch.
+            sizes = (size for size in range(2 * BLOCK, BLOCK // 2, -1) if n % size == 0)
+            return next(sizes, n), 0, 0
+        size = min(max(n, BLOCK), max(self.rows), max(n, self.memory.capacity))
+        return size, size - n, -(-max(self.rows) // size) - 1
+
+    def identities(self, n: int) -> Tensor:
+        """Returns an identity of its own for each sample of a batch, with shape :math:`(N,)`."""
+        first = cast(Memory, self.memory).count
+        return (first + torch.arange(n, device=first.device)) * self.ranks.count + self.ranks.index
+
+    def check(self, penalty: Penalty) -> None:
+        """Raises if a penalty does not hold what :meth:`forward` saw of codes of these shapes."""
+        seen, names = penalty.observed, {*self.scales, *map("estimator{}".format, range(len(self.rows)))}
+        own = names == seen.keys() - {"empty", "alike"} and ("alike" in seen) == bool(self.classes)
+        own = own and bool(penalty.codes) and penalty.codes["pi"].shape[1:] == self.pi_shape
+        if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
+            raise ValueError(
+                "update takes the penalty that it returned for this step, got one of other codes or parts"
+            )
+
+    @torch.no_grad()
+    def update(self, penalty: Penalty, accepted: Tensor) -> None:
+        """Takes what :meth:`forward` saw of a batch, where `accepted`."""
+        for name, scale in self.scales.items():
+            cast(Standardization, scale).update(penalty.observed[name], accepted)
+        for i, estimator in enumerate(self.estimators):
+            cast(Estimator, estimator).update(penalty.observed[f"estimator{i}"], accepted)
+        for name in ("empty", "alike"):
+            if name in penalty.observed:
+                cast(MovingAverage, getattr(self, name)).update(penalty.observed[name], accepted)
+        if self.memory is not None:
+            codes = dict(penalty.codes)
+            if "groups" not in codes:
+                codes["groups"] = self.identities(len(codes["pi"]))
+            self.memory.remember(codes, accepted)
+        self.negatives.update()
+
+    def faults(self) -> dict[str, str]:
+        """Returns what is wrong with the batches of late, by a short name. Waits for the device."""
+        found = {}
+        if self.empty.value > 0.99:
+            found["negatives"] = (
+                "the groups of a batch leave no negatives, so that the critics learn nothing: give batches of several groups"
+            )
+        if self.alike.value > 0.99:
+            found["labels"] = (
+                "the labels of each batch are all alike, so that the critics learn nothing: shuffle the data"
+            )
+        if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
+            found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"
+        return found
+
+
+def accuracy(logits: Logits) -> Tensor:
+    """Returns the mean of the shares of joint and of marginal pairs that are told apart, a scalar."""
+    joint = mean((logits.joint > 0).float(), logits.joint_weights)
+    marginal = mean((logits.marginal < 0).float(), logits.marginal_weights)
+    return 0.5 * (joint + marginal)

@@ -1,0 +1,81 @@
+"""Says once what looks like success and is not. Private."""
+
+__all__ = ["Misuse"]
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+FIRST_CHECK = 100
+"""The update at which the state is looked at, and again after twice as many, so that the device is waited for a few times in a training."""
+
+
+class Misuse:
+    """Counts the calls of a regularizer on the host, and warns once of each fault. A compiled step is not watched.
+
+    Arguments:
+        name: The name of the regularizer in the warnings.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked = 0
+        self.updates = 0
+        self.said: set[str] = set()
+        self.first: Tensor | None = None
+
+    def say(self, fault: str, text: str) -> None:
+        """Warns of a fault, if it has not been said yet."""
+        if fault not in self.said:
+            self.said.add(fault)
+            warnings.warn(f"{self.name}: {text}", UserWarning, stacklevel=4)
+
+    def on_call(self, training: bool, critics: nn.Module) -> None:
+        """Notes a call for a penalty, and warns if :meth:`Regularizer.update` never follows."""
+        if torch.compiler.is_compiling() or not (training and torch.is_grad_enabled()):
+            return
+        self.asked += 1
+        if self.first is None:
+            self.first = first_of(critics)
+        if self.asked == 2 * FIRST_CHECK and not self.updates:
+            self.say(
+                "update",
+                f"{self.asked} penalties and no update: λ and the averages do not move. Call constraint.update(penalty) "
+                "after each step of the optimizer",
+            )
+
+    def on_update(self, critics: nn.Module, faults: Callable[[], dict[str, str]]) -> None:
+        """Notes an update, and looks at the state at a few of them.
+
+        Arguments:
+            critics: The critics, which must have learnt.
+            faults: Returns what is wrong with the state, by a short name; waits for the device.
+        """
+        if torch.compiler.is_compiling():
+            return
+        self.updates += 1
+        if self.updates % FIRST_CHECK or (self.updates // FIRST_CHECK) & (
+            self.updates // FIRST_CHECK - 1
+        ):
+            return
+        parameter = first_of(critics)
+        if (
+            self.first is not None
+            and parameter is not None
+            and torch.equal(self.first.to(parameter), parameter)
+        ):
+            self.say(
+                "critics",
+                "the critics have not learnt since the first step: what they read means nothing. Add penalty.critic_loss to "
+                "the loss, and constraint.parameters() to the optimizer",
+            )
+        for name, text in faults().items():
+            self.say(name, text)
+
+
+def first_of(critics: nn.Module) -> Tensor | None:
+    """Returns a copy of the first parameter of critics, if they have any."""
+    parameter = next(critics.parameters(), None)
+    return None if parameter is None else parameter.detach().clone()

@@ -1,0 +1,105 @@
+r"""Brings codes to zero mean and unit variance, so that no reading depends on the unit of a code."""
+
+__all__ = ["Standardization"]
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ._checks import Shape, as_shape, check_number
+from ._numerics import full_precision
+from .ranks import Ranks
+from .weights import Controller
+
+
+class Unit(NamedTuple):
+    """The unit of codes."""
+
+    centre: Tensor
+    """The mean."""
+    scale: Tensor
+    """The standard deviation."""
+    observed: Tensor
+    """The moments of the batch, a vector."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns `x` in this unit."""
+        return (full_precision(x) - self.centre) / self.scale
+
+
+class Standardization(nn.Module):
+    r"""Creates a layer that subtracts the running mean of codes and divides by their running standard deviation.
+
+    Maps :math:`(C, H, W)` have one mean and deviation a channel, and token sequences :math:`(L, C)` one a feature. :meth:`measure` writes nothing: it returns the
+    moments of a batch, which move the running ones when :meth:`update` takes them. Before the first update the moments of the batch are used.
+
+    Arguments:
+        features: The number of features of a code, or its shape.
+        decay: The decay of the running moments.
+
+    Example:
+        >>> dollars = 50_000 + 30_000 * torch.randn(1000, 1)
+        >>> x = Standardization(1)(dollars)
+        >>> bool(x.mean().abs() < 0.01), bool((x.std() - 1).abs() < 0.01)
+        (True, True)
+    """
+
+    def __init__(self, features: Shape, decay: float = 0.99) -> None:
+        super().__init__()
+
+        shape = as_shape(features)
+        self.channels = shape[0] if len(shape) == 3 else shape[-1]
+        # Of x, the dimension of channels, and all others but that.
+        self.at = 1 if len(shape) == 3 else len(shape)
+        self.others = [i for i in range(len(shape) + 1) if i != self.at]
+        self.view = [self.channels if i == self.at else 1 for i in range(len(shape) + 1)]
+        self.decay = check_number("the decay of running moments", decay, least=0)
+        # The weight of what was seen, the mean and the variance, both times that weight.
+        self.moments = Controller(*[0.0] * (1 + 2 * self.channels))
+
+    def measure(self, x: Tensor, ranks: Ranks) -> "Unit":
+        r"""
+        Arguments:
+            x: The codes of a batch, with shape :math:`(N, *)`.
+            ranks: The ranks that share the batch.
+
+        Returns:
+            What brings codes to zero mean and unit variance, and the moments of the batch.
+        """
+        seen = full_precision(x.detach())
+        weight, mean, variance = self.moments.state.to(seen.dtype).split(
+            (1, self.channels, self.channels)
+        )
+        known = weight > 0
+        total = torch.where(known, weight, 1)
+        batch_mean = ranks.average(seen.mean(self.others))
+        centre = torch.where(known, mean / total, batch_mean)
+        # Deviations from the running mean: those from 0 would lose small variances of large numbers.
+        squares = ranks.average((seen - centre.view(self.view)).square().mean(self.others))
+        scale = torch.where(known, variance / total, squares).sqrt()
+        scale = torch.maximum(scale, 1e-6 * centre.abs()).clamp(min=1e-12)
+        observed = torch.cat((batch_mean, squares))
+        return Unit(centre.view(self.view), scale.view(self.view), observed)
+
+    def forward(self, x: Tensor, ranks: Ranks | None = None) -> Tensor:
+        """Returns the codes `x` with zero mean and unit variance."""
+        return self.measure(x, ranks or Ranks())(x)
+
+    def constant(self) -> bool:
+        """Returns whether no feature has varied. Waits for the device."""
+        weight, mean, variance = self.moments.state.split((1, self.channels, self.channels))
+        return bool(
+            (weight > 0) & (variance <= 1e-12 * mean.square() / weight.clamp(min=1e-12)).all()
+        )
+
+    @torch.no_grad()
+    def update(self, observed: Tensor, accepted: Tensor | bool = True) -> None:
+        """Takes the moments of a batch, where they are finite and `accepted`."""
+        state = self.moments.state
+        seen = torch.cat((torch.ones_like(observed[:1]), observed)).to(state.dtype)
+        finite = seen.isfinite().all() & torch.as_tensor(accepted, device=state.device)
+        self.moments.move(state.lerp(seen, 1 - self.decay), finite)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, decay={self.decay}"

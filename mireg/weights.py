@@ -1,0 +1,408 @@
+r"""The adaptive weights γ and λ, and the moving averages that move them, as modules with buffers.
+
+A non-finite estimate moves nothing: one bad batch must not set a weight to NaN for good.
+"""
+
+__all__ = [
+    "Controller",
+    "Estimates",
+    "FixedGamma",
+    "FixedMultiplier",
+    "LogMultiplier",
+    "MovingAverage",
+    "Multiplier",
+    "RelativeGamma",
+    "RobustGamma",
+    "VariationalGamma",
+]
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from . import functional
+from ._checks import check_number
+
+
+def saved(x: Tensor) -> Tensor:
+    """Copies a vector for the backward pass, in reverse order.
+
+    The backward pass of a compiled graph makes most copies again, and would find what an update in the same graph has
+    written meanwhile. The result of `flip` is among those that it keeps.
+    """
+    return x.flip(0)
+
+
+class Controller(nn.Module):
+    """A module whose state stays in double precision when the model is cast.
+
+    Steps of 1e-4 on a weight of 7 are lost in half precision.
+    """
+
+    state: Tensor
+
+    def __init__(self, *initial: float) -> None:
+        super().__init__()
+
+        # A vector even for one number: compiled graphs of torch 2.13 lose what is written to scalars of float64.
+        state = torch.tensor(initial, dtype=torch.float64)
+        self.register_buffer("state", state)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # The move itself is made in float32: MPS takes no double precision.
+        before = self.state
+        self.state = before.float()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        dtype = torch.float32 if self.state.device.type == "mps" else torch.float64
+        source = self.state if before.is_meta else before
+        self.state = source.to(dtype).to(self.state.device)
+        return self
+
+    @property
+    def value(self) -> Tensor:
+        """The number that the state stands for, a scalar."""
+        return self.state[0]
+
+    def weight(self, dtype: torch.dtype) -> Tensor:
+        """Returns the first number as it is now, a scalar for a loss that an update before its backward pass leaves alone."""
+        return saved(self.state[:1])[0].to(dtype)
+
+    def move(self, state: Tensor, accepted: Tensor | bool = True) -> None:
+        """Takes a new state where it is finite and `accepted`."""
+        taken = state.abs() < math.inf
+        if accepted is not True:
+            taken = taken & accepted
+        self.state.copy_(torch.where(taken, state, self.state))
+
+    def number(self) -> str:
+        """Returns the value for people to read."""
+        return "unknown" if self.state.is_meta else f"{self.value.item():.4g}"
+
+
+class MovingAverage(Controller):
+    r"""Creates an exponential moving average with bias correction.
+
+    .. math:: m \leftarrow \beta m + (1 - \beta) x, \qquad w \leftarrow \beta w + (1 - \beta), \qquad \bar{x} = m / w
+
+    Arguments:
+        decay: The decay :math:`\beta`; 0.99 averages about 200 batches.
+
+    Raises:
+        ValueError: If the decay is not in [0, 1).
+
+    Example:
+        >>> average = MovingAverage(0.9)
+        >>> average.update(torch.tensor(2.0))
+        >>> average.value
+        tensor(2., dtype=torch.float64)
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        super().__init__(0.0, 0.0)
+
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of a moving average must be in [0, 1), got {decay}")
+        self.decay = decay
+
+    @property
+    def value(self) -> Tensor:
+        """The average, 0 before the first update."""
+        mean, weight = self.state.unbind()
+        return mean / weight.clamp(min=torch.finfo(weight.dtype).tiny)
+
+    def weight(self, dtype: torch.dtype) -> Tensor:
+        weight, mean = saved(self.state).to(dtype).unbind()
+        return mean / weight.clamp(min=torch.finfo(dtype).tiny)
+
+    @torch.no_grad()
+    def update(self, x: Tensor, accepted: Tensor | bool = True) -> None:
+        """Takes one more value, a scalar, where it is finite and `accepted`."""
+        # The one is NaN where the value is not finite: neither number moves then.
+        seen = torch.stack((x, 0 * x + 1)).to(self.state.dtype)
+        self.move(self.state.lerp(seen, 1 - self.decay), accepted)
+
+    def extra_repr(self) -> str:
+        return f"decay={self.decay}, value={self.number()}"
+
+
+class Estimates(NamedTuple):
+    """What the weights move by, in nats. All but `epsilon` are detached scalars."""
+
+    mi: Tensor
+    """The estimate of T for the batch."""
+    mi_shadow: Tensor
+    """The estimate of T' for the batch."""
+    mi_average: Tensor
+    """The moving average of `mi`."""
+    mi_shadow_average: Tensor
+    """The moving average of `mi_shadow`."""
+    epsilon: float
+    """The target."""
+
+
+class Multiplier(Controller):
+    r"""Creates the Lagrange multiplier λ of eqs. (22) and (23) of Esser et al., 2019.
+
+    Arguments:
+        mu: The weight :math:`\mu` of the square, and the rate of :math:`\lambda`.
+        initial: The first value of :math:`\lambda`.
+
+    Raises:
+        ValueError: If :math:`\mu` is not above 0, or :math:`\lambda` is below.
+
+    Example:
+        >>> multiplier = Multiplier(mu=0.1, initial=0.05)
+        >>> multiplier
+        Multiplier(mu=0.1, value=0.05)
+    """
+
+    def __init__(self, mu: float = 0.1, initial: float = 0.0) -> None:
+        super().__init__(check_number("the multiplier λ", initial, least=0))
+
+        self.mu = check_number("mu", mu, above=0)
+
+    def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
+        r"""Returns the loss of eq. (22) for the estimate :math:`I_T` with its gradient, in nats."""
+        weight = self.weight(mi.dtype)
+        return functional.augmented_lagrangian(mi - seen.epsilon, weight, self.mu)
+
+    @torch.no_grad()
+    def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
+        """Takes the step of eq. (23), where `accepted`."""
+        violation = (seen.mi - seen.epsilon).to(self.state.dtype)
+        self.move(functional.multiplier_step(self.state, violation, self.mu), accepted)
+
+    def extra_repr(self) -> str:
+        return f"mu={self.mu}, value={self.number()}"
+
+
+class LogMultiplier(Controller):
+    r"""Creates a multiplier λ that moves in its logarithm: the price of a leaked nat in units of the task loss, whatever these are.
+
+    .. math:: \log \lambda \leftarrow \log \lambda + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
+
+    :math:`\hat{I}` is the greater of the moving averages of :math:`I_T` and :math:`I_{T'}`. The slope of the loss is that of eq. (22) with
+    :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`, which is :math:`\lambda \hat{I} / \epsilon`. No step depends on the scale of the task loss.
+
+    Arguments:
+        rate: The rate :math:`\eta`. From 1 to 1,000 takes 350 steps or more, either way.
+        initial: The first value of :math:`\lambda`.
+
+    Raises:
+        ValueError: If one of them is not above 0.
+
+    Example:
+        >>> LogMultiplier(initial=0.5)
+        LogMultiplier(rate=0.02, value=0.5)
+    """
+
+    LOWEST, HIGHEST = -12.0, 16.0
+    """The limits of the logarithm."""
+
+    def __init__(self, rate: float = 0.02, initial: float = 1.0) -> None:
+        super().__init__(math.log(check_number("the multiplier λ", initial, above=0)))
+
+        self.rate = check_number("the rate of λ", rate, above=0)
+
+    @property
+    def value(self) -> Tensor:
+        return self.state[0].exp()
+
+    def weight(self, dtype: torch.dtype) -> Tensor:
+        return super().weight(dtype).exp()
+
+    @staticmethod
+    def excess(seen: Estimates) -> Tensor:
+        r"""Returns :math:`\hat{I} / \epsilon`, a scalar."""
+        greater = torch.maximum(seen.mi_average, seen.mi_shadow_average)
+        return greater / max(seen.epsilon, 1e-6)
+
+    def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
+        r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T` for the estimate :math:`I_T` with its gradient, in units of the task loss."""
+        slope = self.weight(mi.dtype) * self.excess(seen).clamp(0, 5).to(mi.dtype)
+        return slope * mi
+
+    @torch.no_grad()
+    def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
+        """Takes a step, where `accepted`."""
+        step = self.rate * (self.excess(seen) - 1).clamp(-1, 1)
+        moved = (self.state + step.to(self.state.dtype)).clamp(self.LOWEST, self.HIGHEST)
+        self.move(moved, accepted)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, value={self.number()}"
+
+
+class FixedMultiplier(Controller):
+    r"""Creates a multiplier λ that does not move: a fixed price of a leaked nat; 0 for column a of Table 1 of Esser et al., 2019.
+
+    Arguments:
+        initial: The weight :math:`\lambda`.
+
+    Raises:
+        ValueError: If it is below 0.
+
+    Example:
+        >>> FixedMultiplier(0.5)
+        FixedMultiplier(value=0.5)
+    """
+
+    def __init__(self, initial: float) -> None:
+        super().__init__(check_number("the multiplier λ", initial, least=0))
+
+    def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
+        r"""Returns :math:`\lambda I_T`."""
+        return self.weight(mi.dtype) * mi
+
+    @torch.no_grad()
+    def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
+        """Takes no step."""
+
+    def extra_repr(self) -> str:
+        return f"value={self.number()}"
+
+
+class FixedGamma(Controller):
+    r"""Creates a weight γ that does not move, column d of Table 1 of Esser et al., 2019.
+
+    Arguments:
+        initial: The weight :math:`\gamma`.
+
+    Raises:
+        ValueError: If it is below 0.
+
+    Example:
+        >>> FixedGamma(0.5)
+        FixedGamma(value=0.5)
+    """
+
+    def __init__(self, initial: float = 1.0) -> None:
+        super().__init__(check_number("the weight γ", initial, least=0))
+
+    def forward(self, multiplier: Tensor) -> Tensor:
+        r"""Returns :math:`\gamma`, the price of a nat of the bound, for the price :math:`\lambda` of a leaked nat."""
+        return self.weight(multiplier.dtype)
+
+    def step(self, seen: Estimates) -> Tensor:
+        """Returns the next state."""
+        return self.state
+
+    @torch.no_grad()
+    def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
+        """Takes a step, where `accepted`."""
+        self.move(self.step(seen), accepted)
+
+    def extra_repr(self) -> str:
+        return f"value={self.number()}"
+
+
+class RobustGamma(FixedGamma):
+    r"""Creates the weight γ of eq. (18): it rises where the shadow critic sees what the critic does not.
+
+    Arguments:
+        initial: The first value of :math:`\gamma`.
+        rate: The rate :math:`l_\gamma`.
+        bias: The bias :math:`b_\gamma` in nats; 0 is column c of Table 1.
+
+    Raises:
+        ValueError: If the first value is below 0, or another is not finite.
+
+    Example:
+        >>> RobustGamma(rate=0.1)
+        RobustGamma(rate=0.1, bias=0.01, value=1)
+    """
+
+    def __init__(self, initial: float = 1.0, rate: float = 0.01, bias: float = 0.01) -> None:
+        super().__init__(initial)
+
+        self.rate = check_number("the rate of γ", rate, least=0)
+        self.bias = check_number("the bias of γ", bias)
+
+    def step(self, seen: Estimates) -> Tensor:
+        shadow, mi = (x.to(self.state.dtype) for x in (seen.mi_shadow_average, seen.mi_average))
+        return functional.gamma_robust(self.state, shadow, mi, self.rate, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, bias={self.bias}, {super().extra_repr()}"
+
+
+class VariationalGamma(FixedGamma):
+    r"""Creates the weight γ of eq. (24): it rises where the shadow critic sees more than :math:`\epsilon`. Column a of Table 1.
+
+    Arguments:
+        initial: The first value of :math:`\gamma`.
+        rate: The rate :math:`l_\gamma`.
+
+    Raises:
+        ValueError: If the first value is below 0, or the rate is.
+
+    Example:
+        >>> VariationalGamma(rate=0.1)
+        VariationalGamma(rate=0.1, value=1)
+    """
+
+    def __init__(self, initial: float = 1.0, rate: float = 0.01) -> None:
+        super().__init__(initial)
+
+        self.rate = check_number("the rate of γ", rate, least=0)
+
+    def step(self, seen: Estimates) -> Tensor:
+        shadow = seen.mi_shadow_average.to(self.state.dtype)
+        return functional.gamma_variational(self.state, shadow, seen.epsilon, self.rate)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, {super().extra_repr()}"
+
+
+class RelativeGamma(Controller):
+    r"""Creates a weight γ that is a fraction ρ of λ: the price of a nat of anything, relative to that of a leaked one.
+
+    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ rises where T' sees much that T does not, and falls elsewhere.
+
+    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -1, 1)
+
+    Arguments:
+        initial: The first value of :math:`\rho`.
+        rate: The rate :math:`l_\rho`; 0 for a fraction that does not move.
+        bias: The bias :math:`b_\rho`, a part of :math:`\epsilon`. T' learns from twice as many codes as T and is ahead of it by a little at any time.
+
+    Raises:
+        ValueError: If the first value is not above 0, the rate is below 0, or a number is not finite.
+
+    Example:
+        >>> RelativeGamma(0.02)
+        RelativeGamma(rate=0.005, bias=0.25, rho=0.02)
+    """
+
+    LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
+    """The limits of the logarithm."""
+
+    def __init__(self, initial: float = 0.01, rate: float = 0.005, bias: float = 0.25) -> None:
+        super().__init__(math.log(check_number("the fraction ρ", initial, above=0)))
+
+        self.rate = check_number("the rate of ρ", rate, least=0)
+        self.bias = check_number("the bias of ρ", bias)
+
+    @property
+    def value(self) -> Tensor:
+        return self.state[0].exp()
+
+    def forward(self, multiplier: Tensor) -> Tensor:
+        r"""Returns :math:`\gamma` for the price :math:`\lambda` of a leaked nat."""
+        return self.weight(multiplier.dtype).exp() * multiplier
+
+    @torch.no_grad()
+    def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
+        """Takes a step, where `accepted`."""
+        if not self.rate:
+            return
+        gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
+        step = self.rate * (gap - self.bias).clamp(-1, 1).to(self.state.dtype)
+        self.move((self.state + step).clamp(self.LOWEST, self.HIGHEST), accepted)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, bias={self.bias}, rho={self.number()}"
