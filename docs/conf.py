@@ -45,7 +45,15 @@ import torch
 import mireg
 from mireg import *
 from mireg.functional import *
+from mireg.critics import *
+from mireg.estimators import *
+from mireg.layers import *
 from mireg.leakage import *
-from mireg.pairing import *
+from mireg.memory import *
+from mireg.pairs import *
+from mireg.regularizers import *
+from mireg.scaling import *
+from mireg.weights import *
+from mireg._frozen import *
 torch.manual_seed(0)
 """

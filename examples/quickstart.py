@@ -99,22 +99,19 @@ def train(
     encoders = mireg.EncoderPair(GaussianEncoder(), mlp(DIMS, ALPHA))
     decoder = mlp(PI + ALPHA, DIMS)
     constraint = mireg.RobustMIConstraint(PI, ALPHA, epsilon=options.epsilon)
+    networks = [*encoders.parameters(), *decoder.parameters()]
     optimizer = torch.optim.Adam(
-        [*encoders.parameters(), *decoder.parameters()], lr=1e-3, fused=True
+        [{"params": networks, "lr": 1e-3}, {"params": constraint.parameters(), "lr": 3e-3}],
+        fused=True,
     )
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3, fused=True)
 
     history = []
     for _ in trange(options.steps, desc="with" if constrained else "without", leave=False):
         x1, x2, *_ = world.draw(options.batch)
         pi, alpha, posterior = encoders(x2, x1)
 
-        critic_optimizer.zero_grad()
-        constraint.critic_loss(pi, alpha).backward()
-        critic_optimizer.step()
-
         penalty = constraint(pi, alpha, posterior)
-        loss = reconstruction(decoder, pi, alpha, x2)
+        loss = reconstruction(decoder, pi, alpha, x2) + penalty.critic_loss
         if constrained:
             loss = loss + penalty.loss
         optimizer.zero_grad()

@@ -6,20 +6,27 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mireg
+from mireg import estimators, pairs, weights
 
 PI, ALPHA, CLASSES = 5, 7, 4
 
+
+def small(pi=PI, alpha=ALPHA, width=8):
+    """Gives a maker of critics that cost nothing."""
+    return lambda: mireg.ConcatenatedCritic(pi, alpha, width=width, depth=1)
+
+
 REGULARIZERS = {
     "variational": lambda **kw: mireg.VariationalBound(**kw),
-    "classifier": lambda **kw: mireg.ClassifierMI(PI, ALPHA, initial_multiplier=1.0, **kw),
-    "robust": lambda **kw: mireg.RobustMIConstraint(PI, ALPHA, initial_multiplier=1.0, **kw),
-    "robust, all pairs, NWJ": lambda **kw: mireg.RobustMIConstraint(
-        PI, ALPHA, pairs="all", estimator="nwj", initial_multiplier=1.0, **kw
+    "classifier": lambda **kw: mireg.ClassifierMI(PI, ALPHA, **kw),
+    "robust": lambda **kw: mireg.RobustMIConstraint(PI, ALPHA, **kw),
+    "robust, few negatives, NWJ": lambda **kw: mireg.RobustMIConstraint(
+        PI, ALPHA, estimator=estimators.NWJ(), negatives=pairs.ShiftedNegatives(2), rows=0, **kw
     ),
-    "sum": lambda **kw: (
-        0.1 * mireg.VariationalBound(**kw)
-        + mireg.ClassifierMI(PI, ALPHA, initial_multiplier=1.0, **kw)
+    "paper": lambda **kw: mireg.RobustMIConstraint.paper(
+        PI, ALPHA, critic=small(), multiplier=weights.Multiplier(initial=1.0), **kw
     ),
+    "sum": lambda **kw: 0.1 * mireg.VariationalBound(**kw) + mireg.ClassifierMI(PI, ALPHA, **kw),
 }
 """Makers of every kind of regularizer, by name."""
 
@@ -37,17 +44,42 @@ def codes(n=16, seed=0, pi=PI, alpha=ALPHA):
     return mean, mean + noise * (log_var / 2).exp(), a, posterior
 
 
-def train_step(regularizer, optimizer, seed):
-    """Makes the three calls of a training loop on random codes."""
-    _, pi, alpha, posterior = codes(seed=seed)
-    torch.manual_seed(seed)
-    if optimizer is not None:
-        optimizer.zero_grad()
-        regularizer.critic_loss(pi, alpha).backward()
-        optimizer.step()
-    penalty = regularizer(pi, alpha, posterior)
+def optimizer_of(regularizer, rate=0.01):
+    """Gives an optimizer of the critics; it has one parameter of its own, so that a bound has one too."""
+    spare = torch.nn.Parameter(torch.zeros(()))
+    return torch.optim.Adam([*regularizer.parameters(), spare], lr=rate)
+
+
+def train_step(regularizer, optimizer, seed, n=16):
+    """Makes the calls of a training loop on random codes, and returns the penalty."""
+    _, pi, alpha, posterior = codes(n, seed)
+    return train_on(regularizer, optimizer, pi, alpha, posterior)
+
+
+def train_on(regularizer, optimizer, pi, alpha, posterior=None, groups=None):
+    """Makes the calls of a training loop on codes, and returns the penalty."""
+    penalty = regularizer(pi, alpha, posterior, groups=groups)
+    optimizer.zero_grad()
+    (penalty.loss + penalty.critic_loss).backward()
+    optimizer.step()
     regularizer.update(penalty)
     return penalty
+
+
+def tensors(penalty):
+    """Returns all that a penalty says, as detached tensors by name."""
+    said = {"loss": penalty.loss.detach(), "critic_loss": penalty.critic_loss.detach()}
+    return {**said, **penalty.metrics, **penalty.observed}
+
+
+def copied(module):
+    """Returns the state of a module as it is now."""
+    return {name: x.clone() for name, x in module.state_dict().items()}
+
+
+def controllers_of(regularizer, *kinds):
+    """Returns the weights of these kinds in a regularizer."""
+    return [m for m in regularizer.modules() if isinstance(m, kinds)]
 
 
 def correlated_gaussians(n, nats, dims, generator):
@@ -55,6 +87,12 @@ def correlated_gaussians(n, nats, dims, generator):
     rho = math.sqrt(1 - math.exp(-2 * nats / dims))
     x = torch.randn(n, dims, generator=generator)
     return x, rho * x + math.sqrt(1 - rho**2) * torch.randn(n, dims, generator=generator)
+
+
+def held_out(regularizer, batches):
+    """Returns the mean estimate of a regularizer on batches that it has not learnt from, in nats."""
+    with torch.no_grad():
+        return torch.stack([regularizer(*batch).metrics["mi"] for batch in batches]).mean().item()
 
 
 class NoSync(TorchDispatchMode):

@@ -1,11 +1,17 @@
-"""Bad input: each error names what was required and what came."""
+"""What comes in: labels of any kind, attributes, settings, and errors that name what was required, what came and what to do."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
-from problems import ALPHA, PI, codes
+from problems import ALPHA, CLASSES, PI, codes, controllers_of, optimizer_of, tensors, train_on
 from torch.distributions import Independent, Normal
 
 import mireg
+from mireg import pairs, weights
+
+MAKERS = [mireg.ClassifierMI, mireg.RobustMIConstraint]
 
 
 def call(regularizer=None, **changes):
@@ -19,13 +25,16 @@ def call(regularizer=None, **changes):
 BAD_CALLS = [
     (
         dict(pi=torch.randn(1, PI), alpha=torch.randn(1, ALPHA)),
-        "at least 2 samples, got a batch of 1",
+        "at least 2 samples, got a batch of 1: use drop_last=True",
     ),
     (dict(alpha=torch.randn(9, ALPHA)), r"same batch size, got shapes \(16, 5\) and \(9, 7\)"),
-    (dict(pi=torch.randn(16, 6)), r"pi must have shape \(N, 5\), got \(16, 6\)"),
+    (dict(pi=torch.randn(16, 6)), r"pi must have shape \(N, 5\), got \(16, 6\).*pi_features=6"),
     (dict(alpha=torch.randn(16, 6)), r"alpha must have shape \(N, 7\), got \(16, 6\)"),
     (dict(alpha=torch.ones(16, ALPHA, dtype=torch.int64)), "floating-point codes, got torch.int64"),
+    (dict(alpha=torch.ones(16)), r"got \(16,\).*classes= if alpha is a label.*alpha_features=1"),
+    (dict(alpha=torch.tensor(1.0)), "same batch size"),
     (dict(pi=torch.ones(16, PI, dtype=torch.int64)), "floating-point codes.*int64"),
+    (dict(pi=torch.ones(16)), r"shape \(N, \*\), got torch.float32 with shape \(16,\)"),
     (dict(posterior=None), "needs the posterior of pi, got None"),
     (
         dict(posterior=Normal(torch.zeros(16, PI), 1.0)),
@@ -57,55 +66,200 @@ def test_the_critic_loss_checks_codes_too():
 def test_wrong_types_are_named():
     with pytest.raises(TypeError, match="pi must be a tensor, got list"):
         call(pi=[1.0])
+    with pytest.raises(TypeError, match="alpha must be a tensor, got ndarray"):
+        call(alpha=np.zeros((16, ALPHA)))
+    with pytest.raises(TypeError, match="groups must be a tensor, got list"):
+        call(groups=[1] * 16)
     with pytest.raises(TypeError, match="must be a torch Distribution, got Tensor"):
         call(posterior=torch.zeros(16, PI))
 
 
-def test_labels_must_be_integers():
-    constraint = mireg.RobustMIConstraint(PI, classes=4)
+# --- labels -----------------------------------------------------------------
+
+LABELS = torch.arange(16) % CLASSES
+INTEGERS = ["uint8", "int8", "int16", "int32", "int64", "uint16", "uint32"]
+
+
+def labelled(make, negatives=None, classes=CLASSES, rows=256):
+    torch.manual_seed(0)
+    return make(PI, classes=classes, negatives=negatives, rows=rows)
+
+
+def of_labels(regularizer, labels, n=16, groups=None):
+    """Returns all that is said of labels, in the second of two steps, with the gradient for pi."""
+    optimizer = optimizer_of(regularizer)
+    for seed in range(2):
+        _, pi, _, posterior = codes(16, seed)
+        pi = pi[:n].detach().requires_grad_()
+        part = mireg.diagonal_gaussian(posterior.mean[:n], torch.zeros(n, PI))
+        penalty = train_on(regularizer, optimizer, pi, labels, part, groups)
+    return {**tensors(penalty), "gradient": pi.grad}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("dtype", [name for name in INTEGERS if hasattr(torch, name)])
+def test_labels_of_any_integer_type_are_labels(make, dtype):
+    got = of_labels(labelled(make), LABELS.to(getattr(torch, dtype)))
+    torch.testing.assert_close(got, of_labels(labelled(make), LABELS), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_truth_values_are_labels(make):
+    truth = LABELS > 1
+    got = of_labels(labelled(make, classes=2), truth)
+    torch.testing.assert_close(got, of_labels(labelled(make, classes=2), truth.long()))
+
+
+def test_the_order_of_classes_and_classes_that_are_missing_do_not_matter():
+    for labels in (LABELS.flip(0), LABELS.clamp(max=1), LABELS // 3 * 3):
+        assert of_labels(labelled(mireg.RobustMIConstraint), labels)["loss"].isfinite()
+
+
+PAIRINGS = {
+    "classes": lambda: pairs.ClassNegatives(CLASSES),
+    "all": lambda: pairs.AllNegatives(),
+    "shifted": lambda: pairs.ShiftedNegatives(30),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("pairing", PAIRINGS)
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("rows", [0, 64])
+def test_unknown_labels_take_no_part_in_any_pairing(make, pairing, grouped, rows):
+    """A batch whose last samples are unknown is read, and learnt from, as the batch without them."""
+    labels, n = LABELS.clone(), 11
+    labels[n:] = torch.tensor([-1, -1, -7, -1, -100])
+    groups = torch.arange(16) // 2 if grouped else None
+    whole, known = (labelled(make, PAIRINGS[pairing](), rows=rows) for _ in range(2))
+    for regularizer in (whole, known):
+        # Moments are those of all codes of a batch: of the same ones here.
+        regularizer.critics.scales.clear()
+    got = of_labels(whole, labels, groups=groups)
+    expected = of_labels(known, LABELS[:n], n, None if groups is None else groups[:n])
+    assert not got["gradient"][n:].any() or make is mireg.RobustMIConstraint
+    if pairing == "shifted" and rows:
+        # The shifts of a block of another size are others, and pairs with what was not written count less.
+        assert got["mi"].isfinite()
+        return
+    names = ["mi", "accuracy", "critic_loss"]
+    for name in names:
+        torch.testing.assert_close(got[name], expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_batch_without_known_pairs_teaches_nothing(pairing, known):
+    constraint = labelled(mireg.RobustMIConstraint, PAIRINGS[pairing](), rows=0)
+    labels = torch.full((16,), -1)
+    labels[:known] = 2
+    said = of_labels(constraint, labels)
+    assert said["critic_loss"] == 0
+    assert all(value.isfinite().all() for value in said.values())
+    assert all(value.isfinite().all() for value in constraint.state_dict().values())
+
+
+NOT_LABELS = {
+    "one-hot integers": (torch.eye(16, CLASSES).long(), r"alpha.argmax\(1\) if rows are one-hot"),
+    "one-hot floats": (torch.eye(16, CLASSES), r"alpha.argmax\(1\) if rows are one-hot"),
+    "several at once": (torch.ones(16, CLASSES).bool(), r"alpha_features=.*several may be true"),
+    "floats": (LABELS.float(), r"take alpha.long\(\) if the values are class numbers"),
+    "a column": (LABELS[:, None], r"take alpha.squeeze\(1\).long\(\)"),
+    "a column of floats": (LABELS[:, None].float(), r"take alpha.squeeze\(1\).long\(\)"),
+    "a map": (LABELS.view(16, 1, 1), r"shape \(N,\).*got torch.int64 with shape \(16, 1, 1\)"),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("kind", NOT_LABELS)
+def test_labels_of_another_kind_get_an_error_that_says_what_to_do(make, kind):
+    alpha, fix = NOT_LABELS[kind]
     with pytest.raises(
-        ValueError, match=r"labels must be integers with shape \(N,\), got torch.float32"
+        ValueError, match=rf"labels must be integers with shape \(N,\), got.*{fix}|{fix}"
     ):
-        call(constraint, alpha=torch.zeros(16))
+        call(labelled(make), alpha=alpha)
 
 
-@pytest.mark.parametrize("make", [mireg.ClassifierMI, mireg.RobustMIConstraint])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_non_finite_codes_are_named_where_asked_for(make, bad):
-    _, pi, alpha, posterior = codes()
-    pi = pi.detach().clone()
-    pi[3, 2] = bad
-    regularizer = make(PI, ALPHA, finite_check=True)
-    with pytest.raises(ValueError, match="pi must be finite, got 1 NaN or infinite of 80 values"):
-        regularizer(pi, alpha, posterior)
-    with pytest.raises(ValueError, match="pi must be finite"):
-        regularizer.critic_loss(pi, alpha)
-    make(PI, ALPHA)(pi, alpha, posterior)
+def test_the_fixes_that_errors_name_work():
+    constraint = labelled(mireg.RobustMIConstraint)
+    expected = call(constraint, alpha=LABELS).loss
+    one_hot = torch.nn.functional.one_hot(LABELS)
+    for fixed in (
+        one_hot.argmax(1),
+        LABELS.float().long(),
+        LABELS[:, None].float().squeeze(1).long(),
+    ):
+        assert call(constraint, alpha=fixed).loss.equal(expected)
+    assert call(mireg.RobustMIConstraint(PI, CLASSES), alpha=one_hot.float()).loss.isfinite()
 
 
-def test_the_bound_checks_finite_codes_where_asked_for():
-    with pytest.raises(ValueError, match="pi must be finite"):
-        call(mireg.VariationalBound(finite_check=True), pi=torch.full((16, PI), float("nan")))
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.int16])
+def test_labels_out_of_range_are_named(dtype):
+    regularizer = mireg.ClassifierMI(3, classes=4)
+    with pytest.raises(ValueError, match="labels must be from 0 to 3, or below 0.*got 4"):
+        regularizer(torch.zeros(5, 3), torch.arange(5).to(dtype))
+    with pytest.raises(ValueError, match="labels must be from 0 to 3"):
+        regularizer.critic_loss(torch.zeros(5, 3), torch.arange(5).to(dtype))
+
+
+# --- attributes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_continuous_attribute_is_a_vector_or_a_column(make):
+    results = []
+    for view in (lambda x: x, lambda x: x[:, None]):
+        torch.manual_seed(0)
+        regularizer = make(PI, 1)
+        optimizer = optimizer_of(regularizer)
+        for seed in range(2):
+            _, pi, alpha, posterior = codes(seed=seed)
+            penalty = train_on(regularizer, optimizer, pi, view(alpha[:, 0]), posterior)
+        results.append(tensors(penalty))
+        assert regularizer.critic_loss(pi, view(alpha[:, 0])).isfinite()
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+def test_a_whole_number_as_attribute_has_to_be_a_float():
+    with pytest.raises(ValueError, match=r"got torch.int64.*classes=.*take alpha.float\(\)"):
+        call(mireg.RobustMIConstraint(PI, 1), alpha=torch.arange(16))
+
+
+# --- settings ---------------------------------------------------------------
+
+
+def test_numpy_integers_are_numbers():
+    constraint = mireg.RobustMIConstraint(
+        np.int64(PI), classes=np.int32(CLASSES), rows=np.int64(32), epsilon=np.float32(0.125)
+    )
+    plain = mireg.RobustMIConstraint(PI, classes=CLASSES, rows=32)
+    plain.load_state_dict(constraint.state_dict())
+    assert call(constraint, alpha=LABELS).loss.equal(call(plain, alpha=LABELS).loss)
+    shape = np.array([3, 2, 2])
+    mireg.ClassifierMI(shape, tuple(shape), negatives=pairs.ShiftedNegatives(np.int64(2)))
+    assert mireg.VariationalBound(samples=np.int64(3)).samples == 3
+    mireg.LearnableGaussian(np.int64(3))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: mireg.ClassifierMI(PI, ALPHA, epsilon=-0.1), "epsilon.*0 or above, got -0.1"),
-        (lambda: mireg.RobustMIConstraint(PI, ALPHA, epsilon=float("nan")), "epsilon.*got nan"),
+        (lambda: mireg.ClassifierMI(PI, ALPHA, epsilon=math.inf), "epsilon.*got inf"),
+        (lambda: mireg.RobustMIConstraint(PI, ALPHA, epsilon=math.nan), "epsilon.*got nan"),
         (lambda: mireg.ClassifierMI(PI), "either alpha_features"),
         (lambda: mireg.ClassifierMI(PI, ALPHA, classes=3), "either alpha_features"),
-        (lambda: mireg.ClassifierMI(PI, ALPHA, estimator="ksg"), "'dv', 'mean_logit'.*got 'ksg'"),
-        (lambda: mireg.ClassifierMI(PI, ALPHA, pairs="some"), "'all', 'roll', got 'some'"),
-        (lambda: mireg.ClassifierMI(PI, ALPHA, pairs=0), "1 negative a sample or more, got 0"),
-        (lambda: mireg.ClassifierMI(PI, ALPHA, warmup_steps=-1), "0 or more, got -1"),
-        (lambda: mireg.RobustMIConstraint(PI, ALPHA, gamma="free"), "'robust'.*got 'free'"),
-        (lambda: mireg.VariationalBound(samples=0), "1 or more, got 0"),
-        (lambda: -1 * mireg.VariationalBound(), "at least 0, got -1"),
-        (
-            lambda: mireg.RobustMIConstraint(PI, ALPHA, critic=torch.nn.Bilinear(PI, ALPHA, 1)),
-            "critic and shadow.*got critic=Bilinear and shadow=NoneType",
-        ),
+        (lambda: mireg.ClassifierMI(PI, ALPHA, rows=-1), "rows.*at least 1, got -1"),
+        (lambda: mireg.ClassifierMI(PI, ALPHA, rows=1.5), "rows.*at least 1, got 1.5"),
+        (lambda: mireg.RobustMIConstraint(PI, ALPHA, rows=-1), "rows.*at least 1, got -1"),
+        (lambda: mireg.RobustMIConstraint(PI, ALPHA, rows=math.nan), "rows.*got nan"),
+        (lambda: mireg.VariationalBound(samples=0), "at least 1, got 0"),
+        (lambda: mireg.VariationalBound(gamma=math.nan), "0 or above, got nan"),
+        (lambda: -1 * mireg.VariationalBound(), "0 or above, got -1"),
+        (lambda: math.nan * mireg.VariationalBound(), "0 or above, got nan"),
+        (lambda: mireg.ClassifierMI(math.nan, ALPHA), "features must be.*got nan"),
+        (lambda: mireg.ClassifierMI(PI, classes=1), "at least 2 classes, got 1"),
+        (lambda: mireg.RobustMIConstraint(PI, classes=math.nan), "got nan"),
     ],
 )
 def test_impossible_settings_are_named(make, message):
@@ -115,8 +269,20 @@ def test_impossible_settings_are_named(make, message):
 
 def test_one_network_cannot_be_its_own_shadow():
     critic = torch.nn.Bilinear(PI, ALPHA, 1)
-    with pytest.raises(ValueError, match="the same object"):
-        mireg.RobustMIConstraint(PI, ALPHA, critic=critic, shadow=critic)
+    with pytest.raises(ValueError, match="returns the same network twice"):
+        mireg.RobustMIConstraint(PI, ALPHA, critic=lambda: critic)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_network_where_a_maker_of_networks_is_wanted_is_named(make):
+    with pytest.raises(TypeError, match="critic must be a function.*got Bilinear"):
+        make(PI, ALPHA, critic=torch.nn.Bilinear(PI, ALPHA, 1))
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_critic_that_is_no_module_is_named(make):
+    with pytest.raises(TypeError, match="a critic must be a module.*got function"):
+        make(PI, ALPHA, critic=lambda: lambda pi, alpha: pi)
 
 
 def test_a_prior_of_another_shape_or_kind_is_named():
@@ -129,17 +295,19 @@ def test_a_prior_of_another_shape_or_kind_is_named():
         mireg.VariationalBound("cauchy")
 
 
-def test_a_critic_that_is_no_module_is_named():
-    with pytest.raises(TypeError, match="a critic must be a module.*got function"):
-        mireg.ClassifierMI(PI, ALPHA, critic=lambda pi, alpha: pi)
-
-
 def test_regularizers_add_to_regularizers_only():
     with pytest.raises(TypeError, match="unsupported operand"):
         mireg.VariationalBound() + 1
+    with pytest.raises(TypeError, match="unsupported operand"):
+        mireg.VariationalBound() * "2"
 
 
-def test_labels_out_of_range_are_named_where_the_check_is_asked_for():
-    regularizer = mireg.ClassifierMI(3, classes=4, finite_check=True)
-    with pytest.raises(ValueError, match="labels must be from 0 to 3, got 0 to 4"):
-        regularizer(torch.zeros(5, 3), torch.arange(5))
+def test_both_classes_have_the_same_defaults():
+    classifier, robust = mireg.ClassifierMI(PI, ALPHA), mireg.RobustMIConstraint(PI, ALPHA)
+    assert classifier.epsilon == robust.epsilon
+    for name in ("negatives", "memory"):
+        assert repr(getattr(classifier.critics, name)) == repr(getattr(robust.critics, name))
+    assert repr(classifier.critics.critics[0]) == repr(robust.critics.critics[0])
+    assert repr(classifier.critics.estimators[0]) == repr(robust.critics.estimators[0])
+    assert repr(classifier.multiplier) == repr(robust.multiplier)
+    assert controllers_of(classifier, weights.LogMultiplier)

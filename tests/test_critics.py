@@ -1,16 +1,48 @@
-"""Critics: one logit a pair, and all pairs at once with the same values."""
+"""Critics: one logit a pair, and the same whichever way pairs are asked for."""
 
+import numpy as np
 import pytest
 import torch
+from problems import optimizer_of, train_on
 
 import mireg
+from mireg.critics import as_critic
 from mireg.layers import Octaves
+from mireg.pairs import AllNegatives, ShiftedNegatives
 
 N = 6
 
 
 def vectors():
     return torch.randn(N, 3), torch.randn(N, 5)
+
+
+class Bilinear(mireg.Critic):
+    """A critic as users write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 5)
+
+    def of_pi(self, pi):
+        return self.layer(pi)
+
+    def of_alpha(self, alpha):
+        return alpha
+
+    def compare(self, u, v):
+        return (u * v).sum(-1)
+
+
+class Plain(torch.nn.Module):
+    """Any module of (pi, alpha)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Bilinear(3, 5, 1)
+
+    def forward(self, pi, alpha):
+        return self.layer(pi, alpha).squeeze(1)
 
 
 CRITICS = {
@@ -22,26 +54,25 @@ CRITICS = {
         lambda: (torch.randn(N, 4, 3), torch.randn(N, 5)),
     ),
     "separable": (lambda: mireg.SeparableCritic(3, 5), vectors),
+    "separable, maps": (
+        lambda: mireg.SeparableCritic((3, 4, 4), (5, 7, 6), width=16),
+        lambda: (torch.randn(N, 3, 4, 4), torch.randn(N, 5, 7, 6)),
+    ),
+    "separable, one row of a map": (
+        lambda: mireg.SeparableCritic((3, 1, 4), (2, 3), width=16),
+        lambda: (torch.randn(N, 3, 1, 4), torch.randn(N, 2, 3)),
+    ),
     "sum": (
         lambda: mireg.SumCritic(mireg.ConcatenatedCritic(3, 5), mireg.SeparableCritic(3, 5)),
         vectors,
-    ),
-    "convolutional": (
-        lambda: mireg.ConvolutionalCritic((3, 4, 4), (5, 7, 6), width=16),
-        lambda: (torch.randn(N, 3, 4, 4), torch.randn(N, 5, 7, 6)),
-    ),
-    "convolutional, one map": (
-        lambda: mireg.ConvolutionalCritic((3, 1, 4), 5, width=16),
-        lambda: (torch.randn(N, 3, 1, 4), torch.randn(N, 5)),
     ),
     "labels": (
         lambda: mireg.LabelCritic(3, classes=4),
         lambda: (torch.randn(N, 3), torch.randint(4, (N,))),
     ),
-    "labels, octaves": (
-        lambda: mireg.LabelCritic(3, classes=4, octaves=5),
-        lambda: (torch.randn(N, 3), torch.randint(4, (N,))),
-    ),
+    "of a user": (Bilinear, vectors),
+    "any module": (lambda: as_critic(Plain()), vectors),
+    "a sum with any module": (lambda: mireg.SumCritic(Bilinear(), Plain()), vectors),
 }
 
 
@@ -58,32 +89,61 @@ def test_logits_have_one_entry_a_pair(case):
 
 def test_pairwise_gives_the_logits_of_every_pair(case):
     critic, pi, alpha = case
+    pool, pairs = AllNegatives()(alpha, None, None, N, mireg.Ranks())
+    joint, every = critic(pi, pool, pairs)
     rows = torch.arange(N)
     expected = critic(pi[rows.repeat_interleave(N)], alpha[rows.repeat(N)]).view(N, N)
-    torch.testing.assert_close(critic.pairwise(pi, alpha), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(every, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(joint, expected.diag(), rtol=1e-4, atol=1e-5)
+
+
+def test_chosen_pairs_have_the_logits_of_those_pairs(case):
+    critic, pi, alpha = case
+    pool, pairs = ShiftedNegatives(2)(alpha, None, None, N, mireg.Ranks())
+    joint, marginal = critic(pi, pool, pairs)
+    torch.testing.assert_close(joint, critic(pi, alpha), rtol=1e-4, atol=1e-5)
+    assert marginal.shape == (2, N)
+    for logits, partners in zip(marginal, pairs.marginal, strict=True):
+        torch.testing.assert_close(logits, critic(pi, alpha[partners]), rtol=1e-4, atol=1e-5)
 
 
 def test_every_parameter_gets_a_gradient(case):
     critic, pi, alpha = case
-    mireg.functional.critic_loss(*mireg.CriticEstimator(critic, pairs="all")(pi, alpha)).backward()
+    pool, pairs = AllNegatives()(alpha, None, None, N, mireg.Ranks())
+    logits = critic(pi, pool, pairs)
+    mireg.functional.critic_loss(*logits, *pairs.weights).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in critic.parameters())
 
 
-def test_repr_tells_the_sizes_on_one_line(case):
-    text = repr(case[0])
-    assert text.startswith(f"{type(case[0]).__name__}(") and "\n" not in text
-    assert "width=" in text and "depth=" in text
+def test_repr_tells_the_sizes_on_one_line():
+    for name, (make, _) in CRITICS.items():
+        if "user" not in name and "module" not in name:
+            text = repr(make())
+            assert text.startswith(f"{type(make()).__name__}(") and "\n" not in text
+            assert "width=" in text and "depth=" in text
 
 
 def test_the_default_critic_suits_the_codes():
-    kinds = {
-        mireg.SumCritic: mireg.default_critic(3, 5),
-        mireg.ConvolutionalCritic: mireg.default_critic((3, 4, 4), 5),
-        mireg.LabelCritic: mireg.default_critic(3, classes=4),
-    }
-    for kind, critic in kinds.items():
-        assert isinstance(critic, kind)
-    assert isinstance(mireg.default_critic((7, 3), 5), mireg.SumCritic)
+    for shape in (3, (3, 4, 4), (7, 3)):
+        assert isinstance(mireg.default_critic(shape, 5), mireg.SeparableCritic)
+    assert isinstance(mireg.default_critic(3, classes=4), mireg.LabelCritic)
+
+
+SIZES = {
+    "a map and ten classes": ((2048, 7, 7), dict(classes=10)),
+    "tokens and two classes": ((512, 1024), dict(classes=2)),
+    "two maps": ((2048, 7, 7), dict(alpha_features=(1024, 14, 14))),
+    "tokens and a vector": ((512, 1024), dict(alpha_features=64)),
+    "a large vector": (4096, dict(classes=1000)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_default_critic_has_a_sane_size(name):
+    shape, alpha = SIZES[name]
+    with torch.device("meta"):
+        critic = mireg.default_critic(shape, **alpha)
+    assert sum(p.numel() for p in critic.parameters()) < 2_000_000
 
 
 def test_a_sum_adds_what_its_critics_say():
@@ -93,6 +153,18 @@ def test_a_sum_adds_what_its_critics_say():
     torch.testing.assert_close(mireg.SumCritic(*critics)(pi, alpha), expected)
     with pytest.raises(ValueError, match="at least one critic, got none"):
         mireg.SumCritic()
+
+
+def test_a_sum_affords_all_pairs_if_each_of_its_critics_does():
+    towers, concatenated = mireg.SeparableCritic(3, 5), mireg.ConcatenatedCritic(3, 5)
+    assert mireg.SumCritic(towers, mireg.SeparableCritic(3, 5)).all_pairs
+    assert not mireg.SumCritic(towers, concatenated).all_pairs
+    for critic, kind in (
+        (mireg.SeparableCritic, AllNegatives),
+        (mireg.ConcatenatedCritic, ShiftedNegatives),
+    ):
+        regularizer = mireg.ClassifierMI(3, 5, critic=lambda critic=critic: critic(3, 5))
+        assert isinstance(regularizer.critics.negatives, kind)
 
 
 def test_octaves_are_sines_and_cosines_beside_the_code():
@@ -109,10 +181,22 @@ def test_a_negative_number_of_octaves_is_refused():
         mireg.ConcatenatedCritic(3, 5, octaves=-1)
 
 
-@pytest.mark.parametrize("features", [0, -1, (), (3, 0), "32"])
+@pytest.mark.parametrize("features", [0, -1, (), (3, 0), "32", 3.0, float("nan"), None])
 def test_impossible_features_are_named(features):
     with pytest.raises(ValueError, match="features must be"):
         mireg.ConcatenatedCritic(features, 5)
+
+
+def test_numpy_integers_are_sizes():
+    three, shape = np.int64(3), (np.int32(3), np.int64(4), np.uint8(4))
+    small = dict(width=np.int64(16), depth=np.int64(1))
+    assert mireg.SeparableCritic(three, shape, **small)(
+        torch.randn(N, 3), torch.randn(N, 3, 4, 4)
+    ).shape == (N,)
+    labels = mireg.LabelCritic(three, np.int64(4), **small)
+    assert labels(torch.randn(N, 3), torch.arange(N) % 4).shape == (N,)
+    octaves = mireg.ConcatenatedCritic(three, three, octaves=np.int64(2), **small)
+    assert octaves(torch.randn(N, 3), torch.randn(N, 3)).shape == (N,)
 
 
 def test_one_class_is_no_label():
@@ -122,15 +206,29 @@ def test_one_class_is_no_label():
         mireg.default_critic(3, 5, classes=4)
 
 
+@pytest.mark.parametrize("negatives", [AllNegatives(), ShiftedNegatives(2)])
+def test_a_critic_with_the_wrong_shape_is_named(negatives):
+    class Wrong(torch.nn.Module):
+        def forward(self, pi, alpha):
+            return pi[:, :1]
+
+    pool, pairs = negatives(torch.randn(N, 5), None, None, N, mireg.Ranks())
+    with pytest.raises(ValueError, match="one logit for each pair.*Wrong"):
+        as_critic(Wrong())(torch.randn(N, 3), pool, pairs)
+
+
+def test_what_is_no_module_is_no_critic():
+    with pytest.raises(TypeError, match="a critic must be a module.*got function"):
+        as_critic(lambda pi, alpha: pi)
+
+
 def test_a_labels_critic_learns_what_a_code_tells():
     labels = torch.arange(4).repeat(64)
     pi = torch.nn.functional.one_hot(labels, 4).float()
-    estimator = mireg.CriticEstimator(mireg.LabelCritic(4, classes=4), pairs="all")
-    optimizer = torch.optim.Adam(estimator.parameters(), lr=1e-2)
-    for _ in range(200):
-        optimizer.zero_grad()
-        estimator.loss(pi, labels, groups=torch.arange(256)).backward()
-        optimizer.step()
-    assert mireg.functional.donsker_varadhan(*estimator(pi, labels)).item() == pytest.approx(
-        torch.log(torch.tensor(4.0)).item(), abs=0.1
-    )
+    regularizer = mireg.ClassifierMI(4, classes=4, rows=0, estimator=mireg.estimators.NWJ())
+    optimizer = optimizer_of(regularizer, 1e-2)
+    for _ in range(100):
+        penalty = train_on(regularizer, optimizer, pi.requires_grad_(), labels)
+    entropy = torch.log(torch.tensor(4.0)).item()
+    assert penalty.metrics["mi"].item() == pytest.approx(entropy, abs=0.1)
+    assert penalty.metrics["accuracy"] > 0.85

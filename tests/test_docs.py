@@ -1,6 +1,5 @@
 """What the site says of the code is so."""
 
-import inspect
 import re
 from pathlib import Path
 from typing import get_args
@@ -10,11 +9,17 @@ import torch
 from problems import ALPHA, PI, codes
 
 import mireg
+from mireg import estimators, pairs, weights
 from mireg.regularizers.metrics import MetricName
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("**/*.md"))
+REFERENCE = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+TESTS = {
+    path.name: re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    for path in (ROOT / "tests").glob("**/test_*.py")
+}
 
 
 def python_blocks(path):
@@ -22,60 +27,140 @@ def python_blocks(path):
 
 
 def test_every_test_that_a_page_names_exists():
-    defined = {
-        name
-        for path in (ROOT / "tests").glob("**/test_*.py")
-        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
-    }
+    defined = {name for names in TESTS.values() for name in names}
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
-    # An argument of the constraint.
-    named.discard("test_then_train")
     assert len(named) > 10
     assert named <= defined
 
 
-def test_every_public_name_is_in_the_reference():
-    text = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
-    for name in mireg.__all__:
-        assert re.search(rf"mireg\.{name}\b", text), f"docs/api does not mention mireg.{name}"
+def test_every_test_that_a_page_abbreviates_is_in_its_file():
+    found = 0
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            file = None
+            for of_line, name, cut in re.findall(r"`(?:(test_\w+\.py)::)?(test_\w+)(…?)`", line):
+                file = of_line or file
+                names = TESTS[file] if file else [n for names in TESTS.values() for n in names]
+                assert any(n.startswith(name) if cut else n == name for n in names), (file, name)
+                found += 1
+    assert found > 30
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_file_of_tests_that_a_page_names_exists(page):
+    named = re.findall(r"`(tests/[\w/]+\.py|test_\w+\.py)", page.read_text())
+    for name in named:
+        assert (ROOT / name).exists() or name in TESTS
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["", "critics", "estimators", "pairs", "weights", "ranks", "memory", "scaling", "regularizers"],
+)
+def test_every_public_name_is_in_the_reference(module):
+    home = getattr(mireg, module) if module else mireg
+    pages = {"functional", "leakage"}
+    for name in home.__all__:
+        spelled = {f"mireg.{name}", f"{home.__name__}.{name}"}
+        listed = rf"automodule:: {re.escape(home.__name__)}\n +:members: .*\b{name}\b"
+        there = any(re.search(rf"{re.escape(s)}\b", REFERENCE) for s in spelled)
+        assert there or name in pages or re.search(listed, REFERENCE), f"{home.__name__}.{name}"
+
+
+def test_every_name_in_the_reference_is_in_the_code():
+    named = re.findall(r"auto(?:class|function|data|module):: mireg\.?([\w.]*)", REFERENCE)
+    assert len(named) > 40
+    for name in named:
+        found = mireg
+        for part in filter(None, name.split(".")):
+            found = getattr(found, part)
 
 
 def test_every_equation_function_is_in_the_table():
     text = (DOCS / "equations.md").read_text()
     for name in mireg.functional.__all__:
-        if callable(getattr(mireg.functional, name)):
-            assert f"mireg.functional.{name}`" in text
+        assert f"mireg.functional.{name}`" in text
 
 
-def test_defaults_that_are_not_the_papers_are_those_of_the_table():
-    given = {}
+def settings(part):
+    """Returns the kind of a part and what it was made with."""
+    if not isinstance(part, torch.nn.Module):
+        return part
+    return type(part), repr(part), getattr(part, "decay", None)
 
-    class Paper(mireg.RobustMIConstraint):
-        def __init__(self, *features, **settings):
-            given.update(settings)
 
-    Paper.paper(PI, ALPHA)
-    parameters = inspect.signature(mireg.RobustMIConstraint).parameters
-    text = (DOCS / "equations.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| `?([\w.\"]+)`? \| `?([\w.\"]+)`?", text, re.MULTILINE)
-    assert {name: (eval(paper), eval(ours)) for name, paper, ours in rows} == {
-        name: (value, parameters[name].default) for name, value in given.items()
+def parts(constraint):
+    critics = constraint.critics
+    return {
+        "gamma": constraint.gamma,
+        "multiplier": constraint.multiplier,
+        "estimator": critics.estimators[0],
+        "negatives": critics.negatives,
+        "rows": critics.rows[0],
     }
 
 
+@pytest.mark.parametrize(
+    "column, make",
+    [(0, mireg.RobustMIConstraint.paper), (1, mireg.RobustMIConstraint)],
+    ids=["paper", "default"],
+)
+def test_the_parts_of_the_paper_and_of_the_defaults_are_those_of_the_table(column, make):
+    text = (DOCS / "equations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| `(\S+)` \| `(\S+)` \|$", text, re.MULTILINE)
+    names = {**vars(estimators), **vars(pairs), **vars(weights)}
+    told = {name: settings(eval(cells[column], names)) for name, *cells in rows}
+    assert told == {name: settings(part) for name, part in parts(make(PI, ALPHA)).items()}
+
+
+def test_the_columns_of_table_1_are_one_line_each():
+    text = (DOCS / "equations.md").read_text()
+    rows = re.findall(
+        r"^\| ([a-e]) \|.*`(RobustMIConstraint\.paper\(.*\))` \|$", text, re.MULTILINE
+    )
+    assert [name for name, _ in rows] == list("abcde")
+    made = {
+        name: eval(call.replace("…", f"{PI}, {ALPHA}"), {**vars(weights), **vars(mireg)})
+        for name, call in rows
+    }
+    assert isinstance(made["a"].gamma, weights.VariationalGamma)
+    assert made["a"].multiplier.value == 0 and made["b"].gamma.value == 0
+    assert made["c"].gamma.bias == 0 and made["e"].gamma.bias == 0.01
+    assert type(made["d"].gamma) is weights.FixedGamma and made["d"].gamma.value == 1
+
+
+def test_the_changelog_has_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {mireg.__version__}" in text
+
+
+def test_every_folder_and_file_of_the_map_exists():
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"^```\n(mireg/\n.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
+    shown = set()
+    for line in block.split("examples/")[0].splitlines()[1:]:
+        shown |= set(re.findall(r"[\w]+(?:\.py|/)", line.split("    ")[0]))
+    assert len(shown) > 12
+    there = {
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "mireg").iterdir()
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    }
+    assert shown == there - {"__init__.py", "__main__.py"}
+
+
 @pytest.mark.parametrize("block", python_blocks(ROOT / "CONTRIBUTING.md"))
-def test_what_contributors_are_told_runs(block, monkeypatch):
-    monkeypatch.setattr(mireg.functional, "ESTIMATORS", dict(mireg.functional.ESTIMATORS))
+def test_what_contributors_are_told_runs(block):
     names = {"mireg": mireg, "torch": torch}
     exec(block, names)  # noqa: S102 - the block is ours
     pi, alpha = torch.randn(16, 32, requires_grad=True), torch.randn(16, 64)
     posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
     constraint = names["constraint"]
-    constraint.critic_loss(pi, alpha).backward()
     penalty = constraint(pi, alpha, posterior)
-    penalty.loss.backward()
+    (penalty.loss + penalty.critic_loss).backward()
     constraint.update(penalty)
     assert pi.grad.isfinite().all()
+    assert all(p.grad is not None for p in constraint.parameters())
 
 
 def test_metrics_have_the_names_that_editors_complete():

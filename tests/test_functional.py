@@ -24,6 +24,10 @@ from mireg import functional
 finite = st.floats(-1e3, 1e3)
 positive = st.floats(1e-3, 1e3)
 
+ESTIMATES = {
+    name: getattr(functional, name) for name in ("mean_logit", "nwj", "donsker_varadhan", "smile")
+}
+
 
 def softplus(x):
     return np.logaddexp(0, x)
@@ -46,30 +50,52 @@ def test_estimates_match_numpy():
     expected = {
         "mean_logit": joint.mean(),
         "nwj": joint.mean() + 1 - np.exp(marginal).mean(),
-        "dv": joint.mean() - np.log(np.exp(marginal).mean()),
+        "donsker_varadhan": joint.mean() - np.log(np.exp(marginal).mean()),
         "smile": joint.mean() - np.log(np.exp(np.clip(marginal, -5, 5)).mean()),
     }
-    assert set(functional.ESTIMATORS) == set(expected)
-    for name, estimate in functional.ESTIMATORS.items():
+    assert set(ESTIMATES) == set(expected)
+    for name, estimate in ESTIMATES.items():
         assert estimate(tj, tm).item() == pytest.approx(expected[name]), name
 
 
-def test_masked_pairs_do_not_count():
+def test_pairs_of_weight_zero_do_not_count():
     _, _, tj, tm = logits()
-    mask = torch.arange(50) < 20
-    for function in (functional.critic_loss, *functional.ESTIMATORS.values()):
-        masked = torch.where(mask, tm, 100.0)
-        torch.testing.assert_close(function(tj, masked, mask), function(tj, tm[:20]))
+    counted = torch.arange(50) < 20
+    weights = counted / 20
+    for function in (functional.critic_loss, *ESTIMATES.values()):
+        spoilt = torch.where(counted, tm, torch.inf)
+        got = function(torch.where(counted, tj, torch.nan), spoilt, weights, weights)
+        torch.testing.assert_close(got, function(tj[:20], tm[:20]))
 
 
-def test_estimates_stay_finite_without_any_negative():
+def test_weights_say_how_much_a_pair_counts():
+    """A pair of twice the weight is that pair twice."""
     _, _, tj, tm = logits()
-    tm.requires_grad_()
-    for function in (functional.critic_loss, *functional.ESTIMATORS.values()):
-        value = function(tj.requires_grad_(), tm, torch.zeros(50, dtype=torch.bool))
+    times = torch.arange(50) % 3
+    weights = times / times.sum()
+    for function in (functional.critic_loss, *ESTIMATES.values()):
+        twice = tj.repeat_interleave(times), tm.repeat_interleave(times)
+        torch.testing.assert_close(function(tj, tm, weights, weights), function(*twice))
+
+
+@pytest.mark.parametrize("kinds", [(True, False), (False, True), (True, True)])
+def test_estimates_stay_finite_without_any_pair_of_a_kind(kinds):
+    none = torch.zeros(50)
+    for function in (functional.critic_loss, *ESTIMATES.values()):
+        tj, tm = (x.requires_grad_() for x in logits()[2:])
+        value = function(tj, tm, *(none if empty else None for empty in kinds))
         assert value.isfinite()
         value.backward()
-        assert tm.grad is None or tm.grad.isfinite().all()
+        assert all(x.grad is None or x.grad.isfinite().all() for x in (tj, tm))
+
+
+@pytest.mark.parametrize("kinds", [(True, False), (False, True)])
+def test_pairs_of_one_kind_alone_teach_nothing(kinds):
+    tj, tm = (x.requires_grad_() for x in logits()[2:])
+    weights = [torch.zeros(50) if empty else torch.full((50,), 0.02) for empty in kinds]
+    loss = functional.critic_loss(tj, tm, *weights)
+    loss.backward()
+    assert loss == 0 and not tj.grad.any() and not tm.grad.any()
 
 
 def test_estimates_of_the_optimal_critic_are_the_mutual_information():
@@ -83,7 +109,7 @@ def test_estimates_of_the_optimal_critic_are_the_mutual_information():
         return nats - quadratic
 
     joint, marginal = critic(x, y), critic(x, y.roll(1))
-    for name, estimate in functional.ESTIMATORS.items():
+    for name, estimate in ESTIMATES.items():
         assert estimate(joint, marginal).item() == pytest.approx(nats, abs=0.02), name
 
 
@@ -157,10 +183,10 @@ def test_monte_carlo_bound_needs_rsample_and_log_prob():
         functional.variational_bound(laplace, silent)
 
 
-@pytest.mark.parametrize("name", functional.ESTIMATORS)
+@pytest.mark.parametrize("name", ESTIMATES)
 def test_estimates_map_and_differentiate_over_batches(name):
     joint, marginal = torch.randn(3, 8), torch.randn(3, 8)
-    estimate = functional.ESTIMATORS[name]
+    estimate = ESTIMATES[name]
     expected = torch.stack([estimate(j, m) for j, m in zip(joint, marginal, strict=True)])
     torch.testing.assert_close(vmap(estimate)(joint, marginal), expected)
     assert vmap(grad(estimate))(joint, marginal).shape == (3, 8)
@@ -170,7 +196,7 @@ def test_estimates_map_and_differentiate_over_batches(name):
 
 def test_half_precision_logits_are_reduced_in_float32():
     joint, marginal = torch.randn(2, 4096)
-    for function in (functional.critic_loss, *functional.ESTIMATORS.values()):
+    for function in (functional.critic_loss, *ESTIMATES.values()):
         got = function(joint.bfloat16(), marginal.bfloat16())
         assert got.dtype == torch.float32
         expected = function(joint.bfloat16().double(), marginal.bfloat16().double()).float()
@@ -187,13 +213,13 @@ def test_bound_of_a_full_covariance_posterior_has_a_closed_form():
     torch.testing.assert_close(bound.loss, expected.loss)
 
 
-@pytest.mark.parametrize("name", functional.ESTIMATORS)
+@pytest.mark.parametrize("name", ESTIMATES)
 @pytest.mark.parametrize("masked", [False, True])
 def test_huge_logits_give_no_nan_gradient(name, masked):
     joint = torch.zeros(4, requires_grad=True)
     marginal = torch.tensor([0.0, 0.0, 0.0, 200.0], requires_grad=True)
-    mask = torch.tensor([True, True, True, False]) if masked else None
-    violation = functional.ESTIMATORS[name](joint, marginal, mask) - 0.125
+    weights = torch.tensor([1, 1, 1, 0]) / 3 if masked else None
+    violation = ESTIMATES[name](joint, marginal, None, weights) - 0.125
     functional.augmented_lagrangian(violation, 0.1).backward()
     assert joint.grad.isfinite().all()
     assert marginal.grad is None or marginal.grad.isfinite().all()

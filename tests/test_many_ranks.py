@@ -2,87 +2,116 @@
 
 import pytest
 import torch
-from problems import ALPHA, PI
+from problems import ALPHA, CLASSES, PI
 from processes import on_ranks
 from torch.nn.parallel import DistributedDataParallel
 
 import mireg
+from mireg import estimators, pairs, weights
 
-JOINED, STEPS = 16, 20
+JOINED, STEPS = 16, 12
 
 SCENARIOS = {
-    "rolled": {"pairs": "roll"},
-    "rolled, with identities": {"pairs": "roll", "identities": 5},
-    "rolled, mean logit": {"pairs": "roll", "estimator": "mean_logit"},
-    "all, SMILE, with identities": {"pairs": "all", "estimator": "smile", "identities": 5},
-    "all, NWJ, with identities": {"pairs": "all", "estimator": "nwj", "identities": 5},
+    "default": {},
+    "default, with identities": {"identities": 5},
+    "memory that is not needed": {"rows": 2},
+    "shifted, with identities": {"negatives": lambda: pairs.ShiftedNegatives(3), "identities": 5},
+    "one negative, mean logit": {
+        "negatives": lambda: pairs.ShiftedNegatives(1),
+        "estimator": estimators.MeanLogit,
+    },
+    "all, SMILE, with identities": {"estimator": estimators.SMILE, "identities": 5},
+    "all, NWJ": {"estimator": estimators.NWJ},
+    "labels, some unknown, with identities": {"labels": True, "identities": 5},
+    "paper": {"paper": True},
 }
 """Constraints for which many ranks are to equal one process."""
 
 
 def batch_at(step):
     """Gives the encoder's inputs, the noise and alpha of the whole batch; alpha depends on what the encoder sees."""
-    generator = mireg.distributed.generator_at(7, step)
+    generator = mireg.ranks.generator_at(7, step)
     x, noise, alpha = (torch.randn(JOINED, n, generator=generator) for n in (3, PI, ALPHA))
     alpha[:, :3] += x
     return x, noise, alpha, torch.arange(JOINED)
+
+
+def constraint_of(gather, paper=False, labels=False, **settings):
+    makes = mireg.RobustMIConstraint.paper if paper else mireg.RobustMIConstraint
+    alpha = None if labels else ALPHA
+
+    def critic():
+        if labels:
+            return mireg.LabelCritic(PI, CLASSES, width=16)
+        return mireg.SeparableCritic(PI, ALPHA, width=16, depth=1)
+
+    faster = {"gamma": weights.RobustGamma(rate=0.1)} if paper else {"rows": 0}
+    made = {name: part() if callable(part) else part for name, part in settings.items()}
+    parts = {**faster, **made, "ranks": mireg.Ranks(gather=gather), "critic": critic}
+    if labels:
+        parts["classes"] = CLASSES
+    return makes(PI, alpha, **parts)
 
 
 def train(rank, ranks, settings, gather=True):
     """Trains an encoder under the constraint on a rank's part of each batch, and gives all state."""
     torch.manual_seed(0)
     own = slice(rank * JOINED // ranks, (rank + 1) * JOINED // ranks)
-    identities = settings.get("identities")
-    settings = {name: value for name, value in settings.items() if name != "identities"}
+    settings = dict(settings)
+    identities = settings.pop("identities", None)
     encoder = torch.nn.Linear(3, PI)
-    critic, shadow = (mireg.ConcatenatedCritic(PI, ALPHA, width=16) for _ in range(2))
-    constraint = mireg.RobustMIConstraint(
-        PI,
-        ALPHA,
-        critic=critic,
-        shadow=shadow,
-        initial_multiplier=1.0,
-        gamma_rate=0.1,
-        decay=0.5,
-        gather=gather,
-        **settings,
-    )
+    constraint = constraint_of(gather, **settings)
     if rank:
         # Whatever a rank starts with, the first rank's state is what counts.
         with torch.no_grad():
             for p in constraint.parameters():
                 p.zero_()
-    mireg.distributed.broadcast(constraint)
+    mireg.ranks.broadcast(constraint)
     wrapped = DistributedDataParallel(encoder) if ranks > 1 else encoder
     # Without the scales of Adam, which would hide a gradient of half its length.
-    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.05)
-    critic_optimizer = torch.optim.SGD(constraint.critic_parameters(), lr=0.1)
+    groups = [(encoder.parameters(), 0.05), (constraint.parameters(), 0.1)]
+    optimizer = torch.optim.SGD([{"params": p, "lr": lr} for p, lr in groups])
     for step in range(STEPS):
         x, noise, alpha, identity = (t[own] for t in batch_at(step))
-        groups = None if identities is None else identity % identities
+        if settings.get("labels"):
+            alpha = (alpha[:, 0] * 2).long().clamp(-2, CLASSES - 1)
         mean = wrapped(x)
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
-        pi = mean + noise
-        pairing = {"groups": groups, "generator": mireg.distributed.generator_at(0, step)}
-        critic_optimizer.zero_grad()
-        constraint.critic_loss(pi, alpha, **pairing).backward()
-        mireg.distributed.average_gradients(constraint.critic_parameters())
-        critic_optimizer.step()
-        penalty = constraint(pi, alpha, posterior, **pairing)
+        identity = None if identities is None else identity % identities
+        penalty = constraint(mean + noise, alpha, posterior, groups=identity)
         optimizer.zero_grad()
-        penalty.loss.backward()
+        (penalty.loss + penalty.critic_loss).backward()
+        mireg.ranks.average_gradients(constraint.parameters())
         optimizer.step()
         constraint.update(penalty)
     metrics = {name: value.item() for name, value in penalty.metrics.items()}
     state = {**encoder.state_dict(), **constraint.state_dict()}
-    return {name: value.tolist() for name, value in state.items()}, metrics
+    # A memory holds the codes of its own rank.
+    kept = {name: value.tolist() for name, value in state.items() if ".memory." not in name}
+    return kept, metrics
 
 
 def scenarios_on(rank, ranks):
     results = {name: train(rank, ranks, settings) for name, settings in SCENARIOS.items()}
-    # With partners of the own rank only there is no one process to equal.
-    results["local"] = train(rank, ranks, SCENARIOS["rolled"], gather=False)
+    # With partners of the own rank only, or codes that a rank remembers, there is no one process to equal.
+    results["local"] = train(rank, ranks, {}, gather=False)
+    results["local, with a memory"] = train(rank, ranks, {"rows": 64}, gather=False)
+    results["with a memory"] = train(rank, ranks, {"rows": 64})
+    results["unequal batches"] = unequal(rank, ranks)
     return results
+
+
+def unequal(rank, ranks):
+    """Gives what is said of batches of unequal size."""
+    constraint = constraint_of(gather=True)
+    n = 4 + (rank == 0)
+    pi, alpha = torch.randn(n, PI), torch.randn(n, ALPHA)
+    posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
+    try:
+        constraint(pi, alpha, posterior)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -98,7 +127,7 @@ def alone():
 
 
 def test_ranks_agree_on_critics_weights_and_metrics(trained):
-    for name in (*SCENARIOS, "local"):
+    for name in (*SCENARIOS, "local", "local, with a memory", "with a memory"):
         for rank in trained[1:]:
             assert rank[name] == trained[0][name], name
 
@@ -108,14 +137,17 @@ def test_ranks_equal_one_process_on_the_joined_batch(trained, alone, scenario):
     (state, metrics), (expected, expected_metrics) = trained[0][scenario], alone[scenario]
     for name, value in expected.items():
         torch.testing.assert_close(
-            torch.tensor(state[name]), torch.tensor(value), rtol=1e-5, atol=1e-5, msg=name
+            torch.tensor(state[name]), torch.tensor(value), rtol=1e-4, atol=1e-5, msg=name
         )
-    for name, value in expected_metrics.items():
-        # The error over ranks leaves out how far their means are apart.
-        tolerance = 0.5 if name == "mi_standard_error" else 1e-4
-        assert metrics[name] == pytest.approx(value, rel=tolerance, abs=1e-5), name
-    assert state["bound.gamma_controller.state"] != [1.0]
-    assert state["classifier.multiplier_controller.state"] != [1.0]
+    assert metrics == pytest.approx(expected_metrics, rel=1e-4, abs=1e-5)
+    assert state["multiplier.state"] != [0.0]
+    if scenario == "paper":
+        assert state["gamma.state"] != [1.0]
+
+
+def test_ranks_that_gather_need_batches_of_equal_size(trained):
+    for rank in trained:
+        assert "must have batches of equal size" in rank["unequal batches"]
 
 
 def sharded_on(rank, ranks, folder):
@@ -135,15 +167,15 @@ def sharded_on(rank, ranks, folder):
             torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, PI)
         )
         decoder = torch.nn.Linear(PI + ALPHA, 3)
-        constraint = mireg.RobustMIConstraint(PI, ALPHA, initial_multiplier=1.0, gather=True)
+        constraint = mireg.RobustMIConstraint(PI, ALPHA, rows=0, ranks=mireg.Ranks(gather=True))
         if mesh is not None:
             fully_shard(encoder[0], mesh=mesh)
             fully_shard(encoder, mesh=mesh)
             fully_shard(decoder, mesh=mesh)
-            mireg.distributed.broadcast(constraint)
+            mireg.ranks.broadcast(constraint)
         model = torch.nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3, eps=1e-4)
+        critic_optimizer = torch.optim.Adam(constraint.parameters(), lr=1e-3, eps=1e-4)
         return model, constraint, optimizer, critic_optimizer
 
     def train_step(parts, step):
@@ -151,16 +183,15 @@ def sharded_on(rank, ranks, folder):
         x, noise, alpha, _ = (t[own] for t in batch_at(step))
         mean = model["encoder"](x)
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
-        pi, shifts = mean + noise, mireg.distributed.generator_at(0, step)
-        critic_optimizer.zero_grad()
-        constraint.critic_loss(pi, alpha, generator=shifts).backward()
-        mireg.distributed.average_gradients(constraint.critic_parameters())
-        critic_optimizer.step()
-        penalty = constraint(pi, alpha, posterior, generator=shifts)
+        pi = mean + noise
+        penalty = constraint(pi, alpha, posterior)
         error = (model["decoder"](torch.cat((pi, alpha), dim=1)) - x).square().mean()
         optimizer.zero_grad()
-        (error + penalty.loss).backward()
+        critic_optimizer.zero_grad()
+        (error + penalty.loss + penalty.critic_loss).backward()
+        mireg.ranks.average_gradients(constraint.parameters())
         optimizer.step()
+        critic_optimizer.step()
         constraint.update(penalty)
 
     def whole(parts):

@@ -1,4 +1,4 @@
-"""Whatever comes in: any shape, type and layout of codes, parts of a large batch, half precision, streams made to break it."""
+"""Whatever comes in: any shape, type and layout of codes, streams made to break it."""
 
 import itertools
 
@@ -6,35 +6,29 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import ALPHA, PI, REGULARIZERS, codes
+from problems import small, train_on
 
 import mireg
+from mireg import estimators, pairs, weights
 
 SMALL = {
     "variational": lambda pi, alpha: mireg.VariationalBound(),
-    "classifier": lambda pi, alpha: mireg.ClassifierMI(pi, alpha, critic=small(pi, alpha)),
-    "robust": lambda pi, alpha: mireg.RobustMIConstraint(
-        pi, alpha, critic=small(pi, alpha), shadow=small(pi, alpha), initial_multiplier=1.0
-    ),
+    "classifier": lambda pi, alpha: mireg.ClassifierMI(pi, alpha, critic=small(pi, alpha, 4)),
+    "robust": lambda pi, alpha: mireg.RobustMIConstraint(pi, alpha, critic=small(pi, alpha, 4)),
     "robust, all pairs, NWJ": lambda pi, alpha: mireg.RobustMIConstraint(
         pi,
         alpha,
-        critic=small(pi, alpha),
-        shadow=small(pi, alpha),
-        pairs="all",
-        estimator="nwj",
-        initial_multiplier=1.0,
+        critic=small(pi, alpha, 4),
+        negatives=pairs.AllNegatives(),
+        estimator=estimators.NWJ(),
+        rows=4,
     ),
     "sum": lambda pi, alpha: (
-        0.1 * mireg.VariationalBound() + mireg.ClassifierMI(pi, alpha, critic=small(pi, alpha))
+        0.1 * mireg.VariationalBound()
+        + mireg.ClassifierMI(pi, alpha, critic=small(pi, alpha, 4), rows=0)
     ),
 }
 """Makers of every kind of regularizer, for codes of any shape, with critics that cost nothing."""
-
-
-def small(pi, alpha):
-    return mireg.ConcatenatedCritic(pi, alpha, width=4, depth=1)
-
 
 LAYOUTS = {
     "contiguous": lambda x: x,
@@ -48,7 +42,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_shape_type_and_layout_gives_what_plain_codes_give(name, data):
     n = data.draw(st.integers(2, 9), "n")
@@ -68,11 +62,10 @@ def test_any_shape_type_and_layout_gives_what_plain_codes_give(name, data):
     def step(mean, alpha, groups):
         mean = mean.detach().requires_grad_()
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
-        pairing = {"groups": groups, "generator": torch.Generator().manual_seed(1)}
-        loss = regularizer.critic_loss(mean, alpha, **pairing)
-        penalty = regularizer(mean, alpha, posterior, **pairing)
-        penalty.loss.backward()
-        return [loss.detach(), penalty.loss.detach(), mean.grad, *penalty.metrics.values()]
+        penalty = regularizer(mean, alpha, posterior, groups=groups)
+        (penalty.loss + penalty.critic_loss).backward()
+        losses = [penalty.loss.detach(), penalty.critic_loss.detach()]
+        return [*losses, mean.grad, *penalty.metrics.values(), *penalty.observed.values()]
 
     given_codes = step(mean, alpha, groups)
     plain = step(
@@ -95,96 +88,25 @@ STREAMS = {
 """Streams of codes made to break critics and weights."""
 
 
-def test_ten_thousand_steps_of_adversarial_streams_stay_finite():
-    constraint = mireg.RobustMIConstraint(
-        2, 2, critic=small(2, 2), shadow=small(2, 2), gamma_rate=0.1
-    )
-    optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-2, fused=True)
-    pairs = itertools.cycle(itertools.product(STREAMS.values(), repeat=2))
+@pytest.mark.filterwarnings("ignore:RobustMIConstraint")  # it says what is wrong with such codes
+@pytest.mark.parametrize("published", [False, True])
+def test_a_thousand_steps_of_adversarial_streams_stay_finite(published):
+    make = mireg.RobustMIConstraint.paper if published else mireg.RobustMIConstraint
+    faster = {"gamma": weights.RobustGamma(rate=0.1)} if published else {"rows": 8}
+    constraint = make(2, 2, critic=small(2, 2, 4), **faster)
+    optimizer = torch.optim.Adam(constraint.parameters(), lr=1e-2)
+    streams = itertools.cycle(itertools.product(STREAMS.values(), repeat=2))
     generator = torch.Generator().manual_seed(0)
-    for step in range(10_000):
-        if step % 100 == 0:
-            of_pi, of_alpha = next(pairs)
+    for step in range(1000):
+        if step % 40 == 0:
+            of_pi, of_alpha = next(streams)
         x, y = torch.randn(2, 4, 2, generator=generator).unbind()
-        pi, alpha = of_pi(x, step).requires_grad_(), of_alpha(y, step)
-        optimizer.zero_grad()
-        constraint.critic_loss(pi, alpha).backward()
-        optimizer.step()
+        pi = of_pi(x, step).clone().requires_grad_()
         posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
-        penalty = constraint(pi, alpha, posterior)
-        constraint.update(penalty)
-        if step % 100 == 99:
-            penalty.loss.backward()
-            assert pi.grad.isfinite().all(), step
+        penalty = train_on(constraint, optimizer, pi, of_alpha(y, step), posterior)
+        assert pi.grad.isfinite().all(), step
+        if step % 40 == 39:
             state = constraint.state_dict()
             assert all(value.isfinite().all() for value in state.values()), step
             assert all(value.isfinite() for value in penalty.metrics.values()), step
-    assert constraint.gamma >= 0 and constraint.multiplier >= 0
-
-
-@pytest.mark.parametrize("name", ["variational", "classifier", "robust", "sum", "scaled"])
-def test_one_update_for_several_parts_is_that_of_the_large_batch(name):
-    def robust():
-        # The one estimate for which that is so: that of a large batch is the mean of those of its parts.
-        return REGULARIZERS["robust"](estimator="mean_logit")
-
-    makers = {**REGULARIZERS, "robust": robust, "scaled": lambda: 0.5 * robust()}
-    whole, parts = makers[name](), makers[name]()
-    parts.load_state_dict(whole.state_dict())
-    for seed in range(3):
-        mean, pi, alpha, posterior = codes(n=16, seed=seed)
-        whole.update(whole(pi, alpha, posterior))
-        penalties = []
-        for rows in torch.arange(16).split(4):
-            part = mireg.diagonal_gaussian(mean[rows], torch.zeros(4, PI))
-            penalties.append(parts(pi[rows], alpha[rows], part))
-        parts.update(mireg.Penalty.mean(penalties))
-    for key, value in whole.state_dict().items():
-        torch.testing.assert_close(parts.state_dict()[key], value)
-    moved = [m.value for m in whole.modules() if isinstance(m, mireg.Multiplier)]
-    assert all(value != 1 for value in moved)
-
-
-def test_a_mean_of_penalties_needs_penalties_of_one_regularizer():
-    _, pi, alpha, posterior = codes()
-    bound, classifier = mireg.VariationalBound(), mireg.ClassifierMI(PI, ALPHA)
-    with pytest.raises(ValueError, match="at least one penalty"):
-        mireg.Penalty.mean([])
-    with pytest.raises(ValueError, match="from one regularizer"):
-        mireg.Penalty.mean([bound(pi, alpha, posterior), classifier(pi, alpha)])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_with_a_scaler_and_two_optimizers(dtype):
-    """The recipe of the documentation: one scaler, one update of it a step."""
-    encoder = torch.nn.Linear(6, 2 * PI)
-    constraint = mireg.RobustMIConstraint(PI, ALPHA, initial_multiplier=1.0)
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=1e-3)
-    # So high that fp16 overflows at first: the scaler has to leave steps out and find its way.
-    scale = 2.0**30 if dtype == torch.float16 else 1.0
-    scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=dtype == torch.float16)
-    before = [p.clone() for p in (*encoder.parameters(), *constraint.critic_parameters())]
-    for _ in range(40):
-        x, alpha = torch.randn(16, 6), torch.randn(16, ALPHA)
-        with torch.autocast("cpu", dtype=dtype):
-            posterior = mireg.diagonal_gaussian(*encoder(x).chunk(2, dim=1))
-            pi = posterior.rsample()
-            critic_loss = constraint.critic_loss(pi, alpha)
-        critic_optimizer.zero_grad()
-        scaler.scale(critic_loss).backward()
-        scaler.step(critic_optimizer)
-
-        with torch.autocast("cpu", dtype=dtype):
-            penalty = constraint(pi, alpha, posterior)
-        assert penalty.loss.dtype == critic_loss.dtype == torch.float32
-        optimizer.zero_grad()
-        scaler.scale(penalty.loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        constraint.update(penalty)
-    after = (*encoder.parameters(), *constraint.critic_parameters())
-    assert all(p.isfinite().all() and not p.equal(b) for p, b in zip(after, before, strict=True))
-    assert constraint.multiplier != 1 and constraint.multiplier.isfinite()
-    if dtype == torch.float16:
-        assert scaler.get_scale() < 2.0**30
+    assert constraint.gamma.value >= 0 and constraint.multiplier.value >= 0

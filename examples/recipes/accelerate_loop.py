@@ -1,6 +1,6 @@
 """The loop under Accelerate: `accelerate launch examples/recipes/accelerate_loop.py`, on one device or many.
 
-`pip install accelerate`. Encoders, decoder and both optimizers are prepared; the constraint is moved to the device, agrees between processes by itself, and is
+`pip install accelerate`. Encoders, decoder and the optimizer are prepared; the constraint is moved to the device, agrees between processes by itself, and is
 checkpointed with the rest.
 """
 
@@ -56,42 +56,40 @@ def main() -> None:
     set_seed(0)
     model = Model()
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(accelerator.device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": model.parameters(), "lr": 1e-3},
+            {"params": constraint.parameters(), "lr": 3e-3},
+        ]
+    )
     loader = DataLoader(
         pairs(1280 if options.smoke else 10_000), batch_size=128, shuffle=True, drop_last=True
     )
-    model, optimizer, critic_optimizer, loader = accelerator.prepare(
-        model, optimizer, critic_optimizer, loader
-    )
-    mireg.distributed.broadcast(constraint)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    mireg.ranks.broadcast(constraint)
     accelerator.register_for_checkpointing(constraint)
 
     for _ in range(1 if options.smoke else options.epochs):
         for x1, x2 in loader:
             pi, alpha, mean, log_var, output = model(x1, x2)
 
-            critic_optimizer.zero_grad()
-            accelerator.backward(constraint.critic_loss(pi, alpha))
-            mireg.distributed.average_gradients(constraint.critic_parameters())
-            critic_optimizer.step()
-
             penalty = constraint(pi, alpha, mireg.diagonal_gaussian(mean, log_var))
-            loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
+            task = 10 * (output - x2).square().sum(1).mean()
             optimizer.zero_grad()
-            accelerator.backward(loss)
+            accelerator.backward(task + penalty.loss + penalty.critic_loss)
+            mireg.ranks.average_gradients(constraint.parameters())
             optimizer.step()
             constraint.update(penalty)
 
     with tempfile.TemporaryDirectory() as folder:
         accelerator.save_state(folder)
-        gamma = constraint.gamma.clone()
+        saved = constraint.multiplier.value.clone()
         constraint.load_state_dict(mireg.RobustMIConstraint(CODE, CODE).state_dict())
         accelerator.load_state(folder)
     for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
         accelerator.print(f"{name:20}{penalty.metrics[name]:8.3f}")
     accelerator.print(
-        f"γ after loading a checkpoint is {'' if gamma == constraint.gamma else 'not '}the same"
+        f"λ after loading a checkpoint is {'' if saved == constraint.multiplier.value else 'not '}the same"
     )
 
 

@@ -60,34 +60,35 @@ def main() -> None:
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(device)
     # The optimizers come before the group: they load torch._dynamo, and a group that is older than it
     # never ends in torch 2.13, so that its threads may still run when the interpreter stops, which aborts it.
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(
+        [
+            {"params": model.parameters(), "lr": 1e-3},
+            {"params": constraint.parameters(), "lr": 3e-3},
+        ]
+    )
 
     dist.init_process_group("nccl" if cuda else "gloo")
     rank = dist.get_rank()
     model = DistributedDataParallel(model)
-    mireg.distributed.broadcast(constraint)  # + all ranks start with the critics of rank 0
+    mireg.ranks.broadcast(constraint)  # + all ranks start with the critics of rank 0
 
     torch.manual_seed(1 + rank)  # + each rank draws samples and noise of its own
     for _ in range(10 if options.smoke else options.steps):
         x1, x2 = batch(options.batch, device)
         pi, alpha, mean, log_var, output = model(x1, x2)
 
-        critic_optimizer.zero_grad()
-        constraint.critic_loss(pi, alpha).backward()
-        mireg.distributed.average_gradients(constraint.critic_parameters())  # +
-        critic_optimizer.step()
-
         penalty = constraint(pi, alpha, mireg.diagonal_gaussian(mean, log_var))
-        loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
+        task = 10 * (output - x2).square().sum(1).mean()
         optimizer.zero_grad()
-        loss.backward()  # DDP averages the gradients of the encoders
+        # DDP averages the gradients of the encoders.
+        (task + penalty.loss + penalty.critic_loss).backward()
+        mireg.ranks.average_gradients(constraint.parameters())  # + and this those of the critics
         optimizer.step()
         constraint.update(penalty)
 
-    state = torch.cat(
-        [constraint.multiplier[None], constraint.gamma[None], penalty.metrics["mi"][None]]
-    )
+    # The weights as they are now, and what moved them last.
+    multiplier = constraint.multiplier.value
+    state = torch.stack((multiplier, constraint.gamma(multiplier), penalty.metrics["mi"]))
     states = [torch.empty_like(state) for _ in range(dist.get_world_size())]
     dist.all_gather(states, state)
     if rank == 0:

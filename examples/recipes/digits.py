@@ -59,32 +59,26 @@ class Run:
         torch.manual_seed(seed)
         (x, digit), (other, _) = ((a[TRAIN], b[TRAIN]) for a, b in load())
         self.encoder, self.classifier = network(2 * CODE), nn.Linear(CODE, 10)
-        # The loss of a classifier is worth two nats, and so the bound gets a small weight.
-        constraint = 0.01 * mireg.VariationalBound() + mireg.ClassifierMI(
-            CODE, classes=2, epsilon=epsilon or 0.0, mu=0.1, pairs="all"
-        )
         optimizer = torch.optim.Adam(
             [*self.encoder.parameters(), *self.classifier.parameters()], lr=1e-3
         )
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=4e-3)
+        if epsilon is not None:
+            constraint = mireg.RobustMIConstraint(CODE, classes=2, epsilon=epsilon)
+            optimizer.add_param_group({"params": constraint.parameters(), "lr": 3e-3})
         domain = torch.arange(2).repeat_interleave(64)
         for _ in range(steps):
             rows, of_other = torch.randint(len(x), (64,)), torch.randint(len(other), (64,))
             pi, posterior = self.encode(torch.cat((x[rows], other[of_other])))
 
-            critic_optimizer.zero_grad()
-            constraint.critic_loss(pi, domain).backward()
-            critic_optimizer.step()
-
-            penalty = constraint(pi, domain, posterior)
             loss = F.cross_entropy(self.classifier(pi[:64]), digit[rows])
             if epsilon is not None:
-                loss = loss + penalty.loss
+                penalty = constraint(pi, domain, posterior)
+                loss = loss + penalty.loss + penalty.critic_loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            constraint.update(penalty)
-        self.penalty = penalty
+            if epsilon is not None:
+                constraint.update(penalty)
 
     def encode(self, x: Tensor) -> tuple[Tensor, torch.distributions.Distribution]:
         """Draws the features of images."""

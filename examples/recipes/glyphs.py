@@ -60,10 +60,11 @@ class Run:
         torch.manual_seed(0)
         self.encoders = mireg.EncoderPair(Halves(mlp(SIZE**2, 2 * CODE)), mlp(SIZE**2, CODE))
         self.decoder = mlp(2 * CODE, SIZE**2)
-        constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=epsilon or 0.0, mu=1.0)
         networks = (self.encoders, self.decoder)
         optimizer = torch.optim.Adam([p for n in networks for p in n.parameters()], lr=1e-3)
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=2e-3)
+        if epsilon is not None:
+            constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=epsilon)
+            optimizer.add_param_group({"params": constraint.parameters(), "lr": 3e-3})
         font, letter = (~held_out).nonzero(as_tuple=True)
         # Glyphs are in order of fonts: those of one are neighbours.
         count = font.bincount()
@@ -78,15 +79,13 @@ class Run:
             output = self.decoder(torch.cat((content, style), dim=1))
             loss = (output - x2).square().sum(1).mean() / (2 * SCALE**2)
             if epsilon is not None:
-                critic_optimizer.zero_grad()
-                constraint.critic_loss(content, style).backward()
-                critic_optimizer.step()
                 penalty = constraint(content, style, posterior)
-                constraint.update(penalty)
-                loss = loss + penalty.loss
+                loss = loss + penalty.loss + penalty.critic_loss
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            if epsilon is not None:
+                constraint.update(penalty)
 
     @torch.no_grad()
     def recombine(self, content: Tensor, style: Tensor) -> Tensor:

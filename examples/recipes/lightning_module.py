@@ -1,4 +1,4 @@
-"""A Lightning module: two optimizers, and so manual optimisation. The Trainer keeps devices, checkpoints and loggers.
+"""A Lightning module with one optimizer. The Trainer keeps devices, checkpoints and loggers.
 
 `pip install lightning`. The constraint is a submodule, so its critics, γ, λ and averages are in every checkpoint.
 """
@@ -26,40 +26,36 @@ class Disentangler(lightning.LightningModule):
         super().__init__()
 
         self.save_hyperparameters()
-        self.automatic_optimization = False
         self.pose, self.appearance = mlp(FEATURES, 2 * CODE), mlp(FEATURES, CODE)
         self.decoder = mlp(2 * CODE, FEATURES)
         self.constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=epsilon)
 
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-        """Gives one optimizer for the encoders and the decoder, and one for the critics."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Gives the optimizer, with a group for encoders and decoder and one for the critics."""
         networks = (self.pose, self.appearance, self.decoder)
         parameters = [p for network in networks for p in network.parameters()]
-        return (
-            torch.optim.Adam(parameters, lr=1e-3),
-            torch.optim.Adam(self.constraint.critic_parameters(), lr=3e-3),
+        return torch.optim.Adam(
+            [
+                {"params": parameters, "lr": 1e-3},
+                {"params": self.constraint.parameters(), "lr": 3e-3},
+            ]
         )
 
-    def training_step(self, batch: list[Tensor], index: int) -> None:
-        """Makes the three calls of a step."""
+    def training_step(self, batch: list[Tensor], index: int) -> Tensor:
+        """Gives the loss of encoders, decoder and critics."""
         x1, x2 = batch
-        optimizer, critic_optimizer = self.optimizers()
         posterior = mireg.diagonal_gaussian(*self.pose(x2).chunk(2, dim=1))
         pi, alpha = posterior.rsample(), self.appearance(x1)
 
-        critic_optimizer.zero_grad()
-        self.manual_backward(self.constraint.critic_loss(pi, alpha))
-        critic_optimizer.step()
-
-        penalty = self.constraint(pi, alpha, posterior)
-        output = self.decoder(torch.cat((pi, alpha), dim=1))
-        loss = 10 * (output - x2).square().sum(1).mean() + penalty.loss
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
-
-        self.constraint.update(penalty)
+        penalty = self.penalty = self.constraint(pi, alpha, posterior)
         self.log_dict({f"mireg/{name}": value for name, value in penalty.metrics.items()})
+        output = self.decoder(torch.cat((pi, alpha), dim=1))
+        task = 10 * (output - x2).square().sum(1).mean()
+        return task + penalty.loss + penalty.critic_loss
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Moves λ, γ and the averages, after the step of the optimizer."""
+        self.constraint.update(self.penalty)
 
 
 def mlp(inputs: int, outputs: int, width: int = 64) -> nn.Sequential:
@@ -86,9 +82,8 @@ def main() -> None:
     loader = DataLoader(pairs(10_000), batch_size=128, shuffle=True, drop_last=True)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     model = Disentangler()
-    # Lightning counts the steps of both optimizers.
     trainer = lightning.Trainer(
-        accelerator="cpu", max_steps=2 * steps, enable_checkpointing=False, **quiet
+        accelerator="cpu", max_steps=steps, enable_checkpointing=False, **quiet
     )
     trainer.fit(model, loader)
     for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):

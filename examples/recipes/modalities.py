@@ -63,38 +63,33 @@ def train(data: Digits, epsilon: float | None, steps: int) -> nn.ModuleList:
     """Trains both modalities, with one constraint for each private code."""
     torch.manual_seed(0)
     modalities = nn.ModuleList([Modality(), Modality()])
-    constraints = nn.ModuleList(
-        [
-            mireg.RobustMIConstraint(PRIVATE, SHARED, epsilon=epsilon or 0.0, mu=1.0)
-            for _ in range(2)
-        ]
-    )
     optimizer = torch.optim.Adam(modalities.parameters(), lr=1e-3)
-    critics = [p for c in constraints for p in c.critic_parameters()]
-    critic_optimizer = torch.optim.Adam(critics, lr=2e-3)
+    constraints: list[mireg.RobustMIConstraint] = []
+    for _ in modalities if epsilon is not None else ():
+        constraints.append(mireg.RobustMIConstraint(PRIVATE, SHARED, epsilon=epsilon))
+        optimizer.add_param_group({"params": constraints[-1].parameters(), "lr": 3e-3})
     for _ in range(steps):
         x = data.draw(torch.randint(len(data.x), (128,)))
         shared = [m.shared(x_m) for m, x_m in zip(modalities, x, strict=True)]
         posteriors = [m.posterior(x_m) for m, x_m in zip(modalities, x, strict=True)]
         private = [posterior.rsample() for posterior in posteriors]
         # The shared code of the other modality: nothing private of this one can be in it.
-        codes = list(zip(constraints, private, reversed(shared), strict=True))
+        codes = list(zip(private, reversed(shared), posteriors, strict=True))
 
         loss = torch.zeros(())
-        for m, x_m, (_, pi, alpha) in zip(modalities, x, codes, strict=True):
+        for m, x_m, (pi, alpha, _) in zip(modalities, x, codes, strict=True):
             output = m.decoder(torch.cat((alpha, pi), dim=1))
             loss = loss + (output - x_m).square().sum(1).mean() / (2 * SCALE**2)
+        penalties = []
         if epsilon is not None:
-            critic_optimizer.zero_grad()
-            torch.stack([c.critic_loss(pi, alpha) for c, pi, alpha in codes]).sum().backward()
-            critic_optimizer.step()
-            for (c, pi, alpha), posterior in zip(codes, posteriors, strict=True):
-                penalty = c(pi, alpha, posterior)
-                c.update(penalty)
-                loss = loss + penalty.loss
+            penalties = [c(*of_c) for c, of_c in zip(constraints, codes, strict=True)]
+        for penalty in penalties:
+            loss = loss + penalty.loss + penalty.critic_loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        for constraint, penalty in zip(constraints, penalties, strict=True):
+            constraint.update(penalty)
     return modalities
 
 

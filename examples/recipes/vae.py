@@ -58,10 +58,8 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     if epsilon is not None:
-        constraint = mireg.ClassifierMI(  # +
-            CODE, classes=CLASSES, epsilon=epsilon, estimator="dv", mu=1.0
-        )
-        critic_optimizer = torch.optim.Adam(constraint.critic_parameters(), lr=3e-3)  # +
+        constraint = mireg.ClassifierMI(CODE, classes=CLASSES, epsilon=epsilon)  # +
+        optimizer.add_param_group({"params": constraint.parameters(), "lr": 3e-3})  # +
 
     for _ in range(steps):
         rows = torch.randint(len(x), (128,))
@@ -73,15 +71,13 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
         kl = (mean.square() + log_var.exp() - log_var - 1).sum(1).mean() / 2
         loss = error + kl
         if epsilon is not None:
-            critic_optimizer.zero_grad()
-            constraint.critic_loss(z, digit[rows]).backward()  # +
-            critic_optimizer.step()
             penalty = constraint(z, digit[rows])  # +
-            constraint.update(penalty)  # +
-            loss = loss + penalty.loss
+            loss = loss + penalty.loss + penalty.critic_loss  # +
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if epsilon is not None:
+            constraint.update(penalty)  # +
     return vae
 
 

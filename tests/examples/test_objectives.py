@@ -8,7 +8,6 @@ import pytest
 import torch
 from data.image_set import ImageSet
 from objectives import OBJECTIVES, Step
-from objectives.objective import Adversary
 from objectives.supervised import KeypointEncoder
 from training.options import TrainOptions
 from training.run import build_trainer, load_images
@@ -35,7 +34,8 @@ def step_of(trainer, progress=0.5):
     trainer.objective.begin(trainer.model, progress)
     batch = trainer.sampler.batch_at(0)
     codes, groups = trainer.encode(batch)
-    trainer.replay.add(codes, groups)
+    if trainer.critics_first:
+        trainer.replay.add(codes, groups)
     penalty = trainer.regularizer(*codes, groups=groups)
     output = trainer.model.decoder(codes.pi, codes.alpha)
     reconstruction = trainer.reconstruction(output, batch.x2, trainer.options.scale)
@@ -57,36 +57,78 @@ def who(model):
 def test_the_model_and_nothing_else_learns_from_the_loss(images, objective):
     trainer = trainer_of(images, objective=objective)
     step, reconstruction, penalty = step_of(trainer)
-    loss, metrics = trainer.objective(step, reconstruction, penalty)
-    trainer.objective.zero_grad()
-    trainer.regularizer.zero_grad()
-    loss.backward()
+    made = trainer.objective(step, reconstruction, penalty)
+    made.loss.backward()
     frozen = {"appearance_encoder"} if objective == "atsdm" else set()
     expected = {"pose_encoder", "decoder", "appearance_encoder"} - frozen
     assert who(trainer.model) == expected
     assert not moved(trainer.objective) and not moved(trainer.regularizer)
-    assert all(not value.requires_grad and value.isfinite() for value in metrics.values())
+    assert all(not value.requires_grad and value.isfinite() for value in made.metrics.values())
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_of_critics_and_adversaries_reaches_no_encoder(images, objective):
+    trainer = trainer_of(images, objective=objective)
+    step, reconstruction, penalty = step_of(trainer)
+    trainer.objective(step, reconstruction, penalty).critic_loss.backward()
+    assert not who(trainer.model)
+    assert moved(trainer.regularizer)
+    if objective in OWN:
+        assert moved(trainer.objective.adversary)
 
 
 @pytest.mark.parametrize("objective", OWN)
-def test_own_networks_learn_and_their_losses_reach_no_encoder(images, objective):
+def test_own_networks_learn_in_the_step_of_the_model(images, objective):
     trainer = trainer_of(images, objective=objective)
-    step, reconstruction, penalty = step_of(trainer)
     before = [p.clone() for p in trainer.objective.adversary.parameters()]
-    trainer.objective(step, reconstruction, penalty)
+    trainer.step(0.5)
     after = list(trainer.objective.adversary.parameters())
     assert not any(p.equal(q) for p, q in zip(before, after, strict=True) if p.ndim > 1)
-    assert not who(trainer.model)
     assert all(p.requires_grad for p in after)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_critics_of_the_published_recipe_learn_before_they_are_asked_and_only_then(
+    images, objective
+):
+    trainer = trainer_of(images, objective=objective, replay_updates=0)
+    critics = list(trainer.regularizer.critic_parameters())
+    seen, ask = [], trainer.regularizer.forward
+
+    def asked(*codes, **groups):
+        seen.append([p.clone() for p in critics])
+        return ask(*codes, **groups)
+
+    trainer.regularizer.forward = asked
+    before = [p.clone() for p in critics]
+    trainer.step(0.5)
+    (at_the_question,) = seen
+    learnt = [not p.equal(q) for p, q in zip(before, at_the_question, strict=True) if p.ndim > 1]
+    later = [not p.equal(q) for p, q in zip(at_the_question, critics, strict=True) if p.ndim > 1]
+    assert any(learnt) == (objective != "robust")
+    assert any(later) == (objective == "robust")
+
+
+def test_epsilon_alone_sets_the_constraint(images):
+    changes = {"mu": 9.0, "initial_gamma": 9.0, "octaves": 0, "replay_updates": 9}
+    changes["critic_learning_rate"] = 9.0
+    first, second = (trainer_of(images, **given) for given in ({}, changes))
+    for trainer in (first, second):
+        torch.manual_seed(0)
+        trainer.step(0.0)
+    ours, theirs = (trainer.regularizer.state_dict() for trainer in (first, second))
+    assert all(value.equal(theirs[name]) for name, value in ours.items())
+    rates = [group["lr"] for group in first.optimizer.param_groups]
+    assert rates == [TINY.learning_rate / 200, 3 * TINY.learning_rate]
 
 
 def test_cyclevae_adds_a_cycle_that_trains_the_pose_encoder_alone(images):
     trainer = trainer_of(images, objective="cyclevae", cycle_weight=70.0)
     step, reconstruction, penalty = step_of(trainer)
     torch.manual_seed(1)
-    loss, metrics = trainer.objective(step, reconstruction, penalty)
-    expected = reconstruction + penalty.loss + 70 * metrics["cycle"]
-    torch.testing.assert_close(loss.detach(), expected.detach())
+    made = trainer.objective(step, reconstruction, penalty)
+    expected = reconstruction + penalty.loss + 70 * made.metrics["cycle"]
+    torch.testing.assert_close(made.loss.detach(), expected.detach())
     torch.testing.assert_close(penalty.loss, 5 * penalty.metrics["kl"])
     trainer.objective.reverse_cycle(step).backward()
     assert who(trainer.model) == {"pose_encoder"}
@@ -111,17 +153,18 @@ def test_the_cycle_is_zero_for_codes_of_the_pose_alone_and_pairs_differ_in_ident
 def test_atsdm_trains_an_identity_classifier_first_and_freezes_it(images):
     trainer = trainer_of(images, objective="atsdm")
     step, reconstruction, penalty = step_of(trainer, progress=0.1)
-    head = [p.clone() for p in trainer.objective.classifier.parameters()]
-    loss, metrics = trainer.objective(step, reconstruction, penalty)
-    loss.backward()
+    made = trainer.objective(step, reconstruction, penalty)
+    made.loss.backward()
     assert who(trainer.model) == {"appearance_encoder"}
+    assert moved(trainer.objective.classifier) and not moved(trainer.objective.adversary)
     classes = len(np.unique(images.subset("train").identity))
-    assert metrics["classifier_cross_entropy"] < 2 * math.log(classes)
-    now = trainer.objective.classifier.parameters()
-    assert not any(p.equal(q) for p, q in zip(head, now, strict=True) if p.ndim > 1)
+    assert made.metrics["classifier_cross_entropy"] < 2 * math.log(classes)
 
+    head = [p.clone() for p in trainer.objective.classifier.parameters()]
     for n in range(3):
         trainer.step(0.1 + n / 100)
+    now = trainer.objective.classifier.parameters()
+    assert not any(p.equal(q) for p, q in zip(head, now, strict=True) if p.ndim > 1)
     frozen = [p.clone() for p in trainer.model.appearance_encoder.parameters()]
     pose = next(trainer.model.pose_encoder.parameters()).clone()
     for n in range(2):
@@ -134,9 +177,9 @@ def test_atsdm_trains_an_identity_classifier_first_and_freezes_it(images):
 def test_atsdm_rewards_poses_that_hide_the_identity(images):
     trainer = trainer_of(images, objective="atsdm", adversary_weight=7.0)
     step, reconstruction, penalty = step_of(trainer)
-    loss, metrics = trainer.objective(step, reconstruction, penalty)
-    expected = reconstruction - 7 * metrics["adversary_cross_entropy"]
-    torch.testing.assert_close(loss.detach(), expected.detach())
+    made = trainer.objective(step, reconstruction, penalty)
+    expected = reconstruction - 7 * made.metrics["adversary_cross_entropy"]
+    torch.testing.assert_close(made.loss.detach(), expected.detach())
     assert penalty.loss == 0
 
 
@@ -145,6 +188,7 @@ def test_the_classifier_of_atsdm_learns_more_identities_than_a_batch_has():
     trainer = build_trainer(options, load_images(options), torch.device("cpu"))
     # Watchers, which cost the most, play no part.
     trainer.train_critics = lambda *_: None
+    trainer.regularizer.update = lambda *_: None
     losses = [trainer.step(0.1)["classifier_cross_entropy"] for _ in range(150)]
     chance = math.log(len(trainer.objective.identities))
     assert np.mean(losses[-20:]) < chance / 2
@@ -160,11 +204,12 @@ def test_drnet_adds_similarity_and_an_undecided_judge(images):
     trainer = trainer_of(images, objective="drnet", adversary_weight=3.0, similarity_weight=5.0)
     step, reconstruction, penalty = step_of(trainer)
     alpha2 = trainer.model.appearance_encoder(step.batch.x2)
-    loss, metrics = trainer.objective(step, reconstruction, penalty)
-    torch.testing.assert_close(metrics["similarity"], (step.codes.alpha - alpha2).square().mean())
-    expected = reconstruction + 5 * metrics["similarity"] + 3 * metrics["undecided"]
-    torch.testing.assert_close(loss.detach(), expected.detach())
-    assert metrics["undecided"] >= math.log(2) - 1e-6
+    made = trainer.objective(step, reconstruction, penalty)
+    similarity, undecided = (made.metrics[name] for name in ("similarity", "undecided"))
+    torch.testing.assert_close(similarity, (step.codes.alpha - alpha2).square().mean())
+    expected = reconstruction + 5 * similarity + 3 * undecided
+    torch.testing.assert_close(made.loss.detach(), expected.detach())
+    assert undecided >= math.log(2) - 1e-6
 
 
 def test_drnet_stops_gradients_at_the_second_code(images):
@@ -178,10 +223,9 @@ def test_drnet_stops_gradients_at_the_second_code(images):
         def forward(self, pi, alpha):
             return self.scale * alpha.sum(1)
 
-    trainer.objective.adversary = Adversary(Second(), 0.0)
+    trainer.objective.adversary = Second()
     step, reconstruction, penalty = step_of(trainer)
-    loss, _ = trainer.objective(step, 0 * reconstruction, penalty)
-    loss.backward()
+    trainer.objective(step, 0 * reconstruction, penalty).loss.backward()
     assert "pose_encoder" not in who(trainer.model)
 
 
@@ -191,10 +235,13 @@ def test_the_judge_of_drnet_learns_pairs_of_one_identity(images):
     # Codes that tell nothing but the identity.
     pi = step.groups[:, None].expand(-1, TINY.views * 4).float()
     step = step._replace(codes=step.codes._replace(pi=pi))
-    losses = [
-        trainer.objective(step, reconstruction.detach(), penalty)[1]["adversary"]
-        for _ in range(150)
-    ]
+    losses = []
+    for _ in range(150):
+        made = trainer.objective(step, reconstruction.detach(), penalty)
+        trainer.optimizer.zero_grad()
+        made.critic_loss.backward(retain_graph=True)
+        trainer.optimizer.step()
+        losses.append(made.metrics["adversary"])
     assert losses[-1] < losses[0] / 2
 
 
@@ -264,12 +311,13 @@ def test_all_report_what_table_1_needs(images, objective):
     for n in range(2):
         metrics = trainer.step(n / 2)
     names = {"reconstruction", "error", "mi", "mi_shadow", "mi_average", "mi_shadow_average"}
-    assert names | {"kl", "gamma", "multiplier"} <= metrics.keys()
+    names |= {"accuracy", "shadow_accuracy", "kl", "gamma", "multiplier"}
+    assert names <= metrics.keys()
     assert all(value.isfinite() for value in metrics.values())
 
 
 @pytest.mark.parametrize("objective", OWN)
 def test_networks_that_no_rank_averages_are_for_one_process(images, objective, monkeypatch):
-    monkeypatch.setattr(mireg.distributed, "ranks", lambda *_: 2)
+    monkeypatch.setattr(mireg.Ranks, "count", 2)
     with pytest.raises(ValueError, match=f"{objective} trains networks .* got 2 ranks"):
         trainer_of(images, objective=objective)

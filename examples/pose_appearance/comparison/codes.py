@@ -74,7 +74,9 @@ def codes(runs: list[FinishedRun], out: Path) -> Section | None:
     section = Section("Sec. 4.2 and Fig. 1: single codes and retrieval", TEXT)
     for data, of_one in of_data(runs).items():
         found = {run: scores for run in of_one if (scores := read_retrieval(run))}
-        order = sorted(found, key=lambda run: TABLE1.get(run.method, ""), reverse=True)
+        # From `robust` and column e down to column a.
+        names = list(reversed(TABLE1))
+        order = sorted(found, key=lambda run: (*names, run.method).index(run.method))
         if not order:
             continue
         rows = [row for run in order for row in retrieval_rows(found[run], run.method)]

@@ -25,7 +25,7 @@ PAPER = {
     "cyclevae": 0.017,
     "variational": 0.0068,
     "adversarial": 0.0057,
-    "robust": 0.0026,
+    "paper": 0.0026,
 }
 """Read off Fig. 7 of the paper, on sprites; the figure does not say whether they are means or medians."""
 

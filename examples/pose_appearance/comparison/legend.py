@@ -13,10 +13,11 @@ TEXT = (
 )
 
 MEANINGS = {
-    "robust": ("the paper's, eqs. (18) to (23)", "L_MI, which holds I_T at ε, and γ KL, whose γ rises where I_T' exceeds I_T"),
+    "robust": ("mireg.RobustMIConstraint", "L_MI, which holds the greater of I_T and I_T' at ε, and γ KL; λ finds the scale of L_rec, and γ is a fraction of it"),
+    "paper": ("Table 1 e", "L_MI, which holds I_T at ε, and γ KL, whose γ rises where I_T' exceeds I_T, eqs. (18) to (23)"),
     "variational": ("Table 1 a", "γ KL alone, whose γ rises where I_T' exceeds ε, eq. (24)"),
     "adversarial": ("Table 1 b", "L_MI alone, no KL"),
-    "equal": ("Table 1 c", "as robust, with b_γ = 0: nothing draws γ down"),
+    "equal": ("Table 1 c", "as paper, with b_γ = 0: nothing draws γ down"),
     "fixed": ("Table 1 d", "L_MI and γ KL with γ = 1"),
     "bvae": ("Higgins et al., 2017", "β KL, with β fixed"),
     "cyclevae": ("Jha et al., 2018", "β KL; one random pose drawn with two appearances is encoded alike"),

@@ -37,7 +37,7 @@ TEXT = (
 
 
 def table1(runs: list[FinishedRun], out: Path) -> Section | None:
-    """Shows columns a to e of Table 1 as rows, one for each run.
+    """Shows columns a to e of Table 1 as rows, one for each run, and `robust` below them.
 
     Arguments:
         runs: The finished runs.
@@ -46,7 +46,8 @@ def table1(runs: list[FinishedRun], out: Path) -> Section | None:
     section = Section("Table 1: ablations", TEXT)
     for data, of_one in of_data(runs).items():
         chosen = [run for run in of_one if run.method in TABLE1]
-        chosen.sort(key=lambda run: (TABLE1[run.method], run.options.seed))
+        rows = list(TABLE1)
+        chosen.sort(key=lambda run: (rows.index(run.method), run.options.seed))
         if not chosen:
             continue
         caption = f"{data}, ε = {chosen[0].options.epsilon:g}"
@@ -55,7 +56,7 @@ def table1(runs: list[FinishedRun], out: Path) -> Section | None:
             section.numbers[run.folder.name] = _numbers(run)
             if run.options.seed == 0:
                 letter = TABLE1[run.method]
-                title = f"{letter}) {run.method}, {data}"
+                title = f"{letter}) {run.method}, {data}".removeprefix(") ")
                 section.pictures.append(Picture(title, _picture_of(run.folder)))
     return section if section.tables else None
 

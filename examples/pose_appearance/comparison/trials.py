@@ -11,8 +11,8 @@ from .tuning_record import TUNED, read_record
 
 TEXT = (
     "Weights that published work ties to its own scale were chosen by the median triplet error on validation identities, taken from the training "
-    "ones: as many trials for every method, robust included. Where the type of body is known, fresh critics are asked about it too, and methods whose bound keeps ε "
-    "take a trial of at most 2 ε if they have one. supervised has no weight."
+    "ones: as many trials for every method that has one. Where the type of body is known, fresh critics are asked about it too, and methods whose bound keeps ε "
+    "take a trial of at most 2 ε if they have one. robust and supervised have no weight."
 )
 
 HEADER = ["method", "weights", "steps", "validation error, mean", "median", "nats of the body", ""]

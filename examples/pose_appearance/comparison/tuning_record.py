@@ -27,7 +27,11 @@ def read_record(data: str) -> dict[str, dict[str, Any]]:
         data: The name of the data.
     """
     path = RECORDS / f"{data}.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    if "paper" not in record and "robust" in record:
+        # Records of version 0.1, where the full model of the paper was named so.
+        record["paper"] = record.pop("robust")
+    return record
 
 
 def tuned(data: str, preset: str, method: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mireg.distributed import generator_at
+from mireg.ranks import generator_at
 
 from .image_set import ImageSet
 

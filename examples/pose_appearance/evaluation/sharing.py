@@ -55,7 +55,7 @@ def paired_codes(trainer: Trainer, image_set: ImageSet, seed: int, samples: int 
     ):
         batch = sampler.batch_at(step).to(trainer.device)
         codes, groups = trainer.encode(batch, trainer.averaged)
-        rows.append([mireg.distributed.gather(x) for x in (codes.pi, codes.alpha, groups)])
+        rows.append([mireg.ranks.gather(x) for x in (codes.pi, codes.alpha, groups)])
     pi, alpha, groups = (torch.cat(x).cpu() for x in zip(*rows, strict=True))
     return pi, alpha, groups
 

@@ -3,9 +3,10 @@
 from .methods import build_method
 from .objective import Objective, Step
 from .reconstruction import RECONSTRUCTIONS
-from .robust import OBJECTIVES, build_objective
+from .robust import COLUMNS, OBJECTIVES, build_objective
 
 __all__ = [
+    "COLUMNS",
     "OBJECTIVES",
     "RECONSTRUCTIONS",
     "Objective",

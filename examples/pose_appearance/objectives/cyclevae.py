@@ -29,12 +29,10 @@ class CycleVAE(Objective):
 
         self.weight = weight
 
-    def forward(
-        self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty) -> mireg.Penalty:
         cycle = self.reverse_cycle(step)
         loss = reconstruction + penalty.loss + self.weight * cycle
-        return loss, {"cycle": cycle.detach()}
+        return mireg.Penalty(loss, penalty.critic_loss, {"cycle": cycle.detach()})
 
     def reverse_cycle(self, step: Step) -> Tensor:
         """Gives the distance of the pose codes of one random pose in two appearances, per feature."""

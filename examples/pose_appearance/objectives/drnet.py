@@ -8,7 +8,7 @@ from torch import Tensor
 
 import mireg
 
-from .objective import Adversary, Objective, Step
+from .objective import Objective, Step, frozen
 
 
 class DrNet(Objective):
@@ -24,40 +24,35 @@ class DrNet(Objective):
         pi_features: The number of features of the pose code.
         similarity_weight: The weight :math:`v` of the mean squared distance.
         weight: The weight :math:`w` of the adversary.
-        learning_rate: The learning rate of C.
     """
 
     stochastic = False
 
-    def __init__(
-        self, pi_features: int, similarity_weight: float, weight: float, learning_rate: float
-    ) -> None:
+    def __init__(self, pi_features: int, similarity_weight: float, weight: float) -> None:
         super().__init__()
 
-        critic = mireg.ConcatenatedCritic(pi_features, pi_features)
-        self.adversary = Adversary(critic, learning_rate)
+        self.adversary = mireg.ConcatenatedCritic(pi_features, pi_features)
         self.similarity_weight, self.weight = similarity_weight, weight
 
-    def forward(
-        self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty) -> mireg.Penalty:
         with torch.no_grad():
             alpha2 = step.model.appearance_encoder(step.batch.x2)
         similarity = F.mse_loss(step.codes.alpha, alpha2)
 
         pi = step.codes.pi.unflatten(0, (-1, step.views))
         same, other = (pi.detach().roll(1, dims=dim) for dim in (1, 0))
-        judged = self.judge(pi.detach(), same, 1.0) + self.judge(pi.detach(), other, 0.0)
-        self.adversary.descend(judged / 2)
-        with self.adversary.frozen():
+        own = pi.detach()
+        judged = (self.judge(own, same, 1.0) + self.judge(own, other, 0.0)) / 2
+        with frozen(self.adversary):
             undecided = self.judge(pi, same, 0.5)
         # The penalty is 0 here: T and T' watch only.
         loss = reconstruction + penalty.loss
         loss = loss + self.similarity_weight * similarity + self.weight * undecided
-        metrics = {"similarity": similarity, "adversary": judged / 2, "undecided": undecided}
-        return loss, {name: value.detach() for name, value in metrics.items()}
+        metrics = {"similarity": similarity, "adversary": judged, "undecided": undecided}
+        detached = {name: value.detach() for name, value in metrics.items()}
+        return mireg.Penalty(loss, penalty.critic_loss + judged, detached)
 
     def judge(self, first: Tensor, second: Tensor, label: float) -> Tensor:
         """Gives the cross-entropy of C's verdict on pairs of pose codes, against one label for all."""
-        logits = self.adversary.network(first.flatten(0, 1), second.flatten(0, 1))
+        logits = self.adversary(first.flatten(0, 1), second.flatten(0, 1))
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

@@ -26,13 +26,13 @@ def build_method(
         model: The model, whose pose encoder `supervised` replaces.
         image_set: All images of the data, training and held out.
     """
-    ranks = mireg.distributed.ranks()
+    ranks = mireg.Ranks().count
     if options.objective in ("atsdm", "drnet") and ranks > 1:
         raise ValueError(
             f"{options.objective} trains networks of its own, which no rank averages: "
             f"start one process, got {ranks} ranks"
         )
-    sizes, rate = model.options, options.critic_learning_rate
+    sizes = model.options
     if options.objective == "cyclevae":
         return CycleVAE(options.cycle_weight)
     if options.objective == "atsdm":
@@ -43,13 +43,12 @@ def build_method(
             sizes.alpha_features,
             sampler,
             options.adversary_weight,
-            rate,
             first_step=options.classifier_share,
         )
     if options.objective == "drnet":
         if options.views < 2:
             raise ValueError(f"drnet needs pairs of poses: --views 2 or more, got {options.views}")
-        return DrNet(sizes.pi_features, options.similarity_weight, options.adversary_weight, rate)
+        return DrNet(sizes.pi_features, options.similarity_weight, options.adversary_weight)
     if options.objective == "supervised":
         Supervised.prepare(model, image_set)
         return Supervised()

@@ -1,12 +1,11 @@
-"""What a method is, beside its regularizer: the loss of a step, and the networks that it trains itself."""
+"""What a method is, beside its regularizer: the losses of a step, and networks of its own."""
 
-__all__ = ["Adversary", "Objective", "Step"]
+__all__ = ["Objective", "Step", "frozen"]
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from data.pairs import Batch
 from model.presets import PoseAppearanceModel
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ class Step(NamedTuple):
 class Objective(nn.Module):
     """Creates the objective of all methods that their regularizer alone tells apart: reconstruction and penalty.
 
-    The others override what they change. Their parameters and the state of their optimizers are in `state_dict()`, so that a run resumes exactly.
+    The others override what they change. Networks of their own learn with the critics, from the loss of these.
     """
 
     stochastic = True
@@ -56,10 +55,8 @@ class Objective(nn.Module):
             progress: How much of the run is over, from 0 to 1.
         """
 
-    def forward(
-        self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Trains the objective's own networks, then gives the loss that trains the model.
+    def forward(self, step: Step, reconstruction: Tensor, penalty: mireg.Penalty) -> mireg.Penalty:
+        """Gives what the step minimises.
 
         Arguments:
             step: The step.
@@ -67,44 +64,17 @@ class Objective(nn.Module):
             penalty: The penalty of the regularizer.
 
         Returns:
-            The loss, and detached scalars for the log.
+            `loss` for the model, `critic_loss` for the critics and the networks of the objective, and further metrics for the log. One backward pass
+            serves both losses: the first reaches no critic, the second no encoder.
         """
-        return reconstruction + penalty.loss, {}
+        return mireg.Penalty(reconstruction + penalty.loss, penalty.critic_loss, {})
 
 
-class Adversary(nn.Module):
-    """Creates a network with an optimizer of its own, whose state is saved and loaded with it.
-
-    Arguments:
-        network: The network.
-        learning_rate: The learning rate.
-    """
-
-    def __init__(self, network: nn.Module, learning_rate: float) -> None:
-        super().__init__()
-
-        self.network = network
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=learning_rate, betas=(0.5, 0.9), fused=True
-        )
-
-    def descend(self, loss: Tensor) -> None:
-        """Makes one step down a loss. No code may carry a gradient into it."""
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    @contextmanager
-    def frozen(self) -> Iterator[nn.Module]:
-        """Gives the network with constant parameters, for losses that train the codes alone."""
-        self.network.requires_grad_(False)
-        try:
-            yield self.network
-        finally:
-            self.network.requires_grad_(True)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        return self.optimizer.state_dict()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state)
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Gives a network with constant parameters, for losses that train the codes alone."""
+    network.requires_grad_(False)
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True)

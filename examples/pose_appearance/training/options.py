@@ -53,6 +53,7 @@ class TrainOptions:
     """The sizes of the model: for 64x64 or 32x32 on a CPU, or the paper's 256x256 for a GPU."""
     objective: Literal[
         "robust",
+        "paper",
         "variational",
         "adversarial",
         "equal",
@@ -63,11 +64,11 @@ class TrainOptions:
         "drnet",
         "supervised",
     ] = "robust"
-    """What keeps pose and appearance apart: the full model, columns a to d of Table 1, or another method."""
+    """What keeps pose and appearance apart: the constraint, which epsilon alone sets, columns e and a to d of Table 1, or another method."""
     epsilon: float = 0.125
     """The target of the mutual information of the two codes, in nats."""
     initial_gamma: float = 5.0
-    """The first weight of the variational bound; of bvae and cyclevae, the weight β of the KL."""
+    """The first weight of the variational bound of paper, variational and equal; of bvae and cyclevae, the weight β of the KL."""
     cycle_weight: float = 1000.0
     """The weight of the reverse cycle of cyclevae."""
     adversary_weight: float = 10.0
@@ -77,9 +78,7 @@ class TrainOptions:
     similarity_weight: float = 1000.0
     """The weight of the distance of two appearance codes of one identity, for drnet."""
     mu: float = 1.0
-    """The rate of the multiplier, and the weight of the square."""
-    pairs: int | Literal["all"] = 4
-    """How many marginal pairs the critics see of each sample of a batch: all others steady them, at a cost."""
+    """The rate of the multiplier, and the weight of the square, of paper, adversarial, equal and fixed."""
     reconstruction: Literal["gaussian", "l1"] = "gaussian"
     """The reconstruction loss, in nats."""
     scale: float = 0.5**0.5
@@ -95,11 +94,11 @@ class TrainOptions:
     learning_rate: float = 1.5e-3
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
     critic_learning_rate: float = 2e-3
-    """The learning rate of the critics."""
+    """The learning rate of the critics and adversaries of all methods but robust, whose critics have three times that of the encoders."""
     octaves: int = 5
-    """How fine the critics look at the pose code, in octaves of sines and cosines: its noise is some 0.07 where it is used most. 0 for plain critics."""
+    """How fine the critics of all methods but robust look at the pose code, in octaves of sines and cosines: its noise is some 0.07 where it is used most. 0 for plain critics."""
     replay_updates: int = 2
-    """How many more updates a step the critics get, on codes of recent batches."""
+    """How many more updates a step the critics of all methods but robust get, on codes of recent batches."""
     average_decay: float = 0.998
     """The decay of the averaged weights, which evaluation uses."""
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""The codes of recent batches, so that critics see many identities at once and stay ahead of the encoders."""
+"""The codes of recent batches, from which the critics of the published recipe learn beside those of the step. `robust` has a memory of its own."""
 
 __all__ = ["Replay"]
 
@@ -32,7 +32,7 @@ class Replay(nn.Module):
         assert codes.posterior is not None
         # The codes of all ranks: each holds the same, whatever their number.
         mean, deviation, alpha, groups = (
-            mireg.distributed.gather(x)
+            mireg.ranks.gather(x)
             for x in (codes.posterior.mean, codes.posterior.stddev, codes.alpha, groups)
         )
         rows = (self.written + torch.arange(len(groups), device=groups.device)) % len(self.groups)
@@ -46,7 +46,7 @@ class Replay(nn.Module):
         """Gives `count` random samples: pose codes with fresh noise, appearance codes, identities."""
         filled = self.written.clamp(max=len(self.groups))
         # All ranks draw for all, from generators in the same state, and take their own.
-        total = count * mireg.distributed.ranks()
+        total = count * mireg.Ranks().count
         rows = (torch.rand(total, device=self.groups.device) * filled).long()
         noise = torch.randn(total, self.mean.shape[1], device=self.mean.device)
         own = slice(rank * count, (rank + 1) * count)

@@ -97,17 +97,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
     train_set = image_set.subset("train")
     sizes = PRESETS[options.preset]
     model = build_model(sizes, torch.from_numpy(train_set.mean_colour()))
-    regularizer = build_objective(
-        options.objective,
-        sizes.pi_features,
-        sizes.alpha_features,
-        options.epsilon,
-        options.initial_gamma,
-        options.mu,
-        options.pairs,
-        sizes.critic_width,
-        options.octaves,
-    )
+    regularizer = build_objective(options, sizes)
     objective = build_method(options, model, image_set)
     sampler = PairSampler(
         train_set,
@@ -116,7 +106,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         sizes.size,
         options.seed,
         rank(),
-        mireg.distributed.ranks(),
+        mireg.Ranks().count,
     )
     return Trainer(model, regularizer, objective, sampler, options, device)
 

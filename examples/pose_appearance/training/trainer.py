@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
-from objectives import RECONSTRUCTIONS, Objective, Step
+from objectives import COLUMNS, RECONSTRUCTIONS, Objective, Step
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,7 +41,7 @@ class Diverged(RuntimeError):
 
 
 class Trainer:
-    """Creates the state of a run: the model and its averaged weights, the regularizer, and both optimizers.
+    """Creates the state of a run: the model and its averaged weights, the regularizer, and their optimizer.
 
     Arguments:
         model: The encoders and the decoder.
@@ -62,7 +62,7 @@ class Trainer:
         device: torch.device,
     ) -> None:
         self.model = model.to(device)
-        self.rank, self.ranks = rank(), mireg.distributed.ranks()
+        self.rank, self.ranks = rank(), mireg.Ranks().count
         self.regularizer = regularizer.to(device)
         self.objective = objective.to(device)
         self.averaged = copy.deepcopy(self.model).requires_grad_(False)
@@ -73,18 +73,21 @@ class Trainer:
             **{name: self._wrap(network) for name, network in self.model.named_children()}
         )
         self.reconstruction = RECONSTRUCTIONS[options.reconstruction]
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=options.learning_rate, betas=(0.9, 0.99), fused=True
-        )
-        self.critic_optimizer = torch.optim.Adam(
-            self.regularizer.critic_parameters(),
-            lr=options.critic_learning_rate,
-            betas=(0.5, 0.9),
-            fused=True,
-        )
+        self.critics_first = options.objective in COLUMNS
+        critics: dict[str, Any] = {"lr": 3 * options.learning_rate}
+        if self.critics_first:
+            critics = {"lr": options.critic_learning_rate, "betas": (0.5, 0.9)}
+        critics["params"] = [*self.regularizer.parameters(), *self.objective.parameters()]
+        networks = {
+            "params": self.model.parameters(),
+            "lr": options.learning_rate,
+            "betas": (0.9, 0.99),
+        }
+        self.optimizer = torch.optim.Adam([networks, critics], fused=True)
         batch = options.identities_per_batch * options.views
         sizes = model.options
-        self.replay = Replay(REPLAY_STEPS * batch, sizes.pi_features, sizes.alpha_features)
+        remembered = REPLAY_STEPS * batch if self.critics_first else 0
+        self.replay = Replay(remembered, sizes.pi_features, sizes.alpha_features)
         self.replay.to(device)
         self.step_count = 0
         self.seconds = 0.0
@@ -119,28 +122,25 @@ class Trainer:
         batch = self.sampler.batch_at(self.step_count).to(self.device)
         self.data_seconds += time.monotonic() - start
         rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        rate *= (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        self.optimizer.param_groups[0]["lr"] = rate
 
         self.objective.begin(self.model, progress)
         codes, groups = self.encode(batch)
-        pi, alpha, posterior = codes
         # Before the critics see it: they would not forget it.
-        if not self.all_ranks(small(pi) & small(alpha)):
+        if not self.all_ranks(small(codes.pi) & small(codes.alpha)):
             return self.leave_out("a code is not finite or beyond 1e4", batch)
-        self.train_critics(pi, alpha, groups)
-        self.replay.add(codes, groups)
-        for _ in range(self.options.replay_updates):
-            self.train_critics(*self.replay.draw(len(groups), self.rank))
-
-        penalty = self.regularizer(pi, alpha, posterior, groups=groups)
-        output = self.networks.decoder(pi, alpha)
+        penalty = self.ask(codes, groups)
+        output = self.networks.decoder(codes.pi, codes.alpha)
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
         step = Step(self.model, batch, codes, groups, self.replay, self.step_count, progress)
-        loss, extra = self.objective(step, reconstruction, penalty)
+        minimised = self.objective(step, reconstruction, penalty)
+        loss = minimised.loss + minimised.critic_loss
         self.optimizer.zero_grad()
         loss.backward()
-        norms = torch._foreach_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        mireg.ranks.average_gradients(self.regularizer.parameters())
+        groups_of = [group["params"] for group in self.optimizer.param_groups]
+        norms = torch._foreach_norm([p.grad for ps in groups_of for p in ps if p.grad is not None])
         if not self.all_ranks((loss + torch.stack(norms).sum()).isfinite()):
             return self.leave_out("the loss or a gradient is not finite", batch)
         self.optimizer.step()
@@ -150,18 +150,18 @@ class Trainer:
         self.step_count += 1
         self.skipped = 0
         error = (output.detach() - batch.x2).square().mean()
-        both = mireg.distributed.average(torch.stack((reconstruction.detach(), error)))
+        both = mireg.Ranks().average(torch.stack((reconstruction.detach(), error)))
         metrics = {"reconstruction": both[0], "error": both[1]}
-        return {**metrics, **penalty.metrics, **extra}
+        return {**metrics, **penalty.metrics, **minimised.metrics}
 
     def all_ranks(self, ok: Tensor) -> bool:
         """Tells whether something is so on every rank."""
-        return bool(mireg.distributed.average(ok.float()) == 1)
+        return bool(mireg.Ranks().average(ok.float()) == 1)
 
     def leave_out(self, reason: str, batch: Batch) -> dict[str, Tensor]:
         """Leaves a step out, if that is wanted, and stops otherwise."""
         self.skipped += 1
-        identities = mireg.distributed.gather(batch.groups).tolist()
+        identities = mireg.ranks.gather(batch.groups).tolist()
         if self.options.on_divergence == "stop" or self.skipped > SKIPS:
             raise Diverged(
                 f"{reason} at step {self.step_count + 1}, with the identities {identities}"
@@ -170,12 +170,23 @@ class Trainer:
         self.step_count += 1
         return {}
 
+    def ask(self, codes: mireg.Codes, groups: Tensor) -> mireg.Penalty:
+        """Asks the critics about the codes of a step. Those of the published recipe learn from these and from recent ones first."""
+        if not self.critics_first:
+            return self.regularizer(*codes, groups=groups)
+        self.train_critics(codes.pi, codes.alpha, groups)
+        self.replay.add(codes, groups)
+        for _ in range(self.options.replay_updates):
+            self.train_critics(*self.replay.draw(len(groups), self.rank))
+        penalty = self.regularizer(*codes, groups=groups)
+        return penalty._replace(critic_loss=torch.zeros_like(penalty.critic_loss))
+
     def train_critics(self, pi: Tensor, alpha: Tensor, groups: Tensor) -> None:
-        """Makes one step of the critics."""
-        self.critic_optimizer.zero_grad()
+        """Makes one step of the critics alone: nothing else has a gradient."""
+        self.optimizer.zero_grad()
         self.regularizer.critic_loss(pi, alpha, groups=groups).backward()
-        mireg.distributed.average_gradients(self.regularizer.critic_parameters())
-        self.critic_optimizer.step()
+        mireg.ranks.average_gradients(self.regularizer.critic_parameters())
+        self.optimizer.step()
 
     def encode(
         self, batch: Batch, model: PoseAppearanceModel | None = None
@@ -217,7 +228,6 @@ class Trainer:
             "regularizer": self.regularizer.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "critic_optimizer": self.critic_optimizer.state_dict(),
             "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
@@ -232,7 +242,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave, and raises a `ValueError` at what a run of other options gave."""
         networks = ("model", "averaged", "regularizer", "objective")
-        names = (*networks, "optimizer", "critic_optimizer", "replay")
+        names = (*networks, "optimizer", "replay")
         missing = [name for name in (*names, "step", "seconds", "random") if name not in state]
         if missing:
             raise ValueError(f"a checkpoint must hold {', '.join(missing)}, got {sorted(state)}")

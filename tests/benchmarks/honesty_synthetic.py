@@ -1,0 +1,146 @@
+"""Problems from random networks, with as many samples as anybody wants: codes, labels, dollars, and nothing to hide at all."""
+
+import itertools
+
+import torch
+from honesty_base import JointNetwork, Outcome, Problem, error, mlp
+from torch import Tensor, nn
+
+import mireg
+
+
+class Mixture(nn.Module):
+    """Mixes factors into observations by a random network that is never trained."""
+
+    def __init__(self, factors: int, features: int, seed: int) -> None:
+        super().__init__()
+
+        generator = torch.Generator().manual_seed(seed)
+        for i, (a, b) in enumerate(itertools.pairwise((factors, 64, features))):
+            layer = 1.5 * torch.randn(a, b, generator=generator) / a**0.5
+            self.register_buffer(f"layer{i}", layer, persistent=False)
+
+    def forward(self, *factors: Tensor) -> Tensor:
+        return torch.tanh(torch.tanh(torch.cat(factors, dim=1) @ self.layer0) @ self.layer1)
+
+
+class Vectors(Problem):
+    """4 factors of appearance and 4 of pose in 32 dimensions, and pose codes with noise of unit variance.
+
+    The means of the codes can grow without limit once γ is 0, and hide what they tell at a scale that no critic looks at.
+    """
+
+    steps = 6000
+    alpha_features = 8
+    factors, features = 4, 32
+    width, depth = 128, 2
+    best = 34.0
+
+    def build(self) -> None:
+        self.mix = Mixture(2 * self.factors, self.features, self.seed)
+        sizes = (self.width, self.depth)
+        self.pose = mlp(self.features, self.pi_features, *sizes)
+        self.appearance = mlp(self.features, self.alpha_features, *sizes)
+        self.decoder = mlp(self.pi_features + self.alpha_features, self.features, *sizes)
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        factors = torch.randn(3, n, self.factors, device=self.device)
+        x1, x2 = (self.mix(factors[0], pose) for pose in factors[1:])
+        mean = self.pose(x2)
+        posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
+        codes = mireg.Codes(posterior.rsample(), self.appearance(x1), posterior)
+        return Outcome(codes, error(self.decoder(torch.cat(codes[:2], dim=1)), x2))
+
+
+class Wide(Vectors):
+    """16 + 16 factors in 128 dimensions, and codes of 256 features each, in which an audit needs more samples to see."""
+
+    steps = 4000
+    audited = 8000
+    pi_features = alpha_features = 256
+    factors, features = 16, 128
+    width = 256
+    best = 543.6
+
+
+class Strong(Vectors):
+    """Encoders that are much stronger than the critics: four layers of 256 units against two of 64."""
+
+    width, depth = 256, 4
+    best = 24.6
+
+    def critic(self) -> nn.Module:
+        return JointNetwork(self.pi_features, self.alpha_features, width=64, tower=32)
+
+
+class Noisy(Problem):
+    """A code with learnt noise, and a decoder that is told the attribute."""
+
+    features = 32
+
+    def networks(self, told: int, features: int) -> None:
+        self.encoder = mlp(features, 2 * self.pi_features)
+        self.decoder = mlp(self.pi_features + told, features)
+
+    def outcome(self, x: Tensor, alpha: Tensor, told: Tensor) -> Outcome:
+        mean, log_var = self.encoder(x).chunk(2, dim=1)
+        posterior = mireg.diagonal_gaussian(mean, log_var - 4)
+        pi = posterior.rsample()
+        task = error(self.decoder(torch.cat((pi, told), dim=1)), x)
+        return Outcome(mireg.Codes(pi, alpha, posterior), task)
+
+
+class Labels(Noisy):
+    """An attribute of 10 classes beside 4 factors: the code must not tell it, and the decoder is told."""
+
+    classes = 10
+    factors = 4
+    best = 21.4
+
+    def build(self) -> None:
+        generator = torch.Generator().manual_seed(self.seed)
+        self.hold("means", 1.5 * torch.randn(self.classes, 4, generator=generator))
+        self.hold("one_hot", torch.eye(self.classes))
+        self.mix = Mixture(self.factors + 4, self.features, self.seed)
+        self.networks(self.classes, self.features)
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        label = torch.randint(self.classes, (n,), device=self.device)
+        x = self.mix(self.means[label], torch.randn(n, self.factors, device=self.device))
+        return self.outcome(x, label, self.one_hot[label])
+
+
+class Dollars(Noisy):
+    """Incomes around 50,000 dollars with a deviation of 30,000 and a long tail, as they are, beside 4 factors; the decoder is told."""
+
+    alpha_features = 1
+    alpha_moments = (50_000.0, 30_000.0)
+    factors = 4
+
+    def build(self) -> None:
+        self.mix = Mixture(self.factors + 1, self.features, self.seed)
+        self.networks(1, self.features)
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        level = torch.randn(n, 1, device=self.device)
+        # A log-normal of that mean and deviation: 0.5545² = log(1 + 0.6²).
+        dollars = 50_000 * (0.5545 * level - 0.5545**2 / 2).exp()
+        x = self.mix(level, torch.randn(n, self.factors, device=self.device))
+        return self.outcome(x, dollars, level)
+
+
+class NoLeak(Noisy):
+    """An α that the observations know nothing of. The task has to come out as it does without a constraint."""
+
+    epsilon = 0.05
+    alpha_features = 8
+    factors = 4
+
+    def build(self) -> None:
+        self.mix = Mixture(self.factors, self.features, self.seed)
+        self.networks(0, self.features)
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        x = self.mix(torch.randn(n, self.factors, device=self.device))
+        alpha = torch.randn(n, self.alpha_features, device=self.device)
+        return self.outcome(x, alpha, x[:, :0])

@@ -1,0 +1,188 @@
+"""Failures that look like success: each is said once, in words, and without a wait in ordinary steps."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+from problems import ALPHA, PI, NoSync, codes, copied, optimizer_of, small, train_on
+
+import mireg
+from mireg import weights
+from mireg.regularizers import _misuse
+
+EVERY = 4
+"""How many updates pass before the state is looked at, here."""
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(_misuse, "FIRST_CHECK", EVERY)
+
+
+def constraint_of(**settings):
+    return mireg.RobustMIConstraint(
+        PI, None if "classes" in settings else ALPHA, rows=0, **settings
+    )
+
+
+def batch(seed, n=16):
+    _, pi, alpha, posterior = codes(n, seed)
+    return pi, alpha, posterior
+
+
+def trains(constraint, seed, make=batch, groups=None):
+    pi, alpha, posterior = make(seed)
+    train_on(constraint, constraint.optimizer, pi, alpha, posterior, groups)
+
+
+def never_learns(constraint, seed):
+    constraint.update(constraint(*batch(seed)))
+
+
+def never_updates(constraint, seed):
+    penalty = constraint(*batch(seed))
+    constraint.optimizer.zero_grad()
+    (penalty.loss + penalty.critic_loss).backward()
+    constraint.optimizer.step()
+
+
+def tells_nothing(constraint, seed):
+    pi = torch.randn(16, PI)
+    zeros = torch.zeros(16, PI)
+    posterior = mireg.diagonal_gaussian(zeros, zeros)
+    train_on(constraint, constraint.optimizer, pi, torch.randn(16, ALPHA), posterior)
+
+
+def one_group(constraint, seed):
+    trains(constraint, seed, groups=torch.zeros(16, dtype=torch.int64))
+
+
+def constant_alpha(constraint, seed):
+    pi, _, posterior = batch(seed)
+    train_on(constraint, constraint.optimizer, pi, torch.full((16, ALPHA), 3.25), posterior)
+
+
+def one_label(constraint, seed):
+    pi, _, posterior = batch(seed)
+    labels = torch.full((16,), seed % 2)
+    train_on(constraint, constraint.optimizer, pi, labels, posterior)
+
+
+FAULTS = {
+    "critics never trained": (never_learns, {}, "critics have not learnt.*penalty.critic_loss"),
+    "update never called": (never_updates, {}, "no update.*constraint.update"),
+    "KL alone below epsilon": (tells_nothing, {}, "KL bound alone is 0 nats, below epsilon=0.125"),
+    "groups leave no negatives": (one_group, {}, "leave no negatives"),
+    "alpha constant": (constant_alpha, {}, "alpha is constant"),
+    "labels all alike": (one_label, {"classes": 2}, "labels of each batch are all alike"),
+}
+
+
+def said(constraint, step, steps):
+    """Returns what is warned of over some steps."""
+    constraint.optimizer = optimizer_of(constraint, 1e-3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for seed in range(steps):
+            step(constraint, seed)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_said_exactly_once(name):
+    step, settings, message = FAULTS[name]
+    constraint = constraint_of(**settings)
+    messages = said(constraint, step, 9 * EVERY)
+    assert len(messages) == 1, messages
+    with pytest.warns(UserWarning, match=message):
+        warnings.warn(messages[0], UserWarning, stacklevel=1)
+    assert messages[0].startswith("RobustMIConstraint: ")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_said_before_a_few_hundred_steps_are_lost(name):
+    step, settings, _ = FAULTS[name]
+    assert said(constraint_of(**settings), step, 2 * EVERY)
+
+
+@pytest.mark.parametrize("classes", [None, 2])
+def test_a_good_training_is_told_nothing(classes):
+    def step(constraint, seed):
+        pi, alpha, posterior = batch(seed)
+        alpha = alpha if classes is None else torch.arange(16) % 2
+        train_on(constraint, constraint.optimizer, pi, alpha, posterior, torch.arange(16) // 2)
+
+    settings = {} if classes is None else {"classes": classes}
+    assert not said(constraint_of(**settings), step, 9 * EVERY)
+
+
+def test_a_classifier_says_what_concerns_it():
+    classifier = mireg.ClassifierMI(PI, ALPHA, critic=small(), rows=0)
+    (message,) = said(classifier, lambda c, seed: never_learns(c, seed), 9 * EVERY)
+    assert message.startswith("ClassifierMI: the critics have not learnt")
+
+
+def test_terms_of_a_sum_say_it_each():
+    total = mireg.ClassifierMI(PI, ALPHA, rows=0) + 2 * mireg.ClassifierMI(PI, ALPHA, rows=0)
+    assert len(said(total, never_learns, 9 * EVERY)) == 2
+
+
+def test_evaluation_is_no_step_without_an_update():
+    constraint = constraint_of()
+
+    def evaluate(constraint, seed):
+        constraint.eval()
+        constraint(*batch(seed))
+        with torch.no_grad():
+            constraint.train()(*batch(seed))
+
+    assert not said(constraint, evaluate, 9 * EVERY)
+
+
+def test_a_paper_loop_and_a_replay_are_told_nothing():
+    constraint = mireg.RobustMIConstraint.paper(PI, ALPHA, gamma=weights.FixedGamma(1.0))
+
+    def step(constraint, seed):
+        pi, alpha, posterior = batch(seed)
+        for _ in range(2):
+            constraint.optimizer.zero_grad()
+            constraint.critic_loss(pi, alpha).backward()
+            constraint.optimizer.step()
+        penalty = constraint(pi, alpha, posterior)
+        penalty.loss.backward()
+        constraint.update(penalty)
+
+    assert not said(constraint, step, 9 * EVERY)
+
+
+def test_one_update_for_many_parts_is_no_missing_update():
+    def step(constraint, seed):
+        penalties = [constraint(*batch(4 * seed + i)) for i in range(4)]
+        constraint.optimizer.zero_grad()
+        mireg.Penalty.mean(penalties).critic_loss.backward()
+        constraint.optimizer.step()
+        constraint.update(mireg.Penalty.mean(penalties))
+
+    assert not said(constraint_of(), step, 9 * EVERY)
+
+
+def test_the_state_is_looked_at_ever_more_rarely():
+    """In all other steps nothing waits for the device."""
+    constraint = constraint_of()
+    constraint.optimizer = torch.optim.SGD(constraint.parameters(), lr=0.01)
+    waited = []
+    for step in range(1, 9 * EVERY):
+        try:
+            with NoSync():
+                trains(constraint, step)
+        except AssertionError:
+            waited.append(step)
+    assert waited == [EVERY, 2 * EVERY, 4 * EVERY, 8 * EVERY]
+
+
+def test_what_was_said_is_no_state_and_a_copy_goes_on():
+    constraint = constraint_of()
+    assert said(constraint, never_learns, 2 * EVERY)
+    assert not any("misuse" in name for name in copied(constraint))
+    assert not said(copy.deepcopy(constraint), never_learns, 9 * EVERY)
