@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from model.presets import PRESETS, ModelOptions
+from processes import assert_gloo_has_ended
 from train import main
 from training.options import TrainOptions
 
@@ -40,6 +41,7 @@ def start_or_resume(folder, **changes):
     else:
         options = replace(TINY, out=folder, **changes)
     code = main(options)
+    assert_gloo_has_ended()
     sys.stdout.flush()
     # At once: what the tests ran before has nothing to say here.
     os._exit(code)

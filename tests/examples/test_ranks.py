@@ -8,7 +8,7 @@ import pytest
 import runs
 import torch
 from data.pairs import PairSampler
-from processes import as_launched, context, free_port, on_ranks
+from processes import as_launched, context, free_port, join, on_ranks
 from training.checkpoint import NAME, checkpoints_of, load_checkpoint
 from training.log import read_log
 from training.run import build_trainer, load_images, resume, train
@@ -86,8 +86,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path,
     while not read_log(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     processes[victim].kill()
-    for process in processes:
-        process.join(timeout=100)
+    join(processes, [folder.with_suffix(".out")], 100)
     said = folder.with_suffix(".out").read_text()
     assert processes[1 - victim].exitcode == 1, said
     assert f"error: rank {1 - victim} lost another rank" in said
@@ -98,6 +97,6 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path,
         target=runs.start_or_resume, args=(folder,), kwargs={"steps": step + 2}
     )
     alone.start()
-    alone.join(timeout=100)
+    join([alone], [folder.with_suffix(".out")], 100)
     assert alone.exitcode == 0, folder.with_suffix(".out").read_text()
     assert f"Resuming at step {step}\n" in folder.with_suffix(".out").read_text()
