@@ -5,6 +5,7 @@ and computed nothing, and ends as a program does: through the finalization of th
 """
 
 import argparse
+import gc
 import importlib.util
 import json
 import os
@@ -171,6 +172,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
+    # What is imported is not to be collected again in every rank.
+    gc.freeze()
     # No context manager: the ranks are forks, and would end it.
     work, counts = Path(tempfile.mkdtemp()), {}
     kind, said = attempt(Case(trained(steps=4)), work / "trained", options.limit)
