@@ -50,13 +50,24 @@ def gloo_threads():
     return [name for name in names if "gloo" in name]
 
 
-def assert_gloo_has_ended():
-    """Raises an error if a group is alive: the interpreter would end it, and may wait forever for that."""
-    deadline = time.monotonic() + 5
-    while gloo_threads():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"a group has outlived destroy_process_group: {gloo_threads()}")
-        time.sleep(0.01)
+def watch_groups():
+    """Lets `destroy_process_group` raise an error in this process if a group of gloo outlives it.
+
+    What ends the group later does so with the GIL held, and may wait forever for a thread that waits for the GIL.
+    """
+    import torch.distributed as dist
+
+    destroy = dist.destroy_process_group
+
+    def checked(*arguments):
+        destroy(*arguments)
+        deadline = time.monotonic() + 5
+        while gloo_threads():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"a group outlives destroy_process_group: {gloo_threads()}")
+            time.sleep(0.01)
+
+    dist.destroy_process_group = checked
 
 
 def _enter(rank, ranks, folder, results, ends, function, arguments):
@@ -65,6 +76,8 @@ def _enter(rank, ranks, folder, results, ends, function, arguments):
     from training.ranks import leave_ranks
 
     say_into(folder / f"said_{rank}")
+    if ends:
+        watch_groups()
     torch.set_num_threads(1)
     address = f"file://{folder / 'store'}"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks)
@@ -72,8 +85,6 @@ def _enter(rank, ranks, folder, results, ends, function, arguments):
         result = function(rank, *arguments)
     finally:
         leave_ranks()
-    if ends:
-        assert_gloo_has_ended()
     results.put((rank, result))
 
 

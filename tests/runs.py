@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 from model.presets import PRESETS, ModelOptions
-from processes import assert_gloo_has_ended
+from processes import watch_groups
 from train import main
 from training.options import TrainOptions
 
@@ -36,12 +36,12 @@ def start_or_resume(folder, **changes):
     """Trains as the program does, from the beginning or from where the folder's run is, and ends the process."""
     sys.stdout = sys.stderr = open(folder.with_suffix(".out"), "a")  # noqa: SIM115
     torch.set_num_threads(1)
+    watch_groups()
     if (folder / "options.json").exists():
         options = TrainOptions(resume=folder, **changes)
     else:
         options = replace(TINY, out=folder, **changes)
     code = main(options)
-    assert_gloo_has_ended()
     sys.stdout.flush()
     # At once: what the tests ran before has nothing to say here.
     os._exit(code)

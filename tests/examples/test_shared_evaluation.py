@@ -11,12 +11,12 @@ from evaluate import EvaluateOptions, main
 from evaluation.sharing import paired_codes
 from processes import (
     as_launched,
-    assert_gloo_has_ended,
     context,
     free_port,
     join,
     on_ranks,
     say_into,
+    watch_groups,
 )
 from test_ranks import state_after
 from training.options import write_options
@@ -51,10 +51,10 @@ def test_codes_are_encoded_on_all_ranks_as_on_one(trained, tmp_path):
 def evaluate_on_rank(rank, port, folder):
     as_launched(rank, port)
     say_into(folder / f"errors_{rank}")
+    watch_groups()
     with open(folder / f"said_{rank}", "w") as sys.stdout:
         torch.set_num_threads(1)
         main(EvaluateOptions(folder, count=61, device="cpu"))
-        assert_gloo_has_ended()
 
 
 def test_an_evaluation_on_two_ranks_is_that_of_one_process_and_the_first_writes(trained, tmp_path):
