@@ -39,6 +39,8 @@ def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int,
             "give either alpha_features (alpha is a code) or classes (alpha is a label), "
             f"got alpha_features={alpha_features} and classes={classes}"
         )
+    if classes is not None:
+        check_positive("classes", classes)
     return () if alpha_features is None else as_shape(alpha_features)
 
 

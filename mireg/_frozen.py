@@ -2,7 +2,6 @@
 
 __all__ = ["call_frozen"]
 
-import copy
 from typing import Any
 
 import torch
@@ -39,9 +38,11 @@ def _replica(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     """
     if id(module) in made:
         return made[id(module)]
-    twin = copy.copy(module)
+    # `copy.copy` asks for a state to pickle, which parametrized modules refuse.
+    twin = type(module).__new__(type(module))
     made[id(module)] = twin
     state = twin.__dict__
+    state.update(module.__dict__)
     state["_parameters"] = {
         name: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
         for name, p in module._parameters.items()

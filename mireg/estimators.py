@@ -159,7 +159,7 @@ class Calibrated(Estimator):
 
         self.rate = check_number("the rate of a calibration", rate, above=0)
         self.inner = DonskerVaradhan()
-        self.register_buffer("factors", torch.tensor(self.TEMPERATURES), persistent=False)
+        self.register_buffer("factors", torch.tensor(self.TEMPERATURES))
         # The first temperature is 1, until a batch says otherwise.
         self.bounds = Controller(*(-abs(a - 1) * 1e-6 for a in self.TEMPERATURES))
 

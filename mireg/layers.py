@@ -70,7 +70,7 @@ class Octaves(nn.Module):
 
         if count < 0:
             raise ValueError(f"the number of octaves must be 0 or above, got {count}")
-        self.register_buffer("frequencies", 2.0 ** torch.arange(count), persistent=False)
+        self.register_buffer("frequencies", 2.0 ** torch.arange(count))
 
     def forward(self, x: Tensor) -> Tensor:
         angles = (x[..., None] * self.frequencies).flatten(-2)

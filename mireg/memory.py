@@ -95,8 +95,9 @@ class Memory(nn.Module):
     def remember(self, codes: Mapping[str, Tensor], accepted: Tensor | bool = True) -> None:
         """Takes the codes `pi` and `alpha` and the `groups` of a batch, where `accepted`. The oldest are forgotten."""
         newest = {name: x[-self.capacity :] for name, x in codes.items()}
-        n = len(newest["pi"])
-        index = (self.count + torch.arange(n, device=self.count.device)) % self.capacity
+        n, kept = len(codes["pi"]), len(newest["pi"])
+        index = self.count + torch.arange(n - kept, n, device=self.count.device)
+        index = index % self.capacity
         for name, x in newest.items():
             held: Tensor = getattr(self, name)
             taken = x.to(held.dtype)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ._checks import check_positive
 from .ranks import Ranks
 
-
 GOLDEN = 40503
 """The golden ratio less 1, times 2**16."""
 
@@ -253,7 +252,9 @@ class ClassNegatives(Negatives):
         else:
             identity = by_block(ranks.collect(groups), n, block)
             different = groups.view(-1, block, 1) != identity[:, None]
-            others = different.to(torch.float32) @ everyone
+            # Autocast would count in half precision, and leaves double precision alone.
+            exact = torch.float32 if alpha.device.type == "mps" else torch.float64
+            others = (different.to(exact) @ everyone.to(exact)).to(torch.float32)
         others, joint = others.flatten(0, 1), None
         if known is not None:
             others = torch.where(known[:, None], others, 0)

@@ -59,7 +59,10 @@ class Controller(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         dtype = torch.float32 if self.state.device.type == "mps" else torch.float64
         source = self.state if before.is_meta else before
+        shared = self.state.device.type == "cpu" and self.state.is_shared()
         self.state = source.to(dtype).to(self.state.device)
+        if shared:
+            self.state.share_memory_()
         return self
 
     @property

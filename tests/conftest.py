@@ -1,9 +1,17 @@
-"""Hypothesis profiles: CI draws the same examples in every run."""
+"""Hypothesis profiles: CI draws the same examples in every run. No process outlives its test."""
 
 import os
 
+import pytest
 from hypothesis import settings
+from processes import end_all
 
 settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test():
+    yield
+    end_all()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from model.presets import PRESETS, ModelOptions
+from processes import watch_groups
 from train import main
 from training.options import TrainOptions
 
@@ -35,6 +36,7 @@ def start_or_resume(folder, **changes):
     """Trains as the program does, from the beginning or from where the folder's run is, and ends the process."""
     sys.stdout = sys.stderr = open(folder.with_suffix(".out"), "a")  # noqa: SIM115
     torch.set_num_threads(1)
+    watch_groups()
     if (folder / "options.json").exists():
         options = TrainOptions(resume=folder, **changes)
     else:

@@ -235,8 +235,8 @@ def test_numpy_integers_are_numbers():
     plain = mireg.RobustMIConstraint(PI, classes=CLASSES, rows=32)
     plain.load_state_dict(constraint.state_dict())
     assert call(constraint, alpha=LABELS).loss.equal(call(plain, alpha=LABELS).loss)
-    shape = np.array([3, 2, 2])
-    mireg.ClassifierMI(shape, tuple(shape), negatives=pairs.ShiftedNegatives(np.int64(2)))
+    shape = tuple(np.array([3, 2, 2]))
+    mireg.ClassifierMI(shape, list(shape), negatives=pairs.ShiftedNegatives(np.int64(2)))
     assert mireg.VariationalBound(samples=np.int64(3)).samples == 3
     mireg.LearnableGaussian(np.int64(3))
 
@@ -259,7 +259,7 @@ def test_numpy_integers_are_numbers():
         (lambda: math.nan * mireg.VariationalBound(), "0 or above, got nan"),
         (lambda: mireg.ClassifierMI(math.nan, ALPHA), "features must be.*got nan"),
         (lambda: mireg.ClassifierMI(PI, classes=1), "at least 2 classes, got 1"),
-        (lambda: mireg.RobustMIConstraint(PI, classes=math.nan), "got nan"),
+        (lambda: mireg.RobustMIConstraint(PI, classes=math.nan), "classes must be an integer.*nan"),
     ],
 )
 def test_impossible_settings_are_named(make, message):
@@ -299,7 +299,7 @@ def test_regularizers_add_to_regularizers_only():
     with pytest.raises(TypeError, match="unsupported operand"):
         mireg.VariationalBound() + 1
     with pytest.raises(TypeError, match="unsupported operand"):
-        mireg.VariationalBound() * "2"
+        mireg.VariationalBound() * None
 
 
 def test_both_classes_have_the_same_defaults():

@@ -134,7 +134,7 @@ SIZES = {
     "tokens and two classes": ((512, 1024), dict(classes=2)),
     "two maps": ((2048, 7, 7), dict(alpha_features=(1024, 14, 14))),
     "tokens and a vector": ((512, 1024), dict(alpha_features=64)),
-    "a large vector": (4096, dict(classes=1000)),
+    "vectors": (1024, dict(alpha_features=1024)),
 }
 
 

@@ -58,7 +58,9 @@ def test_what_is_not_accepted_moves_no_weight(name):
 
 
 def test_log_multiplier_follows_its_formula_over_200_steps():
-    constraint = mireg.RobustMIConstraint(2, 3, epsilon=0.1, rows=0)
+    constraint = mireg.RobustMIConstraint(
+        2, 3, epsilon=0.1, estimator=mireg.estimators.MeanLogit(decay=0.9)
+    )
     rng = np.random.default_rng(0)
     log_multiplier, average, shadow, weight = 0.0, 0.0, 0.0, 0.0
     highest = lowest = 0.0
@@ -74,7 +76,6 @@ def test_log_multiplier_follows_its_formula_over_200_steps():
         highest, lowest = max(highest, log_multiplier), min(lowest, log_multiplier)
         value = constraint.multiplier.value.item()
         assert value == pytest.approx(math.exp(log_multiplier), rel=1e-5)
-        assert constraint.gamma(constraint.multiplier.value).item() == pytest.approx(0.02 * value)
     assert highest > 2.5 and log_multiplier < highest - 1
 
 
@@ -119,6 +120,22 @@ def test_relative_gamma_is_a_fraction_of_lambda():
     gamma = weights.RelativeGamma(0.02)
     for multiplier in (1e-3, 1.0, 1e4):
         assert gamma(torch.tensor(multiplier)).item() == pytest.approx(0.02 * multiplier)
+
+
+def test_the_fraction_moves_by_the_gap_in_units_of_the_target():
+    gamma = weights.RelativeGamma(0.02, rate=0.1, bias=0.25)
+    log_fraction = math.log(0.02)
+    for gap in (0.5, 0.25, 0.0, 3.0, -3.0):
+        gamma.update(seen(0.4, 0.4 + gap * EPSILON))
+        log_fraction += 0.1 * min(max(gap - 0.25, -1), 1)
+        assert gamma.value.item() == pytest.approx(math.exp(log_fraction), rel=1e-5)
+    for gap, limit in ((9.0, gamma.HIGHEST), (-9.0, gamma.LOWEST)):
+        for _ in range(200):
+            gamma.update(seen(0.0, gap))
+        assert gamma.state.item() == pytest.approx(limit)
+    still = weights.RelativeGamma(0.02, rate=0)
+    still.update(seen(0.0, 9.0))
+    assert still.value.item() == pytest.approx(0.02)
 
 
 def test_fixed_weights_never_move():
@@ -260,6 +277,8 @@ NAN = math.nan
         (lambda: weights.VariationalGamma(rate=NAN), "the rate of γ must be 0 or above, got nan"),
         (lambda: weights.RelativeGamma(0), "the fraction ρ must be above 0, got 0"),
         (lambda: weights.RelativeGamma(NAN), "the fraction ρ must be above 0, got nan"),
+        (lambda: weights.RelativeGamma(rate=-1), "the rate of ρ must be 0 or above, got -1"),
+        (lambda: weights.RelativeGamma(bias=NAN), "the bias of ρ must be finite, got nan"),
     ],
 )
 def test_impossible_settings_of_weights_are_named(make, message):

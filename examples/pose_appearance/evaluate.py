@@ -185,14 +185,7 @@ def main(options: EvaluateOptions) -> None:
     """Evaluates a run and writes evaluation.json and pictures into its folder; on as many ranks as `torchrun` starts."""
     device = join_ranks(pick_device(options.device))
     try:
-        trainer, image_set = load_run(options.run, device)
-        train_set, held_out = image_set.subset("train"), image_set.subset("val", "test").in_memory()
-        if not len(held_out):
-            raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
-        shared = share(trainer, train_set, held_out, options.count, options.seed, options.audit)
-        first = is_first()
-        # All have what they need before one leaves.
-        collect(None)
+        first, measured = is_first(), together(options, device)
     except Exception as error:
         if not lost_rank(error):
             raise
@@ -200,7 +193,26 @@ def main(options: EvaluateOptions) -> None:
     finally:
         leave_ranks()
     if first:
-        finish(trainer, train_set, held_out, shared, options)
+        finish(*measured, options)
+
+
+def together(
+    options: EvaluateOptions, device: torch.device
+) -> tuple[Trainer, ImageSet, ImageSet, Shared]:
+    """Does what the ranks share.
+
+    Returns:
+        The run without wrappers, the images of training and those held out, and what was worked out.
+    """
+    trainer, image_set = load_run(options.run, device)
+    train_set, held_out = image_set.subset("train"), image_set.subset("val", "test").in_memory()
+    if not len(held_out):
+        raise ValueError(f"{image_set.name} has no held-out identities to evaluate on")
+    shared = share(trainer, train_set, held_out, options.count, options.seed, options.audit)
+    # All have what they need before one leaves.
+    collect(None)
+    trainer.unwrap()
+    return trainer, train_set, held_out, shared
 
 
 def finish(

@@ -8,8 +8,9 @@ import argparse
 import tempfile
 
 import torch
+import torch._dynamo  # torch 2.13 never ends a process group that is older than it
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -81,16 +82,25 @@ def main() -> None:
             optimizer.step()
             constraint.update(penalty)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as own:
+        # The first process saves the model, and all load it.
+        (folder,) = broadcast_object_list([own])
         accelerator.save_state(folder)
         saved = constraint.multiplier.value.clone()
         constraint.load_state_dict(mireg.RobustMIConstraint(CODE, CODE).state_dict())
+        accelerator.wait_for_everyone()
         accelerator.load_state(folder)
+        accelerator.wait_for_everyone()
     for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
         accelerator.print(f"{name:20}{penalty.metrics[name]:8.3f}")
     accelerator.print(
         f"λ after loading a checkpoint is {'' if saved == constraint.multiplier.value else 'not '}the same"
     )
+    # DDP's wrapper holds the process group: freed after it, a process on gloo may never end.
+    model, optimizer, critic_optimizer, loader = accelerator.free_memory(
+        model, optimizer, critic_optimizer, loader
+    )
+    accelerator.end_training()
 
 
 if __name__ == "__main__":

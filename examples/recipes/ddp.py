@@ -5,6 +5,7 @@ and three lines do the rest, marked with +.
 """
 
 import argparse
+import gc
 import os
 
 import torch
@@ -58,8 +59,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = Model().to(device)
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(device)
-    # The optimizers come before the group: they load torch._dynamo, and a group that is older than it
-    # never ends in torch 2.13, so that its threads may still run when the interpreter stops, which aborts it.
+    # The optimizer comes before the group: it loads torch._dynamo, and torch 2.13 never ends a group
+    # that is older than it.
     optimizer = torch.optim.Adam(
         [
             {"params": model.parameters(), "lr": 1e-3},
@@ -96,6 +97,10 @@ def main() -> None:
             print(f"rank {i}: λ {multiplier:.12f}  γ {gamma:.12f}  I_T {mi:+.12f}")
         print("equal" if all(s.equal(state) for s in states) else "the ranks differ")
     dist.barrier()  # nobody leaves while another still gathers
+    # The wrapper holds the group. Freed after the group is destroyed, it can wait forever, with the GIL,
+    # for a thread of gloo that waits for the GIL.
+    del model
+    gc.collect()
     dist.destroy_process_group()
 
 

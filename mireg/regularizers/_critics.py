@@ -84,6 +84,11 @@ class Critics(nn.Module):
         self.alpha_shape = alpha_shape(alpha_features, classes)
         self.classes = classes
         self.ranks = Ranks() if ranks is None else ranks
+        if isinstance(make, nn.Module):
+            raise TypeError(
+                f"critic must be a function that makes a network at each call, got {type(make).__name__}: give the class, or a "
+                "lambda that returns a new one"
+            )
         makers = make or (lambda: default_critic(pi_features, alpha_features, classes))
         made = [makers() for _ in estimators]
         if len({id(critic) for critic in made}) < len(made):
@@ -178,14 +183,21 @@ class Critics(nn.Module):
             known = parts["alpha"] >= 0
             observed["alike"] = (codes["alpha"] == codes["alpha"][0]).all().to(pi.dtype)
             counted = known if counted is None else counted & known
+            parts["alpha"] = parts["alpha"].clamp(min=0)
         for name, scale in self.scales.items():
             unit = cast(Standardization, scale).measure(codes[name], self.ranks)
             observed[name] = unit.observed
-            parts[name] = unit(parts[name])
-            felt = unit(pi) if name == "pi" else felt
+            kind = self.kind(parts[name])
+            parts[name] = unit(parts[name]).to(kind)
+            felt = unit(pi).to(kind) if name == "pi" else felt
         identity = parts.get("groups", groups)
         batch = Batch(parts["pi"], parts["alpha"], identity, counted, block)
         return batch, felt, observed, codes
+
+    def kind(self, x: Tensor) -> torch.dtype:
+        """Returns the type that critics take codes in: that of their parameters."""
+        parameter = next(self.critics.parameters(), x)
+        return parameter.dtype
 
     def blocks(self, n: int) -> tuple[int, int, int]:
         """Returns the size of a block, and how many newest rows and how many more blocks are to be recalled for a batch of `n`."""
@@ -205,7 +217,10 @@ class Critics(nn.Module):
 
     def check(self, penalty: Penalty) -> None:
         """Raises if a penalty does not hold what :meth:`forward` saw of codes of these shapes."""
-        seen, names = penalty.observed, {*self.scales, *map("estimator{}".format, range(len(self.rows)))}
+        seen, names = (
+            penalty.observed,
+            {*self.scales, *map("estimator{}".format, range(len(self.rows)))},
+        )
         own = names == seen.keys() - {"empty", "alike"} and ("alike" in seen) == bool(self.classes)
         own = own and bool(penalty.codes) and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:

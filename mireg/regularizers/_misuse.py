@@ -60,18 +60,20 @@ class Misuse:
             self.updates // FIRST_CHECK - 1
         ):
             return
-        parameter = first_of(critics)
-        if (
+        found, parameter = faults(), first_of(critics)
+        still = (
             self.first is not None
             and parameter is not None
             and torch.equal(self.first.to(parameter), parameter)
-        ):
+        )
+        # Without negatives there is nothing to learn, which is the fault then.
+        if still and "negatives" not in found:
             self.say(
                 "critics",
                 "the critics have not learnt since the first step: what they read means nothing. Add penalty.critic_loss to "
                 "the loss, and constraint.parameters() to the optimizer",
             )
-        for name, text in faults().items():
+        for name, text in found.items():
             self.say(name, text)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .._checks import Shape, check_epsilon
+from .._checks import Shape, check_epsilon, check_rows
 from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
@@ -72,7 +72,14 @@ class ClassifierMI(Regularizer):
         self.epsilon = check_epsilon(epsilon)
         estimator = estimator or Calibrated()
         self.critics = Critics(
-            pi_features, alpha_features, classes, critic, [estimator], negatives, ranks, (rows,)
+            pi_features,
+            alpha_features,
+            classes,
+            critic,
+            [estimator],
+            negatives,
+            ranks,
+            (check_rows(rows),),
         )
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)

@@ -1,7 +1,6 @@
 """Films, and the sequences that drive them."""
 
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from evaluation.animation import animate, save_gif, save_mp4
 from evaluation.drawing import draw
 from model.presets import ModelOptions, build_model
 from PIL import Image
+from processes import run
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_without_ffmpeg_there_is_no_video_and_no_error(film, tmp_path, monkeypat
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_video_has_the_frames_as_often_as_asked(film, tmp_path):
     assert save_mp4(film, tmp_path / "film.mp4", loops=2)
-    command = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "film.mp4"),
-               "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]  # fmt: skip
-    data = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    read = ["ffmpeg", "-loglevel", "error", "-i", tmp_path / "film.mp4"]
+    run(*read, "-f", "rawvideo", "-pix_fmt", "rgb24", tmp_path / "frames")
+    data = (tmp_path / "frames").read_bytes()
     width, height = film[0].size
     frames = np.frombuffer(data, np.uint8).reshape(-1, height // 2 * 2, width // 2 * 2, 3)
     assert len(frames) == 12

@@ -1,17 +1,16 @@
 """The comparison: it resumes run by run, its page stands alone, and its verdicts follow from its numbers."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from compare import STUDIES
 from comparison.animation import MOST_BYTES, animation
@@ -43,16 +42,11 @@ PROGRAM = Path(__file__).parents[2] / "examples" / "pose_appearance" / "compare.
 
 
 def start(*arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PROGRAM), *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, **pipes)
+    return processes.start(sys.executable, PROGRAM, *arguments)
 
 
 def finish(process, code=0):
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == code, err
-    return out, err
+    return processes.finish(process, 250, code)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def results(folder):
 def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(tmp_path):
     start = time.monotonic()
     process = launch(tmp_path / "undisturbed")
-    process.join(timeout=120)
+    processes.join([process], [tmp_path / "undisturbed.out"], 120)
     assert process.exitcode == 0, (tmp_path / "undisturbed.out").read_text()
     whole = time.monotonic() - start
 
@@ -65,7 +65,7 @@ def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(tmp_path):
             run += 1
             folder = tmp_path / f"killed-{run}"
     process = launch(folder)
-    process.join(timeout=120)
+    processes.join([process], [folder.with_suffix(".out")], 120)
     assert process.exitcode == 0, folder.with_suffix(".out").read_text()
     assert results(folder) == results(tmp_path / "undisturbed")
 

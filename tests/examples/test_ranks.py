@@ -8,10 +8,20 @@ import pytest
 import runs
 import torch
 from data.pairs import PairSampler
-from processes import as_launched, context, free_port, on_ranks
+from processes import (
+    as_launched,
+    context,
+    free_port,
+    join,
+    on_ranks,
+    say_into,
+    watch_groups,
+)
+from train import main
 from training.checkpoint import NAME, checkpoints_of, load_checkpoint
 from training.log import read_log
 from training.run import build_trainer, load_images, resume, train
+from training.trainer import Diverged
 
 NEVER = SimpleNamespace(name=None)
 
@@ -86,8 +96,7 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path,
     while not read_log(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     processes[victim].kill()
-    for process in processes:
-        process.join(timeout=100)
+    join(processes, [folder.with_suffix(".out")], 100)
     said = folder.with_suffix(".out").read_text()
     assert processes[1 - victim].exitcode == 1, said
     assert f"error: rank {1 - victim} lost another rank" in said
@@ -98,6 +107,28 @@ def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path,
         target=runs.start_or_resume, args=(folder,), kwargs={"steps": step + 2}
     )
     alone.start()
-    alone.join(timeout=100)
+    join([alone], [folder.with_suffix(".out")], 100)
     assert alone.exitcode == 0, folder.with_suffix(".out").read_text()
     assert f"Resuming at step {step}\n" in folder.with_suffix(".out").read_text()
+
+
+def diverge_on_a_rank(rank, port, folder):
+    as_launched(rank, port)
+    say_into(folder.with_suffix(f".{rank}"))
+    watch_groups()
+    with pytest.raises(Diverged):
+        main(replace(runs.TINY, out=folder, scale=1e-30))
+
+
+def test_a_run_that_fails_leaves_no_group(tmp_path):
+    """What an error holds would keep the group alive, and a rank may then never end."""
+    folder, port = tmp_path / "run", free_port()
+    processes = [
+        context().Process(target=diverge_on_a_rank, args=(rank, port, folder)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    said = [folder.with_suffix(f".{rank}") for rank in range(2)]
+    join(processes, said, 100)
+    codes = [process.exitcode for process in processes]
+    assert codes == [0, 0], "\n".join(path.read_text() for path in said)

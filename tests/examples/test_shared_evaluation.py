@@ -9,7 +9,15 @@ import runs
 import torch
 from evaluate import EvaluateOptions, main
 from evaluation.sharing import paired_codes
-from processes import as_launched, context, free_port, on_ranks
+from processes import (
+    as_launched,
+    context,
+    free_port,
+    join,
+    on_ranks,
+    say_into,
+    watch_groups,
+)
 from test_ranks import state_after
 from training.options import write_options
 from training.run import load_run
@@ -42,6 +50,8 @@ def test_codes_are_encoded_on_all_ranks_as_on_one(trained, tmp_path):
 
 def evaluate_on_rank(rank, port, folder):
     as_launched(rank, port)
+    say_into(folder / f"errors_{rank}")
+    watch_groups()
     with open(folder / f"said_{rank}", "w") as sys.stdout:
         torch.set_num_threads(1)
         main(EvaluateOptions(folder, count=61, device="cpu"))
@@ -57,8 +67,7 @@ def test_an_evaluation_on_two_ranks_is_that_of_one_process_and_the_first_writes(
     ]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(timeout=100)
+    join(processes, [tmp_path / "two" / f"errors_{rank}" for rank in range(2)], 100)
     assert [process.exitcode for process in processes] == [0, 0]
     assert (tmp_path / "two" / "said_0").read_text()
     assert not (tmp_path / "two" / "said_1").read_text()

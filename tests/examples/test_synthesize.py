@@ -2,12 +2,12 @@
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import synthesize
 import torch
@@ -88,7 +88,7 @@ def test_an_exported_model_needs_no_code_but_torch(run, exported, tmp_path):
         f"torch.save(encode(torch.load({str(tmp_path / 'x.pt')!r})), {str(tmp_path / 'y.pt')!r})\n"
         "assert not {'mireg', 'model'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-I", "-c", program], check=True, cwd=tmp_path)
+    processes.run(sys.executable, "-I", "-c", program, cwd=tmp_path)
     torch.testing.assert_close(torch.load(tmp_path / "y.pt"), model.appearance_encoder(x))
 
 
@@ -311,13 +311,6 @@ def test_options_out_of_range_are_refused(wrong, message):
 
 def test_the_command_ends_with_an_error_and_no_traceback(run, tmp_path):
     command = [sys.executable, EXAMPLE / "synthesize.py", run, "--appearance", "absent.png"]
-    done = subprocess.run(
-        [*command, "--pose", "absent.png"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == "error: there is no picture at absent.png"
-    assert "Traceback" not in done.stderr
+    _, err = processes.run(*command, "--pose", "absent.png", cwd=tmp_path, code=1)
+    assert err.strip().splitlines()[-1] == "error: there is no picture at absent.png"
+    assert "Traceback" not in err

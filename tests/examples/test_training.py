@@ -1,15 +1,14 @@
 """The flagship's training: it resumes exactly, stops when told to, and loses nothing."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from data.image_set import ImageSet
@@ -278,47 +277,35 @@ def test_the_device_can_be_named():
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
 
 
-def run_program(*arguments, **options):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, text=True, **options)
-
-
 def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
     """From the first step to the report, as a user would: start, SIGTERM, resume, evaluate."""
     run = tmp_path / "run"
     sizes = ["--identities", 8, "--poses", 8, "--identities-per-batch", 2, "--views", 2]
-    start = [EXAMPLE / "train.py", "--steps", 4000, "--out", run, *sizes]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = run_program(*start, **pipes)
+    start = [sys.executable, EXAMPLE / "train.py", "--steps", 4000, "--out", run, *sizes]
+    process = processes.start(*start)
     deadline = time.monotonic() + 100
     while not read_log(run) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 1, err
+    out, _ = processes.finish(process, code=1)
     assert "Stopped by SIGTERM" in out and "--resume" in out
     stopped = load_checkpoint(run / "checkpoint.pt")["step"]
     assert 0 < stopped < 4000
 
-    process = run_program(EXAMPLE / "train.py", "--resume", run, "--steps", stopped + 2, **pipes)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    resume = [EXAMPLE / "train.py", "--resume", run, "--steps", stopped + 2]
+    out, _ = processes.run(sys.executable, *resume)
     assert f"Resuming at step {stopped}" in out
     for name in ("transfer.png", "curves.png", "metrics.json"):
         assert (run / name).stat().st_size > 0
     assert json.loads((run / "metrics.json").read_text())["steps"] == stopped + 2
 
-    process = run_program(EXAMPLE / "evaluate.py", run, "--count", 40, **pipes)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 0, err
+    processes.run(sys.executable, EXAMPLE / "evaluate.py", run, "--count", 40)
     result = json.loads((run / "evaluation.json").read_text())
     assert result["triplets"]["count"] == 40 and result["triplets"]["mean"] > 0
     assert (run / "triplets_worst.png").stat().st_size > 0
 
-    process = run_program(*start, **pipes)
-    _, err = process.communicate(timeout=100)
-    assert process.returncode != 0 and "holds a run already" in err
+    _, err = processes.run(*start, code=1)
+    assert "holds a run already" in err
 
 
 def test_every_evaluation_runs_from_the_command_line_and_keeps_earlier_ones(tmp_path):
@@ -331,10 +318,7 @@ def test_every_evaluation_runs_from_the_command_line_and_keeps_earlier_ones(tmp_
         ("evaluate.py", run, "--count", 20, *asked),
         ("evaluate.py", run, "--count", 20),
     ):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = run_program(EXAMPLE / program, *arguments, **pipes)
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 0, err
+        out, _ = processes.run(sys.executable, EXAMPLE / program, *arguments, timeout=200)
         assert ("identity, mAP" in out) == ("--table2" in arguments)
     result = json.loads((run / "evaluation.json").read_text())
     assert result["triplets"].keys() >= {"mean_within_categories", "mean_across_categories"}

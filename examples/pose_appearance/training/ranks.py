@@ -11,8 +11,11 @@ __all__ = [
     "rank",
 ]
 
+import gc
 import importlib
 import os
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,16 +35,25 @@ def join_ranks(device: torch.device) -> torch.device:
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
-        # torch 2.13 never ends a group that is older than torch._dynamo, which optimizers load, and
-        # its threads may then still run when the interpreter stops, which aborts it.
+        # torch 2.13 never ends a group that is older than torch._dynamo, which optimizers load.
         importlib.import_module("torch._dynamo")
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
 
 
 def leave_ranks() -> None:
-    """Leaves the other ranks, which may go on."""
+    """Leaves the other ranks, which may go on.
+
+    No caller may still hold a DDP wrapper: it holds the group. Freed after the group is destroyed, it can wait forever, with the GIL,
+    for a thread of gloo that waits for the GIL.
+    """
     if dist.is_available() and dist.is_initialized():
+        # An error on its way holds the locals of the functions that it has left.
+        error = sys.exc_info()[1]
+        while error is not None:
+            traceback.clear_frames(error.__traceback__)
+            error = error.__context__
+        gc.collect()
         dist.destroy_process_group()
 
 

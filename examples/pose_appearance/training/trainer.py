@@ -101,6 +101,10 @@ class Trainer:
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=devices)
 
+    def unwrap(self) -> None:
+        """Lets go of the wrappers, which hold the group of the ranks: for :func:`leave_ranks`."""
+        self.networks = SimpleNamespace(**dict(self.model.named_children()))
+
     def compile(self) -> None:
         """Compiles the networks in place: the names of the parameters, and so checkpoints, stay what they are."""
         for network in self.model.children():
