@@ -131,7 +131,7 @@ class SeparableCritic(Critic):
         self.sizes = f"{shown(pi_features)}, {shown(alpha_features)}, {width=}, {depth=}"
 
     def of_pi(self, pi: Tensor) -> Tensor:
-        return cast(Tensor, self.pi_tower(pi)) * self.scale
+        return torch.mul(self.pi_tower(pi), self.scale)
 
     def of_alpha(self, alpha: Tensor) -> Tensor:
         return cast(Tensor, self.alpha_tower(alpha))

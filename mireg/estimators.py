@@ -2,7 +2,7 @@ r"""Estimates of :math:`I(\pi, \alpha)` from a critic's logits, as modules that 
 
 __all__ = ["Calibrated", "DonskerVaradhan", "Estimator", "Logits", "MeanLogit", "NWJ", "SMILE"]
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -173,7 +173,7 @@ class Calibrated(Estimator):
         full = logits._replace(
             joint=full_precision(logits.joint), marginal=full_precision(logits.marginal)
         )
-        return self.inner(full.scaled(self.temperature), ranks)
+        return cast(Tensor, self.inner(full.scaled(self.temperature), ranks))
 
     @torch.no_grad()
     def observe(self, logits: Logits, ranks: Ranks) -> Tensor:

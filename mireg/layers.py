@@ -43,7 +43,7 @@ class LinearPlus(nn.Module):
         self.mlp = mlp(inputs, width, depth, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + self.mlp(x)
+        return torch.add(self.linear(x), self.mlp(x))
 
 
 class Octaves(nn.Module):
@@ -102,16 +102,19 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
     shape = as_shape(features)
     if len(shape) not in (2, 3):
         return nn.Flatten(), math.prod(shape)
+    layers: list[nn.Module] = []
+    convolve: type[nn.Module]
+    pool: nn.Module
     if len(shape) == 3:
         # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
-        grid = (min(2, shape[1]), min(2, shape[2]))
-        convolve, pool = nn.Conv2d, nn.AdaptiveAvgPool2d(grid)
-        layers: list[nn.Module] = []
+        cells = min(2, shape[1]), min(2, shape[2])
+        convolve, pool = nn.Conv2d, nn.AdaptiveAvgPool2d(cells)
+        parts = math.prod(cells)
     else:
-        grid = (min(4, shape[0]),)
-        convolve, pool = nn.Conv1d, nn.AdaptiveAvgPool1d(grid[0])  # type: ignore[assignment]
+        parts = min(4, shape[0])
+        convolve, pool = nn.Conv1d, nn.AdaptiveAvgPool1d(parts)
         layers = [_LastFirst()]
     channels = shape[0] if len(shape) == 3 else shape[1]
     layers += [convolve(channels, width, 1), LeakyReLU()]
     layers += [convolve(width, width, 3, padding=1), LeakyReLU(), pool, nn.Flatten()]
-    return nn.Sequential(*layers), width * math.prod(grid)
+    return nn.Sequential(*layers), width * parts

@@ -105,7 +105,7 @@ class Memory(nn.Module):
                 keep = torch.as_tensor(accepted, device=held.device)
                 taken = torch.where(keep, taken, held[index])
             held.index_copy_(0, index, taken)
-        self.count.add_(n if accepted is True else torch.where(accepted, n, 0))
+        self.count.add_(n * torch.as_tensor(accepted, device=self.count.device))
 
     def extra_repr(self) -> str:
         return f"capacity={self.capacity}"

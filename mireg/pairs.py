@@ -74,7 +74,8 @@ def normalized(weights: Tensor, ranks: Ranks) -> Tensor:
 
 def by_block(x: Tensor, n: int, block: int) -> Tensor:
     """Returns the rows of all ranks, of `n` samples each, by block: :math:`B` blocks, with shape :math:`(B, C, *)`."""
-    return x.unflatten(0, (-1, n // block, block)).transpose(0, 1).flatten(1, 2)
+    blocks: Tensor = x.unflatten(0, (-1, n // block, block))
+    return blocks.transpose(0, 1).flatten(1, 2)
 
 
 class Negatives(nn.Module):

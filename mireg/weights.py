@@ -364,9 +364,10 @@ class VariationalGamma(FixedGamma):
 class RelativeGamma(Controller):
     r"""Creates a weight γ that is a fraction ρ of λ: the price of a nat of anything, relative to that of a leaked one.
 
-    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ rises where T' sees much that T does not, and falls elsewhere.
+    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ rises where T' sees much that T does not, and falls slowly
+    elsewhere.
 
-    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -1, 1)
+    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.1, 1)
 
     Arguments:
         initial: The first value of :math:`\rho`.
@@ -378,13 +379,13 @@ class RelativeGamma(Controller):
 
     Example:
         >>> RelativeGamma(0.02)
-        RelativeGamma(rate=0.005, bias=0.25, rho=0.02)
+        RelativeGamma(rate=0.01, bias=0.2, rho=0.02)
     """
 
     LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
     """The limits of the logarithm."""
 
-    def __init__(self, initial: float = 0.01, rate: float = 0.005, bias: float = 0.25) -> None:
+    def __init__(self, initial: float = 0.02, rate: float = 0.01, bias: float = 0.2) -> None:
         super().__init__(math.log(check_number("the fraction ρ", initial, above=0)))
 
         self.rate = check_number("the rate of ρ", rate, least=0)
@@ -404,7 +405,7 @@ class RelativeGamma(Controller):
         if not self.rate:
             return
         gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
-        step = self.rate * (gap - self.bias).clamp(-1, 1).to(self.state.dtype)
+        step = self.rate * (gap - self.bias).clamp(-0.1, 1).to(self.state.dtype)
         self.move((self.state + step).clamp(self.LOWEST, self.HIGHEST), accepted)
 
     def extra_repr(self) -> str:

@@ -80,7 +80,7 @@ def test_nothing_is_promised_beyond_the_entropy():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: leakage.accuracy_bound(-1, 0.5), "epsilon is a target in nats"),
+        (lambda: leakage.accuracy_bound(-1, 0.5), "epsilon, a target in nats"),
         (lambda: leakage.accuracy_bound(0.1, 10), "chance must be above 0 and below 1, got 10"),
         (lambda: leakage.pinsker_accuracy_bound(0.1, 0), "chance must be above 0"),
         (lambda: leakage.epsilon_for_accuracy(0.4, 0.5), "from chance \\(0.5\\) to 1, got 0.4"),

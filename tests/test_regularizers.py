@@ -664,6 +664,6 @@ def test_train_on_makes_the_calls_of_the_contract():
     assert mean.grad.abs().sum() > 0
     after = constraint.state_dict()
     assert not after["multiplier.state"].equal(before["multiplier.state"])
-    assert not after["critics.critics.0.pi_tower.1.0.weight"].equal(
-        before["critics.critics.0.pi_tower.1.0.weight"]
+    assert not after["critics.critics.0.pi_tower.1.linear.weight"].equal(
+        before["critics.critics.0.pi_tower.1.linear.weight"]
     )

@@ -97,9 +97,7 @@ def main() -> None:
         f"λ after loading a checkpoint is {'' if saved == constraint.multiplier.value else 'not '}the same"
     )
     # DDP's wrapper holds the process group: freed after it, a process on gloo may never end.
-    model, optimizer, critic_optimizer, loader = accelerator.free_memory(
-        model, optimizer, critic_optimizer, loader
-    )
+    model, optimizer, loader = accelerator.free_memory(model, optimizer, loader)
     accelerator.end_training()
 
 

@@ -12,16 +12,10 @@ MetricName = Literal[
     "mi_shadow",
     "mi_average",
     "mi_shadow_average",
-    "mi_standard_error",
-    "shadow_gap",
-    "violation",
-    "violation_rate",
     "accuracy",
     "shadow_accuracy",
-    "active",
     "kl",
     "gamma",
-    "gamma_at_minimum",
     "multiplier",
 ]
 """The names of metrics; in a sum of regularizers those that several terms have start with a position, as in `"0.mi"`."""
@@ -31,22 +25,22 @@ class Metrics(Protocol):
     """What a `dict[str, Tensor]` offers to read, with names that an editor completes. All values are detached scalars."""
 
     def __getitem__(self, name: MetricName | str, /) -> Tensor:
-        """Gives the metric of a name."""
+        """Returns the metric of a name."""
 
     def __contains__(self, name: object, /) -> bool:
-        """Tells whether there is a metric of that name."""
+        """Returns whether there is a metric of that name."""
 
     def __iter__(self) -> Iterator[str]:
-        """Gives the names."""
+        """Returns the names."""
 
     def __len__(self) -> int:
-        """Gives the number of metrics."""
+        """Returns the number of metrics."""
 
     def keys(self) -> KeysView[str]:
-        """Gives the names."""
+        """Returns the names."""
 
     def values(self) -> ValuesView[Tensor]:
-        """Gives the metrics."""
+        """Returns the metrics."""
 
     def items(self) -> ItemsView[str, Tensor]:
-        """Gives names and metrics."""
+        """Returns names and metrics."""

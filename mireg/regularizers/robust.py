@@ -4,7 +4,7 @@ __all__ = ["RobustMIConstraint"]
 
 import copy
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -181,16 +181,17 @@ class RobustMIConstraint(Regularizer):
         reading = self.critics(pi, alpha, groups)
         kl = self.bound.kl(pi, posterior)
         mi, mi_shadow = reading.estimates
-        averages = [average.weight(mi.dtype) for average in self.averages]
+        mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
         price = self.multiplier.weight(mi.dtype)
-        gamma = self.gamma(price)
-        seen = Estimates(mi, mi_shadow, *averages, self.epsilon)
-        loss = self.multiplier(reading.mi, seen) + functional.variational_penalty(kl, gamma)
+        gamma: Tensor = self.gamma(price)
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
+        penalty: Tensor = self.multiplier(reading.mi, seen)
+        loss = penalty + functional.variational_penalty(kl, gamma)
         metrics = {
             "mi": mi,
             "mi_shadow": mi_shadow,
-            "mi_average": averages[0],
-            "mi_shadow_average": averages[1],
+            "mi_average": mi_average,
+            "mi_shadow_average": shadow_average,
             "accuracy": reading.accuracies[0],
             "shadow_accuracy": reading.accuracies[1],
             "kl": kl.detach(),
@@ -214,15 +215,19 @@ class RobustMIConstraint(Regularizer):
         self.critics.check(penalty)
         mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
         accepted = (mi + mi_shadow + kl).isfinite()
-        for average, estimate in zip(self.averages, (mi, mi_shadow), strict=True):
+        for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
             average.update(estimate, accepted)
         self.kl_average.update(kl, accepted)
-        averages = [average.value for average in self.averages]
-        seen = Estimates(mi, mi_shadow, *averages, self.epsilon)
+        mi_average, shadow_average = (average.value for average in self.moving_averages())
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, self.faults)
+
+    def moving_averages(self) -> list[MovingAverage]:
+        """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
+        return [cast(MovingAverage, average) for average in self.averages]
 
     def faults(self) -> dict[str, str]:
         """Returns what is wrong with the state, by a short name. Waits for the device."""

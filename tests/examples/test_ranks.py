@@ -40,9 +40,9 @@ def test_ranks_share_a_batch_and_no_pair_is_seen_twice(ranks):
         PairSampler(images, 8, 2, 16, 0, 0, 3)
 
 
-def state_after(folder, steps):
+def state_after(folder, steps, **changes):
     """Trains, and gives the state of the run as lists."""
-    options = replace(runs.TINY, steps=steps)
+    options = replace(runs.TINY, steps=steps, **changes)
     trainer = build_trainer(options, load_images(options), torch.device("cpu"))
     if checkpoints_of(folder):
         resume(trainer, folder)
@@ -57,8 +57,8 @@ def state_after(folder, steps):
     }
 
 
-def on_a_rank(rank, folder, steps):
-    return state_after(folder, steps)
+def on_a_rank(rank, folder, steps, objective):
+    return state_after(folder, steps, objective=objective)
 
 
 def assert_same(a, b):
@@ -68,12 +68,19 @@ def assert_same(a, b):
         )
 
 
-def test_two_ranks_train_as_one_process_and_resume_on_another_number(tmp_path):
-    first, second = on_ranks(2, tmp_path, on_a_rank, tmp_path / "two", 4)
+MEMORY = pytest.mark.xfail(
+    reason="the memory of a constraint holds the codes of its own rank, and not those of all"
+)
+
+
+@pytest.mark.parametrize("objective", ["paper", pytest.param("robust", marks=MEMORY)])
+def test_two_ranks_train_as_one_process_and_resume_on_another_number(tmp_path, objective):
+    first, second = on_ranks(2, tmp_path, on_a_rank, tmp_path / "two", 4, objective)
     assert first == second
-    assert_same(state_after(tmp_path / "one", 4), first)
+    assert_same(state_after(tmp_path / "one", 4, objective=objective), first)
     # From the checkpoint of two ranks to one process, and on.
-    assert_same(state_after(tmp_path / "one", 6), state_after(tmp_path / "two", 6))
+    one, two = (state_after(tmp_path / name, 6, objective=objective) for name in ("one", "two"))
+    assert_same(one, two)
     steps = [[line["step"] for line in read_log(tmp_path / name)] for name in ("one", "two")]
     assert steps == [[1], [1]]
 

@@ -94,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--width", type=int, default=512, help="hidden units of the networks")
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--steps", type=int, default=20, help="steps in a round")
@@ -115,7 +116,8 @@ def main() -> None:
     }
     rows: list[dict] = []
     trainings = {batch: Trainings(batch, device, options.width) for batch in options.batch}
-    for way, kinds in WAYS.items():
+    for way in options.ways:
+        kinds = WAYS[way]
         for batch in options.batch:
             row: dict = {"batch": batch, "way": way}
             if way.endswith("captured") and not on_gpu:
