@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from . import functional
 from ._checks import check_number
 from ._numerics import full_precision, log_mean_exp, mean
+from .averages import Controller, saved
 from .pairs import Pairs
 from .ranks import Ranks
-from .weights import Controller, saved
 
 
 class Logits(NamedTuple):

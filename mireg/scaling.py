@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ._checks import Shape, as_shape, check_number
 from ._numerics import full_precision
+from .averages import Controller
 from .ranks import Ranks
-from .weights import Controller
 
 
 class Unit(NamedTuple):

@@ -169,3 +169,9 @@ def test_metrics_have_the_names_that_editors_complete():
     for regularizer in (mireg.RobustMIConstraint(PI, ALPHA), mireg.ClassifierMI(PI, ALPHA)):
         seen |= regularizer(pi, alpha, posterior).metrics.keys()
     assert seen == set(get_args(MetricName))
+
+
+@pytest.mark.parametrize("part", [weights.LogMultiplier, weights.RelativeGamma])
+def test_the_formulas_of_the_weights_are_those_of_the_page(part):
+    formula = re.search(r"\.\. math:: (.*)", part.__doc__).group(1)
+    assert formula in (DOCS / "how.md").read_text()

@@ -4,7 +4,7 @@
 #
 # First the cost of a step, alone on the machine. Then the flagship trains while the tests run.
 # Then its evaluation and its audit, side by side. A part that fails, or is stopped by its limit,
-# does not stop the others. OUT gets seven files at most: all that is small is in gpu.tgz.
+# does not stop the others. OUT gets six files at most: all but checkpoints is in gpu.tgz.
 #
 # MIREG_SPRITES        the folder with sprites.npz or the published files (.lab)
 # MIREG_TRAIN_OPTIONS  more options of train.py
@@ -105,8 +105,6 @@ training() {
 }
 evaluating() {
     [[ -f $work/run/metrics.json ]] || return 0
-    # The weights alone: a checkpoint is too large to come along.
-    part weights 40 "$python" tests/gpu/weights.py "$work/run" "$out/averaged.pt" &
     # A copy each: the audit must not cost the triplets if its time ends.
     cp -r "$work/run" "$work/audited"
     local evaluate=("$python" "$flagship/evaluate.py" --device "$device")
