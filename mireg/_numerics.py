@@ -20,12 +20,12 @@ def mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
     return torch.where(weights > 0, x * weights.to(x.dtype), 0).sum()
 
 
-def log_mean_exp(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    r"""Returns :math:`\log \mathbb{E} \exp x`, with the expectation of :func:`mean`; 0 if all weights are 0."""
+def log_mean_exp(x: Tensor, weights: Tensor | None = None, empty: float = 0.0) -> Tensor:
+    r"""Returns :math:`\log \mathbb{E} \exp x`, with the expectation of :func:`mean`; `empty` if all weights are 0."""
     if weights is None:
         return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
     weights = weights.to(x.dtype)
     counted = weights > 0
     # A large finite number instead of -inf: with no pair at all the result and its gradient stay finite.
     logs = torch.where(counted, x + torch.where(counted, weights, 1).log(), -1e9)
-    return torch.where(counted.any(), logs.flatten().logsumexp(0), 0)
+    return torch.where(counted.any(), logs.flatten().logsumexp(0), empty)

@@ -101,7 +101,10 @@ class DonskerVaradhan(Estimator):
         # The logarithm of a mean over ranks is not the mean of their logarithms.
         joint = ranks.average(mean(full_precision(logits.joint), logits.joint_weights))
         marginal = full_precision(logits.marginal)
-        return joint - ranks.log_average(log_mean_exp(marginal, logits.marginal_weights))
+        of_rank = log_mean_exp(marginal, logits.marginal_weights, empty=-1e9)
+        partition = ranks.log_average(of_rank)
+        # Only where no rank has a pair nothing is subtracted.
+        return joint - torch.where(partition > -1e8, partition, 0)
 
 
 class SMILE(DonskerVaradhan):

@@ -110,7 +110,9 @@ def test_inductor_compiles_a_whole_step_once_without_a_graph_break():
     # The multiplier, the memory, the moments and the temperatures: all of it moved.
     state = constraint.state_dict()
     still = {name for name, value in start.items() if value.equal(state[name])}
-    assert not still - {"gamma.state", "bound.gamma.state"}, still
+    constant = {f"critics.estimators.{i}.factors" for i in range(2)}
+    # γ of the bound is a constant, and codes are not labels that could be alike.
+    assert not still - {"gamma.state", "bound.gamma.state", "critics.alike.state"} - constant, still
     assert constraint.critics.memory.count == 8 * STEPS
 
 

@@ -253,5 +253,4 @@ def test_critics_that_see_few_fresh_pairs_read_more_with_a_memory():
         found.append(held_out(regularizer, fresh))
     without, with_memory = found
     print(found)
-    assert with_memory > without + 0.1
-    assert with_memory > 0.6 * nats
+    assert with_memory > without + 0.3

@@ -128,7 +128,7 @@ class Critics(nn.Module):
             first = pairs.first(n, self.ranks)
             with torch.no_grad():
                 if pairs.marginal_weights is not None:
-                    observed["empty"] = (pairs.marginal_weights <= 0).all().to(felt.dtype)
+                    observed["empty"] = self.on_all_ranks((pairs.marginal_weights <= 0).all())
                 said = logits.first(n, first).detached()
                 estimates.append(reader(said, self.ranks))
                 observed[f"estimator{i}"] = reader.observe(said, self.ranks)
@@ -181,7 +181,8 @@ class Critics(nn.Module):
         }
         if self.classes is not None:
             known = parts["alpha"] >= 0
-            observed["alike"] = (codes["alpha"] == codes["alpha"][0]).all().to(pi.dtype)
+            labels = self.ranks.collect(codes["alpha"])
+            observed["alike"] = self.on_all_ranks((labels == labels[0]).all())
             counted = known if counted is None else counted & known
             parts["alpha"] = parts["alpha"].clamp(min=0)
         for name, scale in self.scales.items():
@@ -209,6 +210,10 @@ class Critics(nn.Module):
             return next(sizes, n), 0, 0
         size = min(max(n, BLOCK), max(self.rows), max(n, self.memory.capacity))
         return size, size - n, -(-max(self.rows) // size) - 1
+
+    def on_all_ranks(self, fact: Tensor) -> Tensor:
+        """Returns 1 if a fact holds on every rank and 0 otherwise, a scalar."""
+        return (self.ranks.average(fact.to(torch.float32)) >= 1).to(torch.float32)
 
     def identities(self, n: int) -> Tensor:
         """Returns an identity of its own for each sample of a batch, with shape :math:`(N,)`."""

@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "pose_appearance")]
 import evaluate
 import processes
 import runs
-import test_distributed
+import test_many_ranks
 import torch
 import torch._dynamo
 import torch.distributed as dist
@@ -107,8 +107,8 @@ CASES = {
     "train, diverged": Case(trained(steps=4, scale=1e-30), (1, 1)),
     "resume": Case(resumed, trained=True),
     "evaluate": Case(evaluated, trained=True),
-    "test of DDP": Case(tested(test_distributed.train, {"pairs": "roll"})),
-    "test of FSDP2": Case(tested(test_distributed.sharded_on, Path)),
+    "test of DDP": Case(tested(test_many_ranks.train, {})),
+    "test of FSDP2": Case(tested(test_many_ranks.sharded_on, Path)),
     "recipe accelerate_loop.py": Case(recipe("accelerate_loop.py"), needs="accelerate"),
     "recipe lightning_module.py": Case(
         recipe("lightning_module.py"), codes=(0,), needs="lightning"

@@ -269,7 +269,7 @@ def test_table_1_has_the_rows_of_the_paper_in_order_and_the_constraint_below(tmp
     assert [row[0] for row in table.rows] == ["a", "b", "c", "d", "e", ""]
     assert [row[1] for row in table.rows] == list(TABLE1)
     assert table.rows[0][2:8] == ["0.100", "0.200", "9.0", "0.300 ± 0.020", "", "0.000"]
-    assert [picture.title for picture in section.pictures][4:] == [
+    assert [picture.caption for picture in section.pictures][4:] == [
         "e) paper, puppets",
         "robust, puppets",
     ]
