@@ -33,7 +33,7 @@ def test_the_estimate_on_fresh_samples_ends_at_the_mutual_information_of_gaussia
     def draw(n):
         return correlated_gaussians(n, nats, DIMS, generator)
 
-    train(regularizer, draw, 400, generator)
+    train(regularizer, draw, 700, generator)
     estimate = held_out(regularizer, [draw(2000) for _ in range(10)])
     assert estimate == pytest.approx(nats, abs=0.05 + 0.05 * nats)
 
