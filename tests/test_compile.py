@@ -12,10 +12,11 @@ import mireg
 
 STEPS = 50
 COMPILABLE = {
-    **REGULARIZERS,
+    **{name: REGULARIZERS[name] for name in ("robust", "paper", "sum")},
     "labels": lambda: mireg.RobustMIConstraint(PI, classes=CLASSES),
-    "no memory": lambda: mireg.RobustMIConstraint(PI, ALPHA, critic=small(), rows=0),
+    "no memory": lambda: mireg.ClassifierMI(PI, ALPHA, critic=small(), rows=0),
 }
+"""With all that the others are made of: compiling takes seconds."""
 
 
 def draw(name, step):
@@ -68,7 +69,7 @@ def test_a_step_compiles_once_without_a_graph_break(name):
     torch._dynamo.utils.counters.clear()
     # The backend traces gradients too, and needs no C++ compiler.
     compiled = torch.compile(step_of, fullgraph=True, backend="aot_eager")
-    compared(name, COMPILABLE[name], compiled, 8)
+    compared(name, COMPILABLE[name], compiled, 4)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 

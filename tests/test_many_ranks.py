@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 import mireg
 from mireg import estimators, pairs, weights
 
-JOINED, STEPS = 16, 12
+JOINED, STEPS = 16, 6
 
 SCENARIOS = {
     "default": {},

@@ -36,13 +36,13 @@ LAYOUTS = {
     "strided": lambda x: torch.stack((x, x + 1), dim=-1).flatten(-2)[..., ::2],
     "every other row": lambda x: x.repeat_interleave(2, dim=0)[::2],
     "offset": lambda x: torch.cat((x[:1], x))[1:],
-    "expanded": lambda x: x[:1].expand_as(x),
+    "expanded": lambda x: x[..., :1].expand_as(x),
 }
-"""Ways to lay the same codes out in memory; the last repeats one code."""
+"""Ways to lay the same codes out in memory; the last repeats one feature."""
 
 
 @pytest.mark.parametrize("name", SMALL)
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_any_shape_type_and_layout_gives_what_plain_codes_give(name, data):
     n = data.draw(st.integers(2, 9), "n")
@@ -91,21 +91,22 @@ STREAMS = {
 @pytest.mark.filterwarnings("ignore:RobustMIConstraint")  # it says what is wrong with such codes
 @pytest.mark.parametrize("published", [False, True])
 def test_a_thousand_steps_of_adversarial_streams_stay_finite(published):
+    """Half of them by the recipe of the paper."""
     make = mireg.RobustMIConstraint.paper if published else mireg.RobustMIConstraint
     faster = {"gamma": weights.RobustGamma(rate=0.1)} if published else {"rows": 8}
     constraint = make(2, 2, critic=small(2, 2, 4), **faster)
     optimizer = torch.optim.Adam(constraint.parameters(), lr=1e-2)
     streams = itertools.cycle(itertools.product(STREAMS.values(), repeat=2))
     generator = torch.Generator().manual_seed(0)
-    for step in range(1000):
-        if step % 40 == 0:
+    for step in range(500):
+        if step % 20 == 0:
             of_pi, of_alpha = next(streams)
         x, y = torch.randn(2, 4, 2, generator=generator).unbind()
         pi = of_pi(x, step).clone().requires_grad_()
         posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
         penalty = train_on(constraint, optimizer, pi, of_alpha(y, step), posterior)
         assert pi.grad.isfinite().all(), step
-        if step % 40 == 39:
+        if step % 20 == 19:
             state = constraint.state_dict()
             assert all(value.isfinite().all() for value in state.values()), step
             assert all(value.isfinite() for value in penalty.metrics.values()), step

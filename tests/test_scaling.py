@@ -13,7 +13,6 @@ UNITS = {
     "income": (50_000.0, 30_000.0),
     "seconds": (1.6e9, 1e7),
     "tiny": (0.0, 1e-9),
-    "age": (39.0, 13.0),
 }
 
 
@@ -74,16 +73,16 @@ def test_a_constant_feature_is_no_reason_for_large_numbers():
 def test_a_reading_does_not_depend_on_the_unit(name):
     """Two features in another unit, steps in which critics learn included: pi[0] = .8 z + .6 n, alpha = z."""
     shift, scale = UNITS[name]
-    readings = []
+    readings, n = [], 32
     for in_unit in (lambda x: x, lambda x: scale * x + shift):
         generator = torch.Generator().manual_seed(0)
         torch.manual_seed(0)
-        constraint = mireg.RobustMIConstraint(PI, 1)
+        constraint = mireg.RobustMIConstraint(PI, 1, rows=2 * n)
         optimizer = optimizer_of(constraint, 3e-3)
-        for _ in range(20):
+        for _ in range(10):
             z, noise = (
-                torch.randn(128, generator=generator),
-                torch.randn(128, PI, generator=generator),
+                torch.randn(n, generator=generator),
+                torch.randn(n, PI, generator=generator),
             )
             pi = noise.clone()
             pi[:, 0] = 0.8 * z + 0.6 * noise[:, 0]

@@ -15,6 +15,7 @@ from problems import (
     controllers_of,
     copied,
     optimizer_of,
+    small,
     tensors,
     train_step,
 )
@@ -201,18 +202,18 @@ def test_weights_of_pairs_are_the_same_under_autocast(grouped):
 def test_half_precision_with_a_scaler(dtype, optimizers):
     """The recipe of the documentation: one scaler, one backward pass, one update of it a step."""
     encoder = torch.nn.Linear(6, 2 * PI)
-    constraint = mireg.RobustMIConstraint(PI, ALPHA)
+    constraint = mireg.RobustMIConstraint(PI, ALPHA, critic=small(), rows=0)
     groups = [list(encoder.parameters()), list(constraint.parameters())]
     if optimizers == 1:
         steppers = [torch.optim.Adam([{"params": group} for group in groups], lr=1e-3)]
     else:
         steppers = [torch.optim.Adam(group, lr=1e-3) for group in groups]
     # So high that fp16 overflows at first: the scaler has to leave steps out and find its way.
-    scale = 2.0**30 if dtype == torch.float16 else 1.0
+    scale = 2.0**22 if dtype == torch.float16 else 1.0
     scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=dtype == torch.float16)
     trained_by_it = [p for group in groups for p in group]
     before = [p.clone() for p in trained_by_it]
-    for _ in range(40):
+    for _ in range(20):
         x, alpha = torch.randn(16, 6), torch.randn(16, ALPHA)
         with torch.autocast("cpu", dtype=dtype):
             posterior = mireg.diagonal_gaussian(*encoder(x).chunk(2, dim=1))
@@ -229,7 +230,7 @@ def test_half_precision_with_a_scaler(dtype, optimizers):
     assert all(p.isfinite().all() and not p.equal(b) for p, b in after)
     assert constraint.multiplier.value != 1 and constraint.multiplier.value.isfinite()
     if dtype == torch.float16:
-        assert scaler.get_scale() < 2.0**30
+        assert scaler.get_scale() < 2.0**22
 
 
 def test_shared_memory_shares_the_weights(make):

@@ -23,6 +23,12 @@ from training.options import write_options
 from training.run import load_run
 
 
+READ_WITH_A_MEMORY = {
+    f"/estimates_{of}/{name}" for of in ("train", "held_out") for name in ("mi", "mi_shadow")
+}
+"""Partners come from the memory of each rank too, so that two ranks have others than one process."""
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
@@ -74,7 +80,10 @@ def test_an_evaluation_on_two_ranks_is_that_of_one_process_and_the_first_writes(
     alone, shared = (
         json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("one", "two")
     )
-    assert flat(shared) == pytest.approx(flat(alone), rel=1e-4, abs=1e-5)
+    alone, shared = flat(alone), flat(shared)
+    for name in alone.keys() & READ_WITH_A_MEMORY:
+        assert shared.pop(name) == pytest.approx(alone.pop(name), abs=0.02)
+    assert shared == pytest.approx(alone, rel=1e-4, abs=1e-5)
     assert (tmp_path / "two" / "transfer.png").exists()
 
 
