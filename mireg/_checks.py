@@ -59,24 +59,20 @@ def check_number(
     return number
 
 
-def check_positive(name: str, value: SupportsIndex) -> int:
-    """Returns `value` as an int if it is at least 1."""
+def check_positive(name: str, value: SupportsIndex, least: int = 1) -> int:
+    """Returns `value` as an int if it is at least `least`."""
     try:
         number = operator.index(value)
     except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        number = least - 1
+    if number < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
     return number
 
 
 def check_rows(rows: SupportsIndex) -> int:
     """Returns the number of codes that critics learn from in a step, 0 or more."""
-    return (
-        0
-        if rows == 0
-        else check_positive("rows, the codes that critics learn from in a step,", rows)
-    )
+    return check_positive("rows, the codes that critics learn from in a step,", rows, least=0)
 
 
 def check_epsilon(epsilon: float) -> float:

@@ -113,12 +113,9 @@ class EncoderPair(nn.Module):
         return Codes(pi, alpha, posterior)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Returns what the optimizer of the encoders trains: `parameters()` holds the critics of the constraint as well."""
+        """Returns the parameters of the two encoders, for a group of their own: `parameters()` holds those of the constraint as well."""
         yield from self.pose_encoder.parameters()
         yield from self.appearance_encoder.parameters()
-        of_prior = getattr(self.constraint, "prior_parameters", None)
-        if of_prior is not None:
-            yield from of_prior()
 
 
 def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:

@@ -74,7 +74,7 @@ class StandardNormal(Prior):
 
 
 class LearnableGaussian(Prior):
-    r"""Creates a diagonal Gaussian whose mean and variance are parameters. Hand them to the optimizer of the encoders.
+    r"""Creates a diagonal Gaussian whose mean and variance are parameters. `constraint.parameters()` holds them.
 
     Arguments:
         features: The number of features of :math:`\pi`, or its shape.

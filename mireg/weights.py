@@ -278,11 +278,13 @@ class RelativeGamma(Controller):
     """
 
     LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
-    """The limits of the logarithm."""
+    """The limits of the logarithm. A ρ that starts outside them is one itself."""
 
     def __init__(self, initial: float = 0.02, rate: float = 0.01, bias: float = 0.2) -> None:
-        super().__init__(math.log(check_number("the fraction ρ", initial, above=0)))
+        log = math.log(check_number("the fraction ρ", initial, above=0))
+        super().__init__(log)
 
+        self.limits = min(log, self.LOWEST), max(log, self.HIGHEST)
         self.rate = check_number("the rate of ρ", rate, least=0)
         self.bias = check_number("the bias of ρ", bias)
 
@@ -301,7 +303,7 @@ class RelativeGamma(Controller):
             return
         gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
         step = self.rate * (gap - self.bias).clamp(-0.1, 1).to(self.state.dtype)
-        self.move((self.state + step).clamp(self.LOWEST, self.HIGHEST), accepted)
+        self.move((self.state + step).clamp(*self.limits), accepted)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, bias={self.bias}, rho={self.number()}"

@@ -133,6 +133,9 @@ def test_the_fraction_moves_by_the_gap_in_units_of_the_target():
         for _ in range(700):
             gamma.update(seen(0.0, gap))
         assert gamma.state.item() == pytest.approx(limit)
+    high = weights.RelativeGamma(0.5)
+    high.update(seen(0.0, 9.0))
+    assert high.value.item() == pytest.approx(0.5)
     still = weights.RelativeGamma(0.02, rate=0)
     still.update(seen(0.0, 9.0))
     assert still.value.item() == pytest.approx(0.02)

@@ -97,7 +97,8 @@ class Regularizer(nn.Module):
         *,
         groups: Tensor | None = None,
     ) -> Penalty:
-        r"""Returns the penalty. It depends on the codes and the state alone: a second call returns the same numbers, and nothing is written.
+        r"""Returns the penalty. It depends on the codes and the state alone: a second call returns the same numbers, and
+        nothing is written, except by critics of the user's own that do so in training, as batch norm does.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
