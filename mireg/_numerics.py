@@ -14,18 +14,16 @@ def full_precision(x: Tensor) -> Tensor:
 
 
 def mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Returns the mean of `x`, or its sum weighted by `weights`. Entries of weight 0 do not count, finite or not."""
+    """Returns the mean of `x`, or its sum weighted by `weights`."""
     if weights is None:
         return x.mean()
-    return torch.where(weights > 0, x * weights.to(x.dtype), 0).sum()
+    return torch.dot(x.flatten(), weights.to(x.dtype).flatten())
 
 
 def log_mean_exp(x: Tensor, weights: Tensor | None = None, empty: float = 0.0) -> Tensor:
     r"""Returns :math:`\log \mathbb{E} \exp x`, with the expectation of :func:`mean`; `empty` if all weights are 0."""
     if weights is None:
         return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
-    weights = weights.to(x.dtype)
-    counted = weights > 0
-    # A large finite number instead of -inf: with no pair at all the result and its gradient stay finite.
-    logs = torch.where(counted, x + torch.where(counted, weights, 1).log(), -1e9)
-    return torch.where(counted.any(), logs.flatten().logsumexp(0), empty)
+    # A weight that is almost 0: with no pair at all the result and its gradient stay finite.
+    logs = weights.to(x.dtype).clamp(min=1e-30).log()
+    return torch.where(weights.sum() > 0, (x + logs).flatten().logsumexp(0), empty)

@@ -113,7 +113,7 @@ def critic_loss(
     for weights in (joint_weights, marginal_weights):
         if weights is not None:
             # Pairs of one kind alone would drive the logits away without end.
-            loss = torch.where((weights > 0).any(), loss, 0)
+            loss = torch.where(weights.sum() > 0, loss, 0)
     return loss
 
 

@@ -259,8 +259,8 @@ class VariationalGamma(FixedGamma):
 class RelativeGamma(Controller):
     r"""Creates a weight γ that is a fraction ρ of λ: the price of a nat of anything, relative to that of a leaked one.
 
-    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ rises where T' sees much that T does not, and falls slowly
-    elsewhere.
+    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ starts at its upper limit, falls slowly where T' sees little that T does
+    not, and rises fast elsewhere. Codes that start with a low ρ can hide what they tell at a scale that neither critic follows, and then there is no gap to see.
 
     .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.1, 1)
 
@@ -274,13 +274,13 @@ class RelativeGamma(Controller):
 
     Example:
         >>> RelativeGamma(0.02)
-        RelativeGamma(rate=0.01, bias=0.2, rho=0.02)
+        RelativeGamma(rate=0.01, bias=0.25, rho=0.02)
     """
 
-    LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
+    LOWEST, HIGHEST = math.log(3e-4), math.log(0.05)
     """The limits of the logarithm. A ρ that starts outside them is one itself."""
 
-    def __init__(self, initial: float = 0.02, rate: float = 0.01, bias: float = 0.2) -> None:
+    def __init__(self, initial: float = 0.05, rate: float = 0.01, bias: float = 0.25) -> None:
         log = math.log(check_number("the fraction ρ", initial, above=0))
         super().__init__(log)
 

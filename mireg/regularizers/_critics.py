@@ -15,7 +15,7 @@ from .._numerics import mean
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator, Logits
 from ..memory import Memory
-from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
+from ..pairs import AllNegatives, ClassNegatives, Negatives, Pairs, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
 from ..weights import MovingAverage
@@ -119,10 +119,9 @@ class Critics(nn.Module):
         """Asks the critics about a batch."""
         n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups)
         losses, estimates, accuracies, mi = [], [], [], felt
-        for i, (critic, rows) in enumerate(zip(self.critics, self.rows, strict=True)):
+        paired = self.paired(batch, n)
+        for i, (critic, (part, pool, pairs)) in enumerate(zip(self.critics, paired, strict=True)):
             reader = cast(Estimator, self.estimators[i])
-            part = batch.learnt(max(len(pi), rows))
-            pool, pairs = self.negatives(*part[1:], self.ranks)
             logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
             losses.append(self.ranks.average(functional.critic_loss(*logits)))
             first = pairs.first(n, self.ranks)
@@ -146,12 +145,19 @@ class Critics(nn.Module):
         """Returns the loss of all critics, a scalar."""
         batch, *_ = self.assemble(pi.detach(), alpha, groups)
         losses = []
-        for critic, rows in zip(self.critics, self.rows, strict=True):
-            part = batch.learnt(max(len(pi), rows))
-            pool, pairs = self.negatives(*part[1:], self.ranks)
+        paired = self.paired(batch, len(pi))
+        for critic, (part, pool, pairs) in zip(self.critics, paired, strict=True):
             logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
             losses.append(functional.critic_loss(*logits))
         return self.ranks.average(torch.stack(losses).sum())
+
+    def paired(self, batch: Batch, n: int) -> list[tuple[Batch, Tensor, Pairs]]:
+        """Returns what each critic learns from: codes, the pool of partners, and pairs. The first `n` codes are those of the step."""
+        made: dict[int, tuple[Batch, Tensor, Pairs]] = {}
+        for rows in {max(n, rows) for rows in self.rows}:
+            part = batch.learnt(rows)
+            made[rows] = part, *self.negatives(*part[1:], self.ranks)
+        return [made[max(n, rows)] for rows in self.rows]
 
     def assemble(
         self, pi: Tensor, alpha: Tensor, groups: Tensor | None
