@@ -3,7 +3,8 @@ r"""Critics that read one batch together: what T and T' share. Private."""
 __all__ = ["Critics", "MakeCritic", "Reading"]
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,8 @@ class Batch(NamedTuple):
 class Critics(nn.Module):
     """Creates critics of one kind, each of its own initialisation, with what brings codes to them and what reads them.
 
-    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller.
+    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller. Where `rows[i]` is
+    0 it learns from the batch.
     """
 
     def __init__(
@@ -118,28 +120,35 @@ class Critics(nn.Module):
     def forward(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Reading:
         """Asks the critics about a batch."""
         n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups)
-        losses, estimates, accuracies, mi = [], [], [], felt
+        losses, estimates, accuracies = [], [], []
+        mi: Tensor | None = None
         paired = self.paired(batch, n)
         for i, (critic, (part, pool, pairs)) in enumerate(zip(self.critics, paired, strict=True)):
             reader = cast(Estimator, self.estimators[i])
-            logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
+            logits = said_of(critic, part.pi, pool, pairs)
             losses.append(self.ranks.average(functional.critic_loss(*logits)))
-            first = pairs.first(n, self.ranks)
+            if pairs.marginal_weights is not None:
+                observed["empty"] = self.on_all_ranks((pairs.marginal_weights <= 0).all())
+            # A large batch is read by T as a whole, and by T' as far as it learns from it.
+            seen = min(n, len(part.pi))
+            first = pairs.first(seen, self.ranks)
+            said = logits.first(seen, first)
+            wanted = torch.is_grad_enabled() and felt.requires_grad
+            if i == 0 and (wanted or seen < n):
+                # A second pass, in which the critic is a constant.
+                if seen < n:
+                    pool, first = self.negatives(*batch.learnt(n)[1:], self.ranks)
+                said = said_of(partial(call_frozen, critic), felt, pool, first)
+                mi = reader(said, self.ranks)
+            said = said.detached()
             with torch.no_grad():
-                if pairs.marginal_weights is not None:
-                    observed["empty"] = self.on_all_ranks((pairs.marginal_weights <= 0).all())
-                said = logits.first(n, first).detached()
-                estimates.append(reader(said, self.ranks))
+                estimates.append(reader(said, self.ranks) if i or mi is None else mi.detach())
                 observed[f"estimator{i}"] = reader.observe(said, self.ranks)
                 accuracies.append(self.ranks.average(accuracy(said)))
-            if i == 0:
-                mi = estimates[0]
-                if torch.is_grad_enabled() and felt.requires_grad:
-                    # A second pass, in which the critic is a constant.
-                    again = Logits(*call_frozen(critic, felt, pool, first), *first.weights)
-                    mi = reader(again, self.ranks)
         total = torch.stack(losses).sum()
-        return Reading(mi, estimates, accuracies, total, observed, codes)
+        return Reading(
+            estimates[0] if mi is None else mi, estimates, accuracies, total, observed, codes
+        )
 
     def loss(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Tensor:
         """Returns the loss of all critics, a scalar."""
@@ -147,17 +156,15 @@ class Critics(nn.Module):
         losses = []
         paired = self.paired(batch, len(pi))
         for critic, (part, pool, pairs) in zip(self.critics, paired, strict=True):
-            logits = Logits(*critic(part.pi, pool, pairs), *pairs.weights)
+            logits = said_of(critic, part.pi, pool, pairs)
             losses.append(functional.critic_loss(*logits))
         return self.ranks.average(torch.stack(losses).sum())
 
     def paired(self, batch: Batch, n: int) -> list[tuple[Batch, Tensor, Pairs]]:
-        """Returns what each critic learns from: codes, the pool of partners, and pairs. The first `n` codes are those of the step."""
-        made: dict[int, tuple[Batch, Tensor, Pairs]] = {}
-        for rows in {max(n, rows) for rows in self.rows}:
-            part = batch.learnt(rows)
-            made[rows] = part, *self.negatives(*part[1:], self.ranks)
-        return [made[max(n, rows)] for rows in self.rows]
+        """Returns what each critic learns from: codes, the pool of partners, and pairs. The first `n` codes are those of the step, or all of them are."""
+        parts = [batch.learnt(rows or n) for rows in self.rows]
+        made = {len(part.pi): self.negatives(*part[1:], self.ranks) for part in parts}
+        return [(part, *made[len(part.pi)]) for part in parts]
 
     def assemble(
         self, pi: Tensor, alpha: Tensor, groups: Tensor | None
@@ -212,7 +219,7 @@ class Critics(nn.Module):
             return n, 0, 0
         if n >= max(self.rows):
             # Pairs of all with all would cost the square of the batch.
-            sizes = (size for size in range(2 * BLOCK, BLOCK // 2, -1) if n % size == 0)
+            sizes = (size for size in range(BLOCK, BLOCK // 2, -1) if n % size == 0)
             return next(sizes, n), 0, 0
         size = min(max(n, BLOCK), max(self.rows), max(n, self.memory.capacity))
         return size, size - n, -(-max(self.rows) // size) - 1
@@ -270,6 +277,12 @@ class Critics(nn.Module):
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"
         return found
+
+
+def said_of(critic: Callable[..., Any], pi: Tensor, pool: Tensor, pairs: Pairs) -> Logits:
+    """Returns what a critic says of pairs."""
+    joint, marginal = critic(pi, pool, pairs)
+    return Logits(joint, marginal, *pairs.weights)
 
 
 def accuracy(logits: Logits) -> Tensor:

@@ -22,7 +22,6 @@ from test_ranks import state_after
 from training.options import write_options
 from training.run import load_run
 
-
 READ_WITH_A_MEMORY = {
     f"/estimates_{of}/{name}" for of in ("train", "held_out") for name in ("mi", "mi_shadow")
 }
