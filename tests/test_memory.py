@@ -259,3 +259,18 @@ def test_critics_that_see_few_fresh_pairs_read_more_with_a_memory():
     without, with_memory = (sum(read(rows, seed) for seed in (1, 2)) / 2 for rows in (0, 256))
     assert with_memory > without + 0.1
     assert with_memory > 0.6 * nats
+
+
+def test_a_large_batch_is_read_whole_and_learnt_from_in_part():
+    """T learns from `rows` codes, T' from twice as many, and T reads all."""
+    constraint = mireg.RobustMIConstraint(PI, ALPHA, rows=128)
+    constraint.critics.scales.clear()
+    _, pi, alpha, posterior = codes(512)
+    told = constraint(pi, alpha, posterior)
+    for changed, same in ((128, False), (256, True)):
+        other = pi.detach().clone()
+        other[changed:] += 1
+        penalty = constraint(other, alpha, posterior)
+        assert penalty.critic_loss.equal(told.critic_loss) == same
+        assert penalty.metrics["mi_shadow"].equal(told.metrics["mi_shadow"]) == same
+        assert not penalty.metrics["mi"].equal(told.metrics["mi"])

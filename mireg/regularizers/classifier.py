@@ -37,7 +37,7 @@ class ClassifierMI(Regularizer):
         multiplier: The weight λ, a :class:`mireg.weights.LogMultiplier` by default.
         estimator: The estimate, :class:`mireg.estimators.Calibrated` by default.
         negatives: The marginal pairs, all of the batch by default.
-        rows: The least number of codes that T learns from in a step. What the batch lacks comes from a memory of recent codes. 0 for no memory.
+        rows: The number of codes that T learns from in a step. What the batch lacks comes from a memory of recent codes. 0 for no memory.
         ranks: The ranks that share a batch.
 
     Metrics: `mi` and `mi_average` in nats, `accuracy` (of T on pairs it has not learnt from yet; 0.5 is chance), `multiplier`.

@@ -71,7 +71,7 @@ class RobustMIConstraint(Regularizer):
         multiplier: The weight λ, a :class:`mireg.weights.LogMultiplier` by default.
         estimator: The estimate of both critics, :class:`mireg.estimators.Calibrated` by default.
         negatives: The marginal pairs. By default all of the batch if the critics can afford them, and four a sample otherwise.
-        rows: The least number of codes that T learns from in a step, and T' from twice as many. What the batch lacks comes from a memory of recent codes. 0 for
+        rows: The number of codes that T learns from in a step, and T' from twice as many. What the batch lacks comes from a memory of recent codes. 0 for
             no memory.
         ranks: The ranks that share a batch.
 

@@ -70,11 +70,10 @@ class Ours:
     """The same with the library: `RobustMIConstraint.paper`, eager or compiled."""
 
     def __init__(self, pi_features: int, alpha_features: int, compiled: bool) -> None:
-        critic, shadow = (
-            mireg.ConcatenatedCritic(pi_features, alpha_features, WIDTH) for _ in range(2)
-        )
         self.constraint = mireg.RobustMIConstraint.paper(
-            pi_features, alpha_features, critic=critic, shadow=shadow
+            pi_features,
+            alpha_features,
+            critic=lambda: mireg.ConcatenatedCritic(pi_features, alpha_features, WIDTH),
         )
         self.optimizer = torch.optim.Adam(
             self.constraint.critic_parameters(), lr=1e-3, betas=(0.5, 0.9), fused=True
@@ -115,7 +114,7 @@ class Bare:
         for critic in self.critics:
             u, v = critic.of_pi(pi.detach()), critic.of_alpha(alpha)
             joint = critic.compare(u, v)
-            marginal = critic.compare(u, (v[0].index_select(0, shuffled),))
+            marginal = critic.compare(u, v.index_select(0, shuffled))
             loss = loss + F.softplus(-joint).mean() + F.softplus(marginal).mean()
         self.optimizer.zero_grad()
         loss.backward()
