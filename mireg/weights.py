@@ -262,7 +262,7 @@ class RelativeGamma(Controller):
     Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ starts at its upper limit, falls slowly where T' sees little that T does
     not, and rises fast elsewhere. Codes that start with a low ρ can hide what they tell at a scale that neither critic follows, and then there is no gap to see.
 
-    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.1, 1)
+    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.3, 1)
 
     Arguments:
         initial: The first value of :math:`\rho`.
@@ -302,7 +302,7 @@ class RelativeGamma(Controller):
         if not self.rate:
             return
         gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
-        step = self.rate * (gap - self.bias).clamp(-0.1, 1).to(self.state.dtype)
+        step = self.rate * (gap - self.bias).clamp(-0.3, 1).to(self.state.dtype)
         self.move((self.state + step).clamp(*self.limits), accepted)
 
     def extra_repr(self) -> str:

@@ -127,7 +127,7 @@ def test_the_fraction_moves_by_the_gap_in_units_of_the_target():
     log_fraction = math.log(0.02)
     for gap in (0.5, 0.25, 0.0, 3.0, -3.0):
         gamma.update(seen(0.4, 0.4 + gap * EPSILON))
-        log_fraction += 0.1 * min(max(gap - 0.25, -0.1), 1)
+        log_fraction += 0.1 * min(max(gap - 0.25, -0.3), 1)
         assert gamma.value.item() == pytest.approx(math.exp(log_fraction), rel=1e-5)
     for gap, limit in ((9.0, gamma.HIGHEST), (-9.0, gamma.LOWEST)):
         for _ in range(700):

@@ -65,8 +65,8 @@ class Batch(NamedTuple):
 class Critics(nn.Module):
     """Creates critics of one kind, each of its own initialisation, with what brings codes to them and what reads them.
 
-    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller. Where `rows[i]` is
-    0 it learns from the batch.
+    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller. From a batch that
+    is large enough for all, each learns from the largest of these numbers. Where all are 0 they learn from the batch.
     """
 
     def __init__(
@@ -162,7 +162,8 @@ class Critics(nn.Module):
 
     def paired(self, batch: Batch, n: int) -> list[tuple[Batch, Tensor, Pairs]]:
         """Returns what each critic learns from: codes, the pool of partners, and pairs. The first `n` codes are those of the step, or all of them are."""
-        parts = [batch.learnt(rows or n) for rows in self.rows]
+        most = max(self.rows)
+        parts = [batch.learnt((most if n >= most else rows) or n) for rows in self.rows]
         made = {len(part.pi): self.negatives(*part[1:], self.ranks) for part in parts}
         return [(part, *made[len(part.pi)]) for part in parts]
 
