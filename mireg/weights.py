@@ -264,6 +264,9 @@ class RelativeGamma(Controller):
 
     .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.3, 1)
 
+    It falls only where the greater of the averages is between :math:`\epsilon / 2` and :math:`2 \epsilon`: while codes still change fast, a shadow that is not ahead
+    shows nothing.
+
     Arguments:
         initial: The first value of :math:`\rho`.
         rate: The rate :math:`l_\rho`; 0 for a fraction that does not move.
@@ -274,13 +277,13 @@ class RelativeGamma(Controller):
 
     Example:
         >>> RelativeGamma(0.02)
-        RelativeGamma(rate=0.01, bias=0.25, rho=0.02)
+        RelativeGamma(rate=0.01, bias=0.22, rho=0.02)
     """
 
-    LOWEST, HIGHEST = math.log(3e-4), math.log(0.05)
+    LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
     """The limits of the logarithm. A ρ that starts outside them is one itself."""
 
-    def __init__(self, initial: float = 0.05, rate: float = 0.01, bias: float = 0.25) -> None:
+    def __init__(self, initial: float = 0.1, rate: float = 0.01, bias: float = 0.22) -> None:
         log = math.log(check_number("the fraction ρ", initial, above=0))
         super().__init__(log)
 
@@ -302,8 +305,11 @@ class RelativeGamma(Controller):
         if not self.rate:
             return
         gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
-        step = self.rate * (gap - self.bias).clamp(-0.3, 1).to(self.state.dtype)
-        self.move((self.state + step).clamp(*self.limits), accepted)
+        step = (gap - self.bias).clamp(-0.3, 1)
+        excess = LogMultiplier.excess(seen)
+        moves = (step > 0) | ((excess > 0.5) & (excess < 2))
+        step = self.rate * torch.where(moves, step, 0)
+        self.move((self.state + step.to(self.state.dtype)).clamp(*self.limits), accepted)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, bias={self.bias}, rho={self.number()}"

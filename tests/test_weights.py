@@ -125,14 +125,19 @@ def test_relative_gamma_is_a_fraction_of_lambda():
 def test_the_fraction_moves_by_the_gap_in_units_of_the_target():
     gamma = weights.RelativeGamma(0.02, rate=0.1, bias=0.25)
     log_fraction = math.log(0.02)
-    for gap in (0.5, 0.25, 0.0, 3.0, -3.0):
-        gamma.update(seen(0.4, 0.4 + gap * EPSILON))
+    for gap in (0.5, 0.25, 0.0, 3.0, -0.5):
+        gamma.update(seen((1 - gap) * EPSILON, EPSILON))
         log_fraction += 0.1 * min(max(gap - 0.25, -0.3), 1)
         assert gamma.value.item() == pytest.approx(math.exp(log_fraction), rel=1e-5)
-    for gap, limit in ((9.0, gamma.HIGHEST), (-9.0, gamma.LOWEST)):
+    for gap, limit in ((9.0, gamma.HIGHEST), (-0.5, gamma.LOWEST)):
         for _ in range(700):
-            gamma.update(seen(0.0, gap))
+            gamma.update(seen((1 - gap) * EPSILON, EPSILON))
         assert gamma.state.item() == pytest.approx(limit)
+    far = weights.RelativeGamma(0.02)
+    for times in (0.4, 2.1):
+        # The codes are not near the target: that T' is not ahead shows nothing.
+        far.update(seen(times * EPSILON, times * EPSILON))
+        assert far.value.item() == pytest.approx(0.02)
     high = weights.RelativeGamma(0.5)
     high.update(seen(0.0, 9.0))
     assert high.value.item() == pytest.approx(0.5)

@@ -124,8 +124,8 @@ def draw(path: Path) -> None:
 def main() -> None:
     """Trains without and with the constraint, measures, and draws."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epsilon", type=float, default=0.02, help="the target in nats")
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--epsilon", type=float, default=0.05, help="the target in nats")
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
     parser.add_argument("--smoke", action="store_true", help="a few steps")

@@ -58,7 +58,7 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
     if epsilon is not None:
-        constraint = mireg.ClassifierMI(CODE, classes=CLASSES, epsilon=epsilon)  # +
+        constraint = mireg.RobustMIConstraint(CODE, classes=CLASSES, epsilon=epsilon)  # +
         optimizer.add_param_group({"params": constraint.parameters(), "lr": 3e-3})  # +
 
     for _ in range(steps):
@@ -71,7 +71,7 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
         kl = (mean.square() + log_var.exp() - log_var - 1).sum(1).mean() / 2
         loss = error + kl
         if epsilon is not None:
-            penalty = constraint(z, digit[rows])  # +
+            penalty = constraint(z, digit[rows], posterior)  # +
             loss = loss + penalty.loss + penalty.critic_loss  # +
         optimizer.zero_grad()
         loss.backward()
