@@ -26,7 +26,7 @@ def to_html(report: "AuditReport", note: str) -> str:
     parts = [
         f'<h1 class="{report.verdict.replace(" ", "-")}">{escape(verdict)}</h1>',
         f"<p class=summary>{escape(report.summary)}</p>",
-        f"<p class=meaning>{where}alpha read as {escape(read.rstrip(')') or 'it is')}. {report.date}, mireg {report.version}.</p>"
+        f"<p class=meaning>{where}alpha read as {escape(read.removesuffix(')'))}. {report.date}, mireg {report.version}.</p>"
         if read
         else f"<p class=meaning>{where}{report.date}, mireg {report.version}.</p>",
         f"<figure>{interval_svg(report)}{_legend(report, False)}</figure>",
@@ -108,7 +108,7 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem } h2 { font-size: 1
 .warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; font-weight: normal }
-th { width: 9rem; color: var(--soft) } td.number { text-align: right; font-variant-numeric: tabular-nums }
+th { width: 9rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
 figure { margin: 1.2rem 0; max-width: 34rem } figure > svg { width: 100%; height: auto; display: block }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .3rem 0; font-size: .875rem; color: var(--soft) }
 li { display: flex; align-items: center; gap: .4rem } .mark { width: 28px; height: 14px; flex: none }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOTE = (
     "Samples alone bound mutual information from below, never from above: another critic may find more. "
-    "Only a variational bound bounds from above."
+    "Only a variational bound bounds from above. 0.69 nats (ln 2) tell for certain which of two equal classes it is."
 )
 
 
