@@ -183,6 +183,15 @@ def test_what_cannot_be_given_is_refused_with_the_fix(given, text):
         mireg.audit(codes, codes, given=given)
 
 
+def test_what_is_given_leaves_with_the_samples_that_are_unknown():
+    alpha = np.where(np.arange(600) < 100, -1, np.arange(600) % 2)
+    inputs = read_inputs(np.random.default_rng(0).standard_normal((600, 2)), alpha, unknown=-1)
+    given = np.where(np.arange(600) < 300, "low", "high")
+    strata, names, words = conditional.read_given(given, inputs.known, 600)
+    assert names == ["high", "low"] and strata.bincount().tolist() == [300, 200]
+    assert words == "label, 2 classes (names: high, low)"
+
+
 def test_groups_in_several_strata_make_errors_add_up():
     inputs, _ = inputs_of([600, 600])
     inputs = inputs._replace(groups=torch.arange(1200) % 600)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 import mireg
 from mireg.auditing import recognition
+from mireg.auditing.audit import _of_labels
 from mireg.auditing.drawing import ticks
+from mireg.auditing.inputs import read_inputs
 from mireg.auditing.rows import member_in_words
 from mireg.auditing.verdict import decide, exit_status
 
@@ -81,6 +84,15 @@ def test_below_never_says_that_no_one_can_find_more():
     assert "No one has proved that others cannot find more" in report.summary
 
 
+def test_a_bound_of_zero_is_called_nothing():
+    report = dataclasses.replace(PLAIN, lower_bound=0.0)
+    assert "none of it certified" in report.summary
+    assert {row.name: row.text for row in report.rows()}["certified"] == "nothing"
+    assert dataclasses.replace(PLAIN, verdict="not settled").title.startswith(
+        "Verdict: not settled, ε = 0.125"
+    )
+
+
 # --- recognition ------------------------------------------------------------
 
 
@@ -137,6 +149,33 @@ def test_two_labels_tell_both_ratios():
         [torch.where(labels == c, probability / shares[c], other) for c in (0, 1)]
     )
     torch.testing.assert_close(ratios.exp(), expected)
+
+
+class Judged(NamedTuple):
+    """What is needed of the evidence of an audit of labels."""
+
+    rows: list
+    joint: list
+    hits: list
+    ratios: list
+
+
+def test_an_audit_of_three_labels_has_an_auc_where_the_logits_of_all_are_known():
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=600)
+    inputs = read_inputs(random.standard_normal((600, 2)), labels)
+    ratios = torch.tensor(random.standard_normal((3, 600)))
+    rows = torch.randperm(600)
+    of_rows = inputs.alpha[rows]
+    hits = ratios.argmax(0) == of_rows
+    joint = ratios[of_rows, torch.arange(600)]
+    halves = [rows[:400], rows[400:]]
+    known = Judged(halves, [joint], [hits], [ratios[:, :400], ratios[:, 400:]])
+    found = _of_labels(inputs, known)
+    expected = [roc_auc_score(of_rows == c, ratios[c]) for c in range(3)]
+    assert found["label_auc"] == pytest.approx(np.mean(expected))
+    assert found["label_shares"] == pytest.approx(np.bincount(labels) / 600)
+    assert "label_auc" not in _of_labels(inputs, known._replace(ratios=[]))
 
 
 def test_an_interval_does_not_shrink_to_a_point_where_all_were_right():

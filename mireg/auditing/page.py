@@ -112,7 +112,7 @@ th { width: 9rem; color: var(--soft) } td.number { text-align: right; white-spac
 figure { margin: 1.2rem 0; max-width: 34rem } figure > svg { width: 100%; height: auto; display: block }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .3rem 0; font-size: .875rem; color: var(--soft) }
 li { display: flex; align-items: center; gap: .4rem } .mark { width: 28px; height: 14px; flex: none }
-text { font-size: 12px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
+text { font-size: 13px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
 .estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 } .bar { stroke-width: 1.5 }
 .curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) } .grid { stroke: var(--rule) }
 .epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .certified { fill: var(--red); opacity: .3 }

@@ -148,7 +148,7 @@ class AuditReport:
     def title(self) -> str:
         """The verdict, and how α was read."""
         target = "" if self.epsilon is None else f" ε = {self.epsilon:g}"
-        about = " about" if self.verdict in ("undecided", "not settled") else ""
+        about = {"undecided": " about", "not settled": ","}.get(self.verdict, "")
         read = f" (alpha read as {self.alpha})" if self.alpha else ""
         return f"Verdict: {self.verdict}{about}{target}{read}"
 

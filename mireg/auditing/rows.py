@@ -36,7 +36,9 @@ def _information(r: "AuditReport") -> list[Row]:
         ),
         Row(
             "certified",
-            f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence",
+            f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
+            if r.lower_bound > 0
+            else "nothing",
             f"the truth is lower in at most {100 - 100 * r.confidence:g} % of such audits, whatever the critics are",
         ),
     ]

@@ -67,6 +67,8 @@ def sentence(report: "AuditReport") -> str:
     target = f"the target of {report.epsilon:g} nats" if report.epsilon is not None else ""
     of = "the code reveals of alpha" + (" beyond what is given" if report.given else "")
     proved = f"at least {report.lower_bound:.3f} with {100 * report.confidence:g} % confidence"
+    if report.lower_bound <= 0:
+        proved = "none of it certified"
     text = {
         "above": f"What {of} is more than {target}: {found}, {proved}.",
         "below": f"What new critics found of what {of} stays below {target}: {found}. No one has proved that others cannot find more.",
