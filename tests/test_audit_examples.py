@@ -112,7 +112,7 @@ def test_command_says_what_alpha_is_and_names_the_file(asked, capsys):
     assert seen["classes"] == 7 and seen["given"].tolist() == [0, 1] * 300
     assert "codes.npz, 600 samples" in capsys.readouterr().out
     assert asked("below", "--given", "age")[0] == 2
-    assert "must hold age, got pi, alpha, sex" in capsys.readouterr().err
+    assert "must hold pi and alpha, and age, got pi, alpha, sex" in capsys.readouterr().err
 
 
 def test_command_refuses_pickled_names_with_the_fix(tmp_path, capsys):

@@ -123,9 +123,8 @@ def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
     wanted = ["pi", "alpha"] if given is None else ["pi", "alpha", given]
     missing = [name for name in wanted if name not in data]
     if missing:
-        raise ValueError(
-            f"{path} must hold {', '.join(missing)}, got {', '.join(data) or 'nothing'}"
-        )
+        more = "" if given is None else f", and {given}"
+        raise ValueError(f"{path} must hold pi and alpha{more}, got {', '.join(data) or 'nothing'}")
     return data
 
 

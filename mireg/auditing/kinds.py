@@ -44,7 +44,7 @@ def as_values(name: str, x: Any) -> Array:
     # numpy would make strings of everything.
     array = np.asarray(x, dtype=object if mixed else None)
     if array.ndim == 0:
-        raise ValueError(f"{name} must have one row for each sample, got a single value")
+        raise ValueError(f"{name} must have one row for each sample, got a single number")
     # One column is a vector.
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
