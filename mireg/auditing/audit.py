@@ -79,7 +79,7 @@ def audit(
         >>> income = (30_000 + 20_000 * pi[:, 0] + 10_000 * torch.randn(400)).long()
         >>> report = mireg.audit(pi, income, epsilon=0.1, folds=2)
         >>> print(report.title)
-        Verdict: above ε = 0.1 (alpha read as ordered numbers: 395 different integers in 400 samples are too many for labels; kind='label' or classes= if they are names)
+        Verdict: above ε = 0.1 (alpha read as ordered numbers: ... different integers in 400 samples are too many for labels; ...)
     """
     start = time.monotonic()
     if epsilon is not None:
