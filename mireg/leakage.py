@@ -9,13 +9,21 @@ __all__ = [
     "accuracy_bound",
     "pinsker_accuracy_bound",
     "epsilon_for_accuracy",
+    "auc_bound",
+    "balanced_accuracy_bound",
     "parity_gap_bound",
     "r_squared_bound",
 ]
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from ._checks import check_epsilon
+
+Numbers = npt.NDArray[np.float64]
 
 
 def accuracy_bound(epsilon: float, chance: float) -> float:
@@ -98,6 +106,100 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
     return _divergence(accuracy, chance)
 
 
+def auc_bound(epsilon: float, share: float) -> float:
+    r"""Returns the area under the ROC curve that no score of :math:`\pi` exceeds, for a class that makes up a share of the samples.
+
+    .. math:: \max_q \left\{ \frac{\int_0^1 u \, q(u) \, du / s - s / 2}{1 - s} :
+        \int_0^1 q(u) \, du = s, \; h(s) - \int_0^1 h(q(u)) \, du \leq \epsilon \right\},
+        \qquad q(u) = \frac{1}{1 + e^{-a - b u}} \text{ at the maximum}
+
+    Proof. Give each score its rank :math:`u`, ties spread evenly: it is uniform on [0, 1], and :math:`q(u)` is the probability of the class there. The AUC is the
+    probability that a sample of the class has the higher rank, ties counted half, and since the density of the class at :math:`u` is :math:`q(u) / s` and that of the
+    rest :math:`(1 - q(u)) / (1 - s)`, it is the expression above. The score is a function of :math:`\pi`, so its information on the class,
+    :math:`h(s) - \int h(q)` with the entropy :math:`h` of a coin, is at most :math:`\epsilon`. The AUC is linear in :math:`q` and the information convex, so the Lagrangian
+    :math:`b u q + a q + h(q)`, which is largest at the logistic :math:`q` for each :math:`u`, gives the maximum. The score whose :math:`q` is logistic attains it.
+
+    For several classes take each against the rest: what :math:`\pi` tells of one is at most what it tells of all.
+
+    References:
+        | Elements of Information Theory (Cover and Thomas, 2006), section 2.8, for the data-processing inequality
+        | Convex Optimization (Boyd and Vandenberghe, 2004), section 5.5.3
+
+    Arguments:
+        epsilon: The information :math:`\epsilon` in nats.
+        share: The share :math:`s` of the class.
+
+    Returns:
+        The largest AUC, from 0.5 to 1.
+
+    Example:
+        >>> round(auc_bound(0.05, share=0.5), 3)
+        0.68
+        >>> round(auc_bound(0.05, share=0.08), 3)
+        0.814
+    """
+    check_epsilon(epsilon)
+    _check_share("share", share)
+    if epsilon >= _entropy(share):
+        return 1.0
+    if epsilon == 0:
+        return 0.5
+    # The information rises with the logarithm of the slope b.
+    low, high = -20.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        information = _logistic_score(math.exp(middle), share)[0]
+        low, high = (middle, high) if information <= epsilon else (low, middle)
+    return min(1.0, max(0.5, _logistic_score(math.exp(high), share)[1]))
+
+
+def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> float:
+    r"""Returns the balanced accuracy that no attacker exceeds: the mean over the classes of how often each is recognised.
+
+    .. math:: \min_{b > 0} \frac{1}{b} \Big( \epsilon + \max_m \sum_c s_c \log \big( 1 + m_c (e^{b / (K s_c)} - 1) \big) \Big)
+
+    over :math:`m_c \geq 0` with sum 1, for :math:`K` classes of shares :math:`s_c`. Proof. A guess is a function of :math:`\pi`, so with its law :math:`P_c` on class :math:`c` and
+    :math:`m = \sum_c s_c P_c` we have :math:`\sum_c s_c \, \mathrm{KL}(P_c \| m) \leq \epsilon`. For each class the variational formula of Donsker and Varadhan gives
+    :math:`b / (K s_c) \, P_c(c) \leq \mathrm{KL}(P_c \| m) + \log(1 + m_c (e^{b / (K s_c)} - 1))`. Weigh by :math:`s_c`, add up, and replace :math:`m` by the worst. Every :math:`b` gives a bound. The
+    lowest is attained, since it is the dual of the rate-distortion problem whose distortion is 0 for a right guess and :math:`1 / (K s_c)` for a wrong one.
+
+    Twice what lies above 1/2 is, for two classes, the largest gap of demographic parity: :func:`parity_gap_bound` is simpler, and never below it.
+
+    References:
+        | Elements of Information Theory (Cover and Thomas, 2006), sections 10.7 and 10.8
+
+    Arguments:
+        epsilon: The information :math:`\epsilon` in nats.
+        shares: The share of one of two classes, or the shares of all.
+
+    Returns:
+        The largest balanced accuracy, from 1 / K to 1.
+
+    Example:
+        >>> round(balanced_accuracy_bound(0.05, 0.5), 3)
+        0.657
+        >>> round(balanced_accuracy_bound(0.05, 0.08), 3)
+        0.781
+        >>> round(balanced_accuracy_bound(0.05, [0.5, 0.3, 0.2]), 3)
+        0.498
+    """
+    check_epsilon(epsilon)
+    s = np.array([shares, 1 - shares] if isinstance(shares, float | int) else shares, dtype=float)
+    if len(s) < 2 or not (s > 0).all() or abs(s.sum() - 1) > 1e-6:
+        raise ValueError(f"shares must be above 0 with sum 1, of 2 classes or more, got {shares}")
+
+    def bound(log_b: float) -> float:
+        b = math.exp(log_b)
+        return (epsilon + _best_guess(b / (len(s) * s), s)) / b
+
+    # The bound falls, then rises with b: search by golden section.
+    low, high, golden = -20.0, 20.0, (math.sqrt(5) - 1) / 2
+    for _ in range(90):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        low, high = (low, right) if bound(left) <= bound(right) else (left, high)
+    return min(1.0, max(1 / len(s), bound(low)))
+
+
 def parity_gap_bound(epsilon: float, share: float = 0.5) -> float:
     r"""Gives how far the rates of any decision on :math:`\pi` can differ between two groups: the gap of demographic parity.
 
@@ -146,6 +248,48 @@ def r_squared_bound(epsilon: float, dims: int = 1) -> float:
     if dims < 1:
         raise ValueError(f"dims is a number of factors and must be 1 or more, got {dims}")
     return 1 - math.exp(-2 * epsilon / dims)
+
+
+def _entropy(share: float) -> float:
+    """Returns the entropy of a coin, in nats."""
+    return -share * math.log(share) - (1 - share) * math.log1p(-share)
+
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
+def _logistic_score(b: float, s: float) -> tuple[float, float]:
+    """Returns the information on a class of share s, and the AUC, of the score whose rank u tells the class with probability sigmoid(a + b u)."""
+
+    def log_expm1(x: float) -> float:
+        return x + math.log(-math.expm1(-x))
+
+    # This a makes the mean of the probability s.
+    a = log_expm1(s * b) - s * b - log_expm1((1 - s) * b)
+    # The probability is 0 or 1 in double precision further out.
+    low, high = max(a, -40.0), min(a + b, 40.0)
+    x = (low + high) / 2 + (high - low) / 2 * _NODES
+    weights = (high - low) / 2 * _WEIGHTS / b
+    q = 1 / (1 + np.exp(-x))
+    divergence = q * np.log(q / s) + (1 - q) * np.log((1 - q).clip(1e-300) / (1 - s))
+    zeros, ones = (low - a) / b, (a + b - high) / b
+    information = weights @ divergence - zeros * math.log1p(-s) - ones * math.log(s)
+    of_ranks = weights @ ((x - a) / b * q) + ones * (1 - ones / 2)
+    return float(information), float((of_ranks / s - s / 2) / (1 - s))
+
+
+def _best_guess(gain: Numbers, s: Numbers) -> float:
+    """Returns the largest sum of s log(1 + m (e^gain - 1)) over probabilities m."""
+    # At the maximum m = s / level - 1 / (e^gain - 1) for the classes that are ever guessed, which are those of the highest s (e^gain - 1).
+    inverse = np.exp(-gain) / -np.expm1(-gain)
+    order = np.argsort(inverse / s)
+    s, inverse, gain = s[order], inverse[order], gain[order]
+    levels = s.cumsum() / (1 + inverse.cumsum())
+    guessed = s > inverse * levels
+    count = int(guessed.sum())
+    level = levels[count - 1]
+    # log(1 + m / inverse) = log(s / level) + log(1 / inverse), and the second is log(e^gain - 1).
+    return float((s * (np.log(s / level) + gain + np.log(-np.expm1(-gain))))[:count].sum())
 
 
 def _divergence(p: float, q: float) -> float:

@@ -4,20 +4,26 @@ __all__ = ["audit"]
 
 import math
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution
 
 from .._checks import check_epsilon
 from .._numerics import log_mean_exp
-from ..functional import variational_bound
 from .certificate import ceiling, certified_bound, count_units
+from .conditional import combined, cut, read_given
 from .evaluation import FEWEST_SHIFTS, Evidence
-from .inputs import make_folds, read_inputs
+from .inputs import AuditInputs, make_folds, read_inputs
+from .kinds import Kind
 from .panel import Progress, judge
-from .report import AuditReport, Verdict, normalized
+from .posterior import bound_from_above, check_posterior
+from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
+from .report import AuditReport
+from .verdict import decide, normalized
 
 
 def audit(
@@ -27,6 +33,10 @@ def audit(
     epsilon: float | None = None,
     seed: int = 0,
     *,
+    given: Any = None,
+    kind: Kind | None = None,
+    classes: int | None = None,
+    unknown: Any = (),
     posterior: Distribution | None = None,
     confidence: float = 0.95,
     folds: int | None = None,
@@ -39,12 +49,19 @@ def audit(
     Draw `pi` from its posterior, as the decoder sees it; the means of a stochastic encoder tell more than its samples.
 
     Arguments:
-        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 500 to 1,000,000.
-        alpha: The codes :math:`\alpha` likewise, or integer labels with shape :math:`(N,)`.
+        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to 1,000,000.
+            Under 500 the verdict is never `below`.
+        alpha: The codes :math:`\alpha` likewise, or labels with shape :math:`(N,)`: strings, bools, categories, one-hot rows, and integers of which each has 20 samples on
+            average. Other integers are ordered numbers. The report says how it was read. Arrays, tensors, lists and series of pandas are understood.
         groups: What each sample comes from, with shape :math:`(N,)`: an identity, a patient, a video. No group is split between training and evaluation.
             Give them wherever several samples share one :math:`\alpha`.
         epsilon: The target to judge, in nats.
         seed: The seed of folds and critics; the random state of torch stays as it is.
+        given: Labels :math:`y` with shape :math:`(N,)`: the audit is then of :math:`I(\pi, \alpha \,|\, y)`, what :math:`\pi` tells of :math:`\alpha` beyond what :math:`y` does.
+            Each value is audited by itself, and needs 200 samples.
+        kind: What alpha is, `"label"` or `"number"`, where evidence shall not decide.
+        classes: The number of labels, integers from 0 to `classes` - 1.
+        unknown: The value, or the values, of alpha that stand for unknown, such as -1. `None` and NaN stand for all that is missing. These samples take no part.
         posterior: The distribution :math:`q(\pi | x)` of all samples, for the bound from above beside the estimate.
         confidence: The confidence of the certified lower bound.
         folds: The number of folds: 5 by default, 2 for more than 100,000 samples.
@@ -54,30 +71,78 @@ def audit(
         The report, an :class:`AuditReport`: `print` it.
 
     Raises:
-        TypeError: If something is no array of numbers.
+        TypeError: If something is no array of numbers or names.
         ValueError: If shapes, sizes or values are not such that an audit means something.
+
+    Example:
+        >>> pi = torch.randn(400, 2)
+        >>> income = (30_000 + 20_000 * pi[:, 0] + 10_000 * torch.randn(400)).long()
+        >>> report = mireg.audit(pi, income, epsilon=0.1, folds=2)
+        >>> print(report.title)
+        Verdict: above ε = 0.1 (alpha read as ordered numbers: ... different integers in 400 samples are too many for labels; ...)
     """
     start = time.monotonic()
     if epsilon is not None:
         check_epsilon(epsilon)
     if not 0.5 <= confidence < 1:
         raise ValueError(f"the confidence must be in [0.5, 1), got {confidence}")
-    inputs = read_inputs(pi, alpha, groups)
-    count = folds or (5 if len(inputs.pi) <= 100_000 else 2)
-    if not 2 <= count <= 20:
+    inputs = read_inputs(pi, alpha, groups, kind, classes, unknown)
+    odd = () if posterior is None else check_posterior(posterior, pi)
+    if folds is not None and not 2 <= folds <= 20:
         raise ValueError(f"the number of folds must be from 2 to 20, got {folds}")
+    if given is None:
+        report = _examine(inputs, epsilon, seed, confidence, folds, progress)
+    else:
+        strata, names, words = read_given(given, inputs.known, len(pi))
+        parts = cut(inputs, strata, names)
+        told = _shared_progress(progress, sum(part.inputs is not None for part in parts))
+
+        def examine(part: AuditInputs, confidence: float) -> AuditReport:
+            return _examine(part, None, seed, confidence, folds, next(told))
+
+        report = combined(inputs, parts, examine, confidence, epsilon, words)
+    if progress is not None:
+        progress("done", 1.0)
+    return replace(
+        report,
+        variational_bound=None if posterior is None else bound_from_above(posterior, inputs.known),
+        warnings=(*report.warnings, *odd),
+        seed=seed,
+        seconds=time.monotonic() - start,
+    )
+
+
+def _shared_progress(progress: Progress | None, parts: int) -> Iterator[Progress | None]:
+    """Gives each of several audits its part of the progress."""
+    for part in range(parts):
+
+        def tell(what: str, share: float, part: int = part) -> None:
+            if progress is not None:
+                progress(what, (part + share) / parts)
+
+        yield tell
+
+
+def _examine(
+    inputs: AuditInputs,
+    epsilon: float | None,
+    seed: int,
+    confidence: float,
+    folds: int | None,
+    progress: Progress | None,
+) -> AuditReport:
+    """Audits samples that were read."""
+    count = folds or (5 if len(inputs.pi) <= 100_000 else 2)
     generator = torch.Generator().manual_seed(seed)
     split = make_folds(inputs.groups, count, generator)
     # Critics are trained here, whatever a caller has switched off around its evaluation.
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         evidence = judge(inputs, split, generator, progress)
-    if progress is not None:
-        progress("done", 1.0)
 
     joint = torch.cat(evidence.joint).double()
     of_joint = inputs.groups[torch.cat(evidence.rows)]
-    error = _standard_error(joint, of_joint)
+    error = clustered_error(joint - joint.mean(), of_joint)
     log_z, null, p_value, accuracy = _of_marginal(evidence)
     dv = float(joint.mean()) - log_z
     # Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
@@ -108,27 +173,44 @@ def audit(
         samples=len(inputs.pi),
         groups=groups_count,
         epsilon=epsilon,
-        verdict=_verdict(mi, error, log_z, bound, epsilon),
+        verdict=decide(mi, error, log_z, bound, epsilon, conclusive=not inputs.inconclusive),
         classes=inputs.classes,
-        label_accuracy=float(torch.cat(evidence.hits).double().mean()) if inputs.classes else None,
-        label_chance=float(inputs.alpha.bincount().max()) / len(inputs.alpha)
-        if inputs.classes
-        else None,
-        variational_bound=None if posterior is None else _bound_from_above(posterior),
         panel=evidence.panel,
         warnings=tuple(warnings),
-        seed=seed,
-        seconds=time.monotonic() - start,
+        alpha=inputs.words,
+        **_of_labels(inputs, evidence),
     )
 
 
-def _standard_error(values: Tensor, groups: Tensor) -> float:
-    """Gives the standard error of a mean of samples whose groups are independent."""
-    _, index = groups.unique(return_inverse=True)
-    count = int(index.max()) + 1
-    residuals = values - values.mean()
-    sums = torch.zeros(count, dtype=values.dtype).index_add(0, index, residuals)
-    return float(sums.square().sum().sqrt()) / len(values) * math.sqrt(count / (count - 1))
+def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:
+    """Returns how well labels are recognised, by the names of the report."""
+    if not inputs.classes:
+        return {}
+    rows = torch.cat(evidence.rows)
+    labels, groups = inputs.alpha[rows], inputs.groups[rows]
+    hits = torch.cat(evidence.hits).double()
+    shares = inputs.alpha.bincount().double() / len(inputs.alpha)
+    accuracy = float(hits.mean())
+    error = clustered_error(hits - accuracy, groups)
+    found = {
+        "label_accuracy": accuracy,
+        "label_accuracy_interval": wilson_interval(accuracy, error, len(groups.unique()))[1:],
+        "label_chance": float(shares.max()),
+        "label_shares": tuple(shares.tolist()),
+    }
+    ratios = _ratios(inputs, evidence, labels)
+    both = None if ratios is None else of_labels(ratios, labels, groups, inputs.classes)
+    for name, share in zip(("label_auc", "label_balanced_accuracy"), both or (), strict=False):
+        found |= {name: share.value, f"{name}_interval": share[1:]}
+    return found
+
+
+def _ratios(inputs: AuditInputs, evidence: Evidence, labels: Tensor) -> Tensor | None:
+    """Returns the critics' logits for every label, where they are known: of two labels one tells the other."""
+    kept: list[Tensor] = getattr(evidence, "ratios", [])
+    if kept:
+        return torch.cat(kept, dim=1)
+    return ratios_of_two(torch.cat(evidence.joint), labels) if inputs.classes == 2 else None
 
 
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
@@ -148,26 +230,3 @@ def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     p_value = (1 + int((means >= joint).sum())) / (shifts + 1)
     null = float(means.quantile(0.95) - means.mean())
     return log_z, null, p_value, accuracy
-
-
-def _verdict(mi: float, error: float, log_z: float, bound: float, epsilon: float | None) -> Verdict:
-    """Judges by the certified bound, and else by the estimates and two standard errors."""
-    if epsilon is None:
-        return "not asked"
-    # The lower of the mean logit and its DV bound: `mi` is the higher.
-    if bound > epsilon or mi - abs(log_z) - 2 * error > epsilon:
-        return "above"
-    cleared = normalized(mi, log_z) and mi + 2 * error < epsilon
-    return "below" if cleared else "undecided"
-
-
-def _bound_from_above(posterior: Distribution) -> float:
-    """Gives the bound of eq. (9): any prior serves, and the one with the moments of the codes is close."""
-    base = posterior.base_dist if isinstance(posterior, Independent) else posterior
-    shape = posterior.batch_shape + posterior.event_shape
-    prior: Distribution = Normal(torch.zeros(shape[1:]), torch.ones(shape[1:]))
-    if isinstance(base, Normal):
-        mean, variance = base.loc.detach(), base.scale.detach().square()
-        spread = (variance.mean(0) + mean.var(0)).sqrt()
-        prior = Normal(mean.mean(0), spread)
-    return float(variational_bound(posterior, Independent(prior, len(shape) - 1)))

@@ -13,10 +13,11 @@ import torch
 from .. import __version__
 from ..encoders import diagonal_gaussian
 from .audit import audit
+from .verdict import exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command, and gives its exit status: 1 where the codes leak more than was asked for, 2 for an error."""
+    """Runs the command, and returns its exit status: 0 where the codes are below the target, 1 above, 2 where that cannot be told or for an error."""
     options = _parser().parse_args(arguments)
     try:
         return _audit(options)
@@ -34,17 +35,37 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "audit",
         help="judge how much two frozen codes tell of each other",
-        description="Judge how much two frozen codes tell of each other. The exit status is 1 where they are above --epsilon.",
+        description="Judge how much two frozen codes tell of each other. "
+        "The exit status is 0 where they are below --epsilon, 1 where they are above, "
+        "and 2 where that is undecided or not settled, or for an error.",
     )
     command.add_argument(
         "codes",
         type=Path,
         help="a file of numpy.savez with pi and alpha, one row a sample; also groups, and mean and log_var of the posterior, if there are",
     )
+    command.add_argument("--kind", choices=("label", "number"), help="what alpha is")
+    command.add_argument("--classes", type=int, help="the number of labels, from 0 on")
+    command.add_argument(
+        "--unknown",
+        type=_value,
+        action="append",
+        default=[],
+        metavar="VALUE",
+        help="a value of alpha that stands for unknown, such as -1 or nan; may be repeated",
+    )
+    command.add_argument(
+        "--given", metavar="NAME", help="an array of the file with labels that are known beside pi"
+    )
     command.add_argument("--epsilon", type=float, help="the target to judge, in nats")
     command.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
     command.add_argument("--html", type=Path, help="write the report as a page")
     command.add_argument("--json", type=Path, help="write the report as JSON")
+    command.add_argument(
+        "--allow-undecided",
+        action="store_true",
+        help="exit with 0 where the verdict is undecided or not settled",
+    )
     command.add_argument("--quiet", action="store_true", help="show no progress")
     return parser
 
@@ -53,7 +74,7 @@ def _audit(options: argparse.Namespace) -> int:
     for path in (options.html, options.json):
         if path is not None and not path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
-    data = _read(options.codes)
+    data = _read(options.codes, options.given)
     posterior = None
     if "mean" in data and "log_var" in data:
         mean, log_var = (torch.from_numpy(data[k].astype(np.float32)) for k in ("mean", "log_var"))
@@ -64,28 +85,46 @@ def _audit(options: argparse.Namespace) -> int:
         data.get("groups"),
         options.epsilon,
         options.seed,
+        given=None if options.given is None else data[options.given],
+        kind=options.kind,
+        classes=options.classes,
+        unknown=options.unknown,
         posterior=posterior,
         progress=None if options.quiet else _show,
-    )
+    ).from_file(options.codes.name)
     print(report)
     if options.html is not None:
         report.save_html(options.html)
     if options.json is not None:
         options.json.write_text(report.to_json() + "\n", encoding="utf-8")
-    return int(report.verdict == "above")
+    return exit_status(report.verdict, options.allow_undecided)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _value(text: str) -> str | int | float:
+    """Returns the number that a text is, and else the text."""
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with path.open("rb") as stream, np.load(stream) as file:
             data = {name: file[name] for name in file.files}
     except Exception as error:
-        raise ValueError(f"{path} must be a file of numpy.savez: {error}") from error
-    missing = [name for name in ("pi", "alpha") if name not in data]
+        raise ValueError(
+            f"{path} must be a file of numpy.savez, names as arrays of strings (x.astype(str)): {error}"
+        ) from error
+    wanted = ["pi", "alpha"] if given is None else ["pi", "alpha", given]
+    missing = [name for name in wanted if name not in data]
     if missing:
-        raise ValueError(f"{path} must hold pi and alpha, got {', '.join(data) or 'nothing'}")
+        more = "" if given is None else f", and {given}"
+        raise ValueError(f"{path} must hold pi and alpha{more}, got {', '.join(data) or 'nothing'}")
     return data
 
 

@@ -8,8 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MINIMUM = 500
+from .kinds import PER_LABEL, Array, Kind, as_values, read_variable
+
+MINIMUM = 200
 """The fewest samples that an audit takes: fewer certify nothing."""
+
+FEW_SAMPLES = 500
+"""With fewer samples an audit can show that codes leak, and not that they do not."""
 
 MAXIMUM = 1_000_000
 """The most samples that an audit takes."""
@@ -34,49 +39,90 @@ class AuditInputs(NamedTuple):
     """The number of classes C, 0 where α is a code."""
     warnings: tuple[str, ...]
     """What the report has to mention."""
+    words: str = ""
+    """How α was read."""
+    known: Tensor | None = None
+    """Which of the samples that were given are these, with shape (M,), where some were left out."""
+
+    @property
+    def inconclusive(self) -> str:
+        """Why finding little shows nothing, if so: too few samples, or too few of each label."""
+        if len(self.pi) < FEW_SAMPLES:
+            return f"under {FEW_SAMPLES} samples show that codes leak, or nothing: the verdict is never below"
+        if self.classes > len(self.pi) // PER_LABEL:
+            return f"under {PER_LABEL} samples a label show that codes leak, or nothing: the verdict is never below"
+        return ""
 
 
-def read_inputs(pi: Any, alpha: Any, groups: Any = None) -> AuditInputs:
-    """Checks what a user gave, and brings it into one form.
+def read_inputs(
+    pi: Any,
+    alpha: Any,
+    groups: Any = None,
+    kind: Kind | None = None,
+    classes: int | None = None,
+    unknown: Any = (),
+) -> AuditInputs:
+    r"""Checks what a user gave, and brings it into one form.
 
     Arguments:
-        pi: Codes, an array or a tensor with shape (N, *).
-        alpha: Codes likewise, or integer labels with shape (N,).
+        pi: Codes, an array or a tensor with shape (N, \*).
+        alpha: Codes likewise, or labels with shape (N,).
         groups: A label for each sample, with shape (N,), or `None`.
+        kind: What alpha is, if evidence shall not decide: see :func:`read_variable`.
+        classes: The number of labels.
+        unknown: The values of alpha that stand for unknown: their samples are left out.
 
     Raises:
-        TypeError: If something is no array of numbers.
+        TypeError: If something is no array of numbers or names.
         ValueError: If shapes, sizes or values are not such that an audit means something.
     """
     warnings: list[str] = []
-    x, y = _as_array("pi", pi), _as_array("alpha", alpha)
+    x, y = _as_numbers("pi", pi), as_values("alpha", alpha)
+    g = None if groups is None else as_values("groups", groups)
     n = len(x)
-    if len(y) != n or (groups is not None and len(groups) != n):
-        of_groups = "" if groups is None else f" and {len(groups)} groups"
+    if len(y) != n or (g is not None and len(g) != n):
+        of_groups = "" if g is None else f" and {len(g)} groups"
         raise ValueError(
             f"pi, alpha and groups must have one row for each sample, got {n} and {len(y)}{of_groups}"
         )
+    variable = read_variable("alpha", alpha, kind, classes, unknown)
+    known = None
+    if not variable.known.all():
+        known = torch.from_numpy(variable.known)
+        x, g = x[variable.known], None if g is None else g[variable.known]
+        n = len(x)
     if not MINIMUM <= n <= MAXIMUM:
         raise ValueError(f"an audit needs {MINIMUM} to {MAXIMUM:,} samples, got {n}")
 
     x = _as_code("pi", x, warnings)
-    classes = 0
-    if y.ndim == 1 and y.dtype.kind in "biu":
-        names, labels, count = np.unique(y, return_inverse=True, return_counts=True)
-        classes = len(names)
-        if classes < 2:
-            raise ValueError(f"labels need at least 2 classes, got only {names[0]}")
-        if count.min() < 20:
-            warnings.append(
-                f"{(count < 20).sum()} of {classes} classes have fewer than 20 samples: little can be learnt of them"
-            )
-        alpha_tensor = torch.from_numpy(labels.astype(np.int64))
-    else:
-        alpha_tensor = torch.from_numpy(_as_code("alpha", y, warnings))
+    warnings += variable.warnings
+    y = variable.values if variable.classes else _as_code("alpha", variable.values, warnings)
+    group = _as_groups(g, {"pi": x} if variable.classes else {"pi": x, "alpha": y}, warnings)
+    inputs = AuditInputs(
+        torch.from_numpy(x),
+        torch.from_numpy(y.astype(np.int64) if variable.classes else y),
+        torch.from_numpy(group),
+        variable.classes,
+        tuple(warnings),
+        variable.words,
+        known,
+    )
+    why = inputs.inconclusive
+    return inputs._replace(warnings=(*warnings, why)) if why else inputs
 
+
+def _as_numbers(name: str, x: Any) -> Array:
+    array = as_values(name, x)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of numbers, got {array.dtype}")
+    return array
+
+
+def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str]) -> Array:
+    """Returns groups from 0 to G - 1: the index of each sample where none were given."""
     if groups is None:
+        n = len(codes["pi"])
         group = np.arange(n)
-        codes = {"pi": x} if classes else {"pi": x, "alpha": alpha_tensor.numpy()}
         for name, code in codes.items():
             repeated = n - len(np.unique(code, axis=0))
             if repeated > 0.01 * n:
@@ -85,41 +131,32 @@ def read_inputs(pi: Any, alpha: Any, groups: Any = None) -> AuditInputs:
                     "or copies on both sides of a split pass for evidence"
                 )
     else:
-        group = np.unique(_as_array("groups", groups), return_inverse=True)[1].reshape(-1)
-    count_groups = int(group.max()) + 1
-    if count_groups < INDEPENDENT_MINIMUM:
+        if groups.dtype.kind == "O":
+            groups = groups.astype(str)
+        group = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        if len(group) != len(groups):
+            raise ValueError(f"groups must have shape (N,), got {groups.shape}")
+    count = int(group.max()) + 1
+    if count < INDEPENDENT_MINIMUM:
         raise ValueError(
             f"an audit needs at least {INDEPENDENT_MINIMUM} groups, since no group is split between training and "
-            f"evaluation, got {count_groups}"
+            f"evaluation, got {count}"
         )
-    if count_groups < FEW_GROUPS:
+    if groups is not None and count < FEW_GROUPS:
         warnings.append(
-            f"only {count_groups} groups: critics see too few different alpha to learn much, and finding little shows little"
+            f"only {count} groups: critics see too few different alpha to learn much, and finding little shows little"
         )
-    return AuditInputs(
-        torch.from_numpy(x), alpha_tensor, torch.from_numpy(group), classes, tuple(warnings)
-    )
+    return group
 
 
-def _as_array(name: str, x: Any) -> np.ndarray:
-    if isinstance(x, Tensor):
-        # numpy has no bfloat16.
-        x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu()
-    array = np.asarray(x)
-    if name != "groups" and array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of numbers, got {array.dtype}")
-    if array.ndim == 0:
-        raise ValueError(f"{name} must have one row for each sample, got a single number")
-    return array
-
-
-def _as_code(name: str, x: np.ndarray, warnings: list[str]) -> np.ndarray:
+def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
     x = x.reshape(len(x), -1)
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
+        fix = "; declare what is unknown: unknown=float('nan')" if name == "alpha" else ""
         raise ValueError(
             f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity, "
-            f"the first at index {int(bad.argmax())}"
+            f"the first at index {int(bad.argmax())}{fix}"
         )
     constant = (x == x[:1]).all(axis=0)
     if constant.all():

@@ -1,32 +1,59 @@
 r"""What an audit found, for people and for programs."""
 
-__all__ = ["AuditReport", "Verdict", "normalized"]
+__all__ = ["AuditReport", "Stratum"]
 
-import html
+import datetime
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from .page import to_html
+from .rows import Row, rows_of
+from .verdict import Verdict, normalized, sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Verdict = Literal["below", "above", "undecided", "not asked"]
-
 NOTE = (
     "Samples alone bound mutual information from below, never from above: another critic may find more. "
-    "Only a variational bound bounds from above."
+    "Only a variational bound bounds from above. 0.69 nats (ln 2) tell for certain which of two equal classes it is."
 )
 
 
-def normalized(mi: float, log_z: float) -> bool:
-    """Tells whether log Z is near 0, beside the estimate that it belongs to."""
-    return abs(log_z) <= max(0.1, 0.1 * abs(mi))
+def _version() -> str:
+    import mireg
+
+    return mireg.__version__
+
+
+def _today() -> str:
+    return datetime.date.today().isoformat()
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Holds what was found where what is given has one value."""
+
+    name: str
+    """The value."""
+    share: float
+    """Its share of the samples."""
+    samples: int
+    """The number of its samples."""
+    mi: float | None
+    """The estimate in nats, `None` where the stratum was left out."""
+    standard_error: float | None
+    """Its standard error."""
+    lower_bound: float
+    """What is certified, at the confidence that makes all strata and their shares hold together."""
+    note: str = ""
+    """Why it was left out, or needed no critic."""
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    r"""Holds what fresh critics found in frozen codes, in nats. `print` shows it as a short table.
+    r"""Holds what fresh critics found in frozen codes, in nats. `print` shows it, the verdict first.
 
     Example:
         >>> report = AuditReport(0.31, 0.02, 0.01, 0.30, 0.22, 0.95, 4.2, 0.01, 0.02, 0.66, 5000, 5000)
@@ -61,7 +88,7 @@ class AuditReport:
     epsilon: float | None = None
     """The target that was asked about."""
     verdict: Verdict = "not asked"
-    r"""Where :math:`I(\pi, \alpha)` is to :math:`\epsilon`, as far as the panel sees."""
+    r"""Where :math:`I(\pi, \alpha)` is to :math:`\epsilon`, as far as the panel sees: `below`, `above`, `undecided`, `not settled`, or `not asked`."""
     classes: int = 0
     """The number of labels, 0 where α is a code."""
     label_accuracy: float | None = None
@@ -78,6 +105,34 @@ class AuditReport:
     """The seed of the audit."""
     seconds: float = 0.0
     """How long it took."""
+    settled: bool = True
+    """Whether the estimate has stopped rising with the number of training codes."""
+    curve: tuple[tuple[int, float, float], ...] = ()
+    """The learning curve: the number of training codes, the estimate and its standard error at each size, where it was drawn."""
+    alpha: str = ""
+    """How α was read."""
+    label_accuracy_interval: tuple[float, float] | None = None
+    """The 95 % interval of `label_accuracy`, over groups."""
+    label_auc: float | None = None
+    """The area under the ROC curve of each label against the rest, averaged over the labels; 0.5 is chance."""
+    label_auc_interval: tuple[float, float] | None = None
+    """Its 95 % interval, over groups."""
+    label_balanced_accuracy: float | None = None
+    """How often a label is recognised, averaged over the labels; 1 / C is chance."""
+    label_balanced_accuracy_interval: tuple[float, float] | None = None
+    """Its 95 % interval, over groups."""
+    label_shares: tuple[float, ...] = ()
+    """The share of each label."""
+    given: str = ""
+    """What is known beside π, where the information is conditional."""
+    strata: tuple[Stratum, ...] = ()
+    """What was found for each value of what is given."""
+    source: str = ""
+    """The file that the codes came from, where there is one."""
+    date: str = field(default_factory=_today)
+    """The day of the audit."""
+    version: str = field(default_factory=_version)
+    """The version of the library."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -89,146 +144,68 @@ class AuditReport:
         """Whether the critics' logits are normalised well enough for the estimate to be believed."""
         return normalized(self.mi, self.log_z)
 
+    @property
+    def title(self) -> str:
+        """The verdict, and how α was read."""
+        target = "" if self.epsilon is None else f" ε = {self.epsilon:g}"
+        about = {"undecided": " about", "not settled": ","}.get(self.verdict, "")
+        read = f" (alpha read as {self.alpha})" if self.alpha else ""
+        return f"Verdict: {self.verdict}{about}{target}{read}"
+
+    @property
+    def summary(self) -> str:
+        """The finding in a sentence."""
+        return sentence(self)
+
+    def from_file(self, name: str) -> "AuditReport":
+        """Returns the report with the name of the file that the codes came from."""
+        return replace(self, source=name)
+
     def to_dict(self) -> dict[str, Any]:
-        """Gives all numbers by name, as plain values."""
-        return {**asdict(self), "warnings": list(self.warnings), "reliable": self.reliable}
+        """Returns all numbers by name, as plain values, with the sentences and the meaning of each row."""
+        texts = {"title": self.title, "summary": self.summary, "reliable": self.reliable}
+        rows = [row._asdict() for row in self.rows()]
+        return {**texts, **asdict(self), "interval": self.interval, "rows": rows, "note": NOTE}
 
     def to_json(self) -> str:
-        """Gives :meth:`to_dict` as JSON."""
+        """Returns :meth:`to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2)
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Gives the report as pairs of a name and a text."""
-        low, high = self.interval
-        rows = [
-            ("estimate", f"{self.mi:.3f} nats, 95 % interval {low:.3f} to {high:.3f}"),
-            (
-                "certified",
-                f"at least {self.lower_bound:.3f} nats, {100 * self.confidence:g} % confidence",
-            ),
-            ("ceiling", f"{self.ceiling:.1f} nats is about the most that so many samples certify"),
-            ("log Z", f"{self.log_z:.3f} ({'good' if self.reliable else 'far from 0'})"),
-            ("Donsker-Varadhan", f"{self.dv:.3f} nats"),
-            (
-                "chance",
-                f"p = {self.p_value:.3f} under random pairings, 95 % of which give less than {self.null:.3f}",
-            ),
-            ("joint or marginal", f"{100 * self.accuracy:.1f} % of pairs told apart, chance 50 %"),
-        ]
-        if self.label_accuracy is not None:
-            rows.append(
-                (
-                    "label predicted",
-                    f"{100 * self.label_accuracy:.1f} %, chance {100 * (self.label_chance or 0):.1f} %",
-                )
-            )
-        if self.variational_bound is not None:
-            rows.append(("variational bound", f"at most {self.variational_bound:.3f} nats"))
-        if self.epsilon is not None:
-            about = " about" if self.verdict == "undecided" else ""
-            rows.append(("verdict", f"{self.verdict}{about} ε = {self.epsilon:g}"))
-        of = f"{self.samples:,} samples"
-        if self.groups != self.samples:
-            of += f" in {self.groups:,} groups"
-        rows.append(("data", f"{of}; seed {self.seed}, {self.seconds:.0f} s"))
-        return rows
+    def rows(self) -> list[Row]:
+        """Returns the report as rows of a name, a text and what it means."""
+        return rows_of(self)
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows())
-        lines = ["Mutual information of pi and alpha"]
-        lines += [f"  {name:<{width}}  {text}" for name, text in self.rows()]
+        rows = self.rows()
+        width = max(len(row.name) for row in rows)
+        lines = [self.title, self.summary]
+        for row in rows:
+            lines.append(f"  {row.name:<{width}}  {row.text}")
+            if row.meaning:
+                lines.append(f"  {'':<{width}}    {row.meaning}")
         lines += [f"  warning: {text}" for text in self.warnings]
         return "\n".join([*lines, f"  {NOTE}"])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draws estimate, interval, certified bound and target on one axis; needs matplotlib.
+        """Draws estimate, interval, certified bound and target, and the learning curve where there is one; needs matplotlib.
 
         Arguments:
-            ax: Where to draw; a new figure by default.
+            ax: Where to draw the first; a new figure by default, with the curve below.
+
+        Returns:
+            The axis of the estimate.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                "AuditReport.plot needs matplotlib: pip install matplotlib"
-            ) from error
-        if ax is None:
-            _, ax = plt.subplots(figsize=(6, 1.8), layout="constrained")
-        low, high = self.interval
-        ax.errorbar(
-            [self.mi],
-            [0],
-            xerr=[[self.mi - low], [high - self.mi]],
-            fmt="o",
-            capsize=4,
-            label="estimate",
-        )
-        if self.lower_bound > 0:
-            ax.axvspan(0, self.lower_bound, color="tab:red", alpha=0.15, lw=0, label="certified")
-        if self.epsilon is not None:
-            ax.axvline(self.epsilon, color="black", linestyle="--", label="ε")
-        ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, low) - 0.01, None))
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-        return ax
+        from .plotting import draw
+
+        return draw(self, ax)
 
     def to_html(self) -> str:
-        """Gives the report as one page that needs nothing else."""
-        body = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in self.rows()
-        )
-        panel = "".join(
-            f"<tr><th>{html.escape(name)}</th><td class=number>{value:.3f}</td></tr>"
-            for name, value in sorted(self.panel.items(), key=lambda item: -item[1])
-        )
-        warnings = "".join(f"<p class=warning>{html.escape(text)}</p>" for text in self.warnings)
-        return _PAGE.format(
-            drawing=self._drawing(), body=body, panel=panel, warnings=warnings, note=NOTE
-        )
+        """Returns the report as one page that needs nothing else."""
+        return to_html(self, NOTE)
 
     def save_html(self, path: str | Path) -> None:
         """Writes :meth:`to_html` to a file."""
         Path(path).write_text(self.to_html(), encoding="utf-8")
-
-    def _drawing(self) -> str:
-        low, high = self.interval
-        right = 1.15 * max(high, self.epsilon or 0, self.lower_bound, 0.05)
-        left = min(0.0, low)
-
-        def at(value: float) -> float:
-            return 20 + 600 * (value - left) / (right - left)
-
-        parts = [
-            f'<rect x="{at(0):.1f}" y="22" width="{at(self.lower_bound) - at(0):.1f}" height="36" class="certified"/>',
-            f'<line x1="{at(low):.1f}" x2="{at(high):.1f}" y1="40" y2="40" class="interval"/>',
-            f'<circle cx="{at(self.mi):.1f}" cy="40" r="6"/>',
-            '<line x1="20" x2="620" y1="70" y2="70" class="axis"/>',
-            f'<line x1="{at(0):.1f}" x2="{at(0):.1f}" y1="70" y2="74" class="axis"/>',
-            f'<text x="{at(self.mi):.1f}" y="14">{self.mi:.3f}</text>',
-        ]
-        zero = at(0)
-        if self.epsilon is not None:
-            x = at(self.epsilon)
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="18" y2="70" class="epsilon"/>')
-            parts.append(f'<text x="{max(x, zero + 60):.1f}" y="88">ε = {self.epsilon:g}</text>')
-        parts.append(f'<text x="{zero:.1f}" y="88">0</text>')
-        return f'<svg viewBox="0 0 640 96" role="img" aria-label="estimate">{"".join(parts)}</svg>'
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Audit of mutual information</title><style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; width: 100%; margin: 1rem 0 }}
-th, td {{ text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; font-weight: normal }}
-th {{ white-space: nowrap; color: #555 }} .warning {{ background: #fff3cd; padding: .5rem .8rem }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums }} .key {{ color: #555; font-size: 14px; margin: 0 }}
-svg {{ width: 100% }} text {{ font-size: 12px; text-anchor: middle }} circle {{ fill: #1f5fa8 }}
-.interval {{ stroke: #1f5fa8; stroke-width: 3 }} .axis {{ stroke: #999 }} .epsilon {{ stroke: #222; stroke-dasharray: 4 }}
-.certified {{ fill: #d9534f; opacity: .25 }}
-</style></head><body><h1>Mutual information of π and α</h1>
-{drawing}<p class=key>Point and line: estimate and its 95 % interval. Shaded: certified. Dashed: ε. In nats.</p>
-<table>{body}</table>{warnings}
-<h2>The panel</h2><p>What each critic found where it stopped (Donsker-Varadhan, nats).</p><table>{panel}</table>
-<p>{note}</p></body></html>
-"""

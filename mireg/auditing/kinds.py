@@ -1,0 +1,245 @@
+r"""What a variable is: labels or numbers, decided by what was given, and said in words."""
+
+__all__ = ["PER_LABEL", "Kind", "Variable", "as_values", "read_variable"]
+
+import math
+from collections.abc import Collection
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[Any]
+Kind = Literal["label", "number"]
+
+PER_LABEL = 20
+"""Samples that a label needs on average: whole numbers with more values than these allow are ordered numbers."""
+
+
+class Variable(NamedTuple):
+    """A variable in one form, and how it was read."""
+
+    values: Array
+    """Numbers with shape (N, D) for the known samples; or labels from 0 to C - 1 with shape (N,)."""
+    known: Array
+    """Which of all samples are known, with shape (N,)."""
+    classes: int
+    """The number of labels C, 0 for numbers."""
+    words: str
+    """How it was read."""
+    warnings: tuple[str, ...]
+    """What the report has to mention."""
+
+
+def as_values(name: str, x: Any) -> Array:
+    """Returns an array of a tensor, an array, a list or a series: what has a method `to_numpy` need not be imported to be understood."""
+    if isinstance(x, Tensor):
+        # numpy has no bfloat16.
+        x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
+    elif hasattr(x, "to_numpy"):
+        x = x.to_numpy()
+    mixed = isinstance(x, list | tuple) and any(isinstance(v, str) or v is None for v in x)
+    # numpy would make strings of everything.
+    array = np.asarray(x, dtype=object if mixed else None)
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have one row for each sample, got a single number")
+    # One column is a vector.
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def read_variable(
+    name: str,
+    x: Any,
+    kind: Kind | None = None,
+    classes: int | None = None,
+    unknown: Any = (),
+) -> Variable:
+    r"""Decides whether a variable is a label or a number.
+
+    Strings, bools and categories are labels. Whole numbers are labels where each value has at least 20 samples on average, and ordered numbers otherwise. One-hot rows are
+    labels, and rows of several bools one label for each combination, if each has 20 samples on average. All else is numbers.
+
+    Arguments:
+        name: What to call it.
+        x: The variable, with shape (N,) or (N, \*).
+        kind: What it is, if that is known.
+        classes: The number of labels, from 0 to `classes` - 1.
+        unknown: The value, or the values, that stand for unknown. `None` and NaN stand for all that is missing.
+
+    Raises:
+        TypeError: If its values are neither numbers nor names.
+        ValueError: If values are missing, or are not what was said.
+    """
+    if kind not in (None, "label", "number"):
+        raise ValueError(f"kind must be 'label' or 'number', got {kind!r}")
+    if classes is not None and (kind == "number" or classes < 2):
+        raise ValueError(
+            f"classes is the number of labels, 2 or more, got {classes} with kind={kind!r}"
+        )
+    category = _is_category(x)
+    array = as_values(name, x)
+    known = ~_is_unknown(array, unknown)
+    array = _of_one_type(name, array[known])
+    if not len(array):
+        raise ValueError(f"{name} must be known of some samples, got none with unknown={unknown!r}")
+    left_out = int((~known).sum())
+
+    labels, words = _as_labels(name, array, kind, classes, category)
+    warnings: list[str] = []
+    if labels is None:
+        values: Array = array.reshape(len(array), -1)
+        count = 0
+    else:
+        names, values, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        count = len(names)
+        if count < 2:
+            raise ValueError(f"labels need at least 2 classes, got only {names[0]} in {name}")
+        if -1 in names[:1] and names.dtype.kind == "i":
+            warnings.append(
+                f"-1 is a label of its own in {name}, {counts[0]} times: say unknown=-1 if it stands for unknown"
+            )
+        if counts.min() < PER_LABEL:
+            warnings.append(
+                f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} samples: little can be learnt of them"
+            )
+        words = f"label, {count} classes ({words}{_shown(names)})"
+    if left_out:
+        words += f"; {left_out:,} samples of unknown {name} left out"
+    return Variable(values, known, count, words, tuple(warnings))
+
+
+def _as_labels(
+    name: str, array: Array, kind: Kind | None, classes: int | None, category: bool
+) -> tuple[Array | None, str]:
+    """Returns a label for each sample, or `None` for numbers, and what speaks for it."""
+    forced = kind == "label" or classes is not None
+    if array.dtype.kind == "U":
+        if array.ndim > 1:
+            raise TypeError(
+                f"{name} must be one column of names, or numbers, got {array.shape[1]} columns of names: audit one at a time"
+            )
+        if kind == "number":
+            raise TypeError(f"{name} must be numbers with kind='number', got names ({array[0]!r})")
+        return array, "categories" if category else "names"
+    if kind == "number":
+        return None, f"{_size(array)}, as asked for"
+    if (forced or category) and bool(_missing(array).any()):
+        raise ValueError(f"{name} has NaN among its labels: declare it with unknown=float('nan')")
+    if array.ndim > 1:
+        return _of_rows(name, array.reshape(len(array), -1), forced)
+    if classes is not None:
+        if not _whole(array) or array.min() < 0 or array.max() >= classes:
+            raise ValueError(
+                f"{name} must be integers from 0 to {classes - 1} with classes={classes}, "
+                f"got {array.min():g} to {array.max():g}"
+            )
+        return array.astype(np.int64), "as asked for"
+    if array.dtype.kind == "b":
+        return array, "bools"
+    if category:
+        return array, "categories"
+    if kind == "label":
+        return array, "as asked for"
+    if not _whole(array):
+        return None, _size(array)
+    count, most = len(np.unique(array)), len(array) // PER_LABEL
+    if count <= most:
+        return array.astype(np.int64), "integers"
+    return None, (
+        f"ordered numbers: {count:,} different integers in {len(array):,} samples are too many for labels; "
+        "kind='label' or classes= if they are names"
+    )
+
+
+def _of_rows(name: str, rows: Array, forced: bool) -> tuple[Array | None, str]:
+    """Reads a matrix: one-hot rows, several bools, or a code."""
+    if rows.dtype.kind == "b" or bool(((rows == 0) | (rows == 1)).all()):
+        if bool((rows.sum(1) == 1).all()):
+            return rows.argmax(1), "one-hot rows"
+        combined = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+        if forced or combined.max() + 1 <= len(rows) // PER_LABEL:
+            return combined, f"each combination of {rows.shape[1]} bools"
+        return None, f"{_size(rows)}: several bools with too many combinations for labels"
+    if forced:
+        raise ValueError(
+            f"{name} must be a vector of labels with shape (N,), or one-hot rows, got {rows.shape[1]} columns of numbers"
+        )
+    return None, _size(rows)
+
+
+def _of_one_type(name: str, array: Array) -> Array:
+    """Returns numbers, bools or strings: arrays of objects hold what their values are."""
+    if array.dtype.kind == "O":
+        kinds = {type(v) for v in array.reshape(-1)}
+        if all(issubclass(k, str) for k in kinds):
+            return array.astype(str)
+        if not all(issubclass(k, bool | int | float | np.number | np.bool_) for k in kinds):
+            names = ", ".join(sorted(k.__name__ for k in kinds)[:4])
+            raise TypeError(
+                f"{name} must be an array of numbers, or of names (one column), got {names}: "
+                "declare what is missing with unknown="
+            )
+        array = np.array(array.tolist())
+    if array.dtype.kind in "ST":
+        array = array.astype(str)
+    if array.dtype.kind not in "biufU":
+        raise TypeError(
+            f"{name} must be an array of numbers, or of names (one column), got {array.dtype}"
+        )
+    return array
+
+
+def _is_unknown(array: Array, unknown: Any) -> Array:
+    """Tells the samples of which any value was declared unknown."""
+    many = isinstance(unknown, Collection) and not isinstance(unknown, str | bytes)
+    declared = list(unknown) if many else [unknown]
+    found = np.zeros(array.shape, dtype=bool)
+    for value in declared:
+        if _is_missing(value):
+            found |= _missing(array)
+        elif array.dtype.kind == "O":
+            found |= np.frompyfunc(
+                lambda v, value=value: not _is_missing(v) and bool(v == value), 1, 1
+            )(array).astype(bool)
+        else:
+            found |= np.asarray(array == value, dtype=bool)
+    return np.asarray(found.reshape(len(array), -1).any(axis=1))
+
+
+def _missing(array: Array) -> Array:
+    if array.dtype.kind == "O":
+        return np.asarray(np.frompyfunc(_is_missing, 1, 1)(array), dtype=bool)
+    if array.dtype.kind == "f":
+        return np.asarray(np.isnan(array), dtype=bool)
+    return np.zeros(array.shape, dtype=bool)
+
+
+def _is_missing(value: Any) -> bool:
+    """Tells None, NaN and what pandas has in their place, whose comparisons are neither true nor false."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def _is_category(x: Any) -> bool:
+    return hasattr(getattr(x, "dtype", None), "categories")
+
+
+def _whole(array: Array) -> bool:
+    return array.dtype.kind in "iu" or (
+        array.dtype.kind == "f"
+        and bool(np.isfinite(array).all())
+        and bool((array == np.round(array)).all())
+    )
+
+
+def _size(array: Array) -> str:
+    columns = array.reshape(len(array), -1).shape[1]
+    return "a number" if columns == 1 else f"{columns} numbers"
+
+
+def _shown(names: Array) -> str:
+    """Returns a few names."""
+    return ": " + ", ".join(str(n) for n in names[:4]) + (", …" if len(names) > 4 else "")

@@ -1,0 +1,48 @@
+r"""The pictures of a report with matplotlib, which is asked for only here."""
+
+__all__ = ["draw"]
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .report import AuditReport
+
+
+def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
+    """Draws what the page draws: see :meth:`AuditReport.plot`."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("AuditReport.plot needs matplotlib: pip install matplotlib") from error
+    curve = None
+    if ax is None and len(report.curve) > 1:
+        _, (ax, curve) = plt.subplots(
+            2, figsize=(6, 4.5), height_ratios=(1, 2), layout="constrained"
+        )
+    elif ax is None:
+        _, ax = plt.subplots(figsize=(6, 1.8), layout="constrained")
+    low, high = report.interval
+    ends = [[report.mi - low], [high - report.mi]]
+    ax.errorbar([report.mi], [0], xerr=ends, fmt="o", capsize=4, label="estimate, 95 % interval")
+    if report.lower_bound > 0:
+        ax.axvspan(0, report.lower_bound, color="tab:red", alpha=0.2, lw=0, label="certified")
+    if report.epsilon is not None:
+        ax.axvline(report.epsilon, color="black", linestyle="--", label="target ε")
+    ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, low) - 0.01, None))
+    ax.set_title(report.title.partition(" (")[0], loc="left")
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    if curve is not None:
+        _draw_curve(report, curve)
+    return ax
+
+
+def _draw_curve(report: "AuditReport", ax: "Axes") -> None:
+    sizes, estimates, errors = zip(*sorted(report.curve), strict=True)
+    ax.errorbar(sizes, estimates, yerr=[1.96 * e for e in errors], fmt="o-", capsize=4)
+    if report.epsilon is not None:
+        ax.axhline(report.epsilon, color="black", linestyle="--")
+    ax.set(xscale="log", xlabel="training codes", ylabel="estimate in nats")
+    ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    ax.minorticks_off()

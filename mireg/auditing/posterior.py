@@ -1,0 +1,67 @@
+r"""The bound from above, where a posterior is given: does it belong to the codes, and what does it promise?"""
+
+__all__ = ["bound_from_above", "check_posterior"]
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+from ..functional import variational_bound
+from .kinds import as_values
+
+
+def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
+    """Checks that a posterior has the batch and the width of the codes, and returns what is odd about them.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    x = as_values("pi", pi)
+    shape, wanted = tuple(posterior.batch_shape + posterior.event_shape), tuple(x.shape)
+    if len(shape) == 2 and shape[1] == 1:
+        shape = shape[:1]
+    if shape != wanted:
+        raise ValueError(
+            "the posterior must be that of the codes, one for each row of pi: "
+            f"pi has shape {wanted}, got batch {tuple(posterior.batch_shape)} and event {tuple(posterior.event_shape)}"
+        )
+    base = _base(posterior)
+    if not isinstance(base, Normal):
+        return ()
+    codes = torch.as_tensor(x).reshape(base.loc.shape).to(base.loc)
+    distance = float(((codes - base.loc) / base.scale).detach().square().mean())
+    if distance < 0.25:
+        return (
+            "pi is closer to the posterior's mean than a sample is: the variational bound is one of samples, and the means tell more",
+        )
+    if distance > 4:
+        return (
+            f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, where a sample is 1: is it the posterior of these codes, in this order?",
+        )
+    return ()
+
+
+def bound_from_above(posterior: Distribution, known: Tensor | None = None) -> float:
+    """Returns the bound of eq. (9): any prior serves, and the one with the moments of the codes is close.
+
+    Arguments:
+        posterior: The posterior of all samples.
+        known: Which of them are audited, with shape (N,); all by default.
+    """
+    base = _base(posterior)
+    shape = posterior.batch_shape + posterior.event_shape
+    prior: Distribution = Normal(torch.zeros(shape[1:]), torch.ones(shape[1:]))
+    if isinstance(base, Normal):
+        mean, scale = base.loc.detach().cpu(), base.scale.detach().cpu()
+        if known is not None:
+            mean, scale = mean[known], scale[known]
+        prior = Normal(mean.mean(0), (scale.square().mean(0) + mean.var(0)).sqrt())
+        posterior = Independent(Normal(mean, scale), len(shape) - 1)
+    return float(variational_bound(posterior, Independent(prior, len(shape) - 1)))
+
+
+def _base(posterior: Distribution) -> Distribution:
+    base = posterior.base_dist if isinstance(posterior, Independent) else posterior
+    return _base(base) if isinstance(base, Independent) else base

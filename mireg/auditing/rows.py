@@ -1,0 +1,186 @@
+r"""The numbers of a report in words, each with its meaning."""
+
+__all__ = ["Row", "member_in_words", "rows_of"]
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..leakage import accuracy_bound, auc_bound, balanced_accuracy_bound
+
+if TYPE_CHECKING:
+    from .report import AuditReport
+
+
+class Row(NamedTuple):
+    """A number of the report."""
+
+    name: str
+    """What it is called."""
+    text: str
+    """The number."""
+    meaning: str = ""
+    """What it means."""
+
+
+def rows_of(report: "AuditReport") -> list[Row]:
+    """Returns the rows of a report, the most important first."""
+    return [*_information(report), *_recognition(report), *_strata(report), *_data(report)]
+
+
+def _information(r: "AuditReport") -> list[Row]:
+    low, high = r.interval
+    rows = [
+        Row(
+            "estimate",
+            f"{r.mi:.3f} nats, 95 % interval {low:.3f} to {high:.3f}",
+            "what the panel finds in samples that it never saw; the interval covers their noise alone",
+        ),
+        Row(
+            "certified",
+            f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
+            if r.lower_bound > 0
+            else "nothing",
+            f"the truth is lower in at most {100 - 100 * r.confidence:g} % of such audits, whatever the critics are",
+        ),
+    ]
+    if r.variational_bound is not None:
+        rows.append(
+            Row(
+                "variational bound",
+                f"at most {r.variational_bound:.3f} nats",
+                "no one finds more in samples of the posterior, up to the noise of its mean",
+            )
+        )
+    return [
+        *rows,
+        Row(
+            "ceiling",
+            f"{r.ceiling:.1f} nats is about the most that so many samples certify",
+            "a certified bound near it says nothing of what is above",
+        ),
+        Row(
+            "log Z",
+            f"{r.log_z:.3f} ({'good' if r.reliable else 'far from 0'})",
+            "near 0 where the critics are calibrated; far from 0 do not believe the estimate",
+        ),
+        Row(
+            "Donsker-Varadhan",
+            f"{r.dv:.3f} nats",
+            "the mean logit less log Z; too low where a few pairs have far too high logits",
+        ),
+        Row(
+            "chance",
+            f"p = {r.p_value:.3f} under random pairings, 95 % of which give less than {r.null:.3f}",
+            "a small p: what was found is not luck; a large p does not show independence",
+        ),
+        Row(
+            "joint or marginal",
+            f"{100 * r.accuracy:.1f} % of pairs told apart, chance 50 %",
+            "whether a code and an alpha belong together",
+        ),
+    ]
+
+
+def _recognition(r: "AuditReport") -> list[Row]:
+    if r.label_accuracy is None:
+        return []
+    chance = r.label_chance or 0.0
+    rows = [
+        Row(
+            "accuracy",
+            f"{_share(r.label_accuracy, r.label_accuracy_interval)}, chance {100 * chance:.1f} %"
+            + ("" if r.given else _allowed(r, accuracy_bound(r.epsilon or 0, min(chance, 0.9999)))),
+            "how often the most probable label is right; chance is always the most frequent one",
+        )
+    ]
+    if r.label_auc is not None:
+        most = max((auc_bound(r.epsilon or 0, s) for s in _inner(r.label_shares)), default=1.0)
+        rows.append(
+            Row(
+                "AUC",
+                f"{r.label_auc:.3f}{_interval(r.label_auc_interval, 1)}, chance 0.5"
+                + ("" if r.given or not r.epsilon else f", ε allows {most:.3f}"),
+                "how often a sample of a label scores higher than one of the rest, averaged over labels",
+            )
+        )
+    if r.label_balanced_accuracy is not None:
+        shares = _inner(r.label_shares)
+        allowed = ""
+        if len(shares) > 1 and not r.given:
+            allowed = _allowed(r, balanced_accuracy_bound(r.epsilon or 0, shares))
+        rows.append(
+            Row(
+                "balanced accuracy",
+                f"{_share(r.label_balanced_accuracy, r.label_balanced_accuracy_interval)}, "
+                f"chance {100 / max(2, r.classes):.1f} %{allowed}",
+                "how often a label is recognised, averaged over labels: a rare one counts like the rest",
+            )
+        )
+    return rows
+
+
+def _strata(r: "AuditReport") -> list[Row]:
+    rows = []
+    for s in r.strata:
+        text = s.note
+        if s.mi is not None:
+            text = f"{s.mi:.3f} nats, at least {s.lower_bound:.3f}" + (f"; {s.note}" * bool(s.note))
+        rows.append(Row(f"given {s.name}", f"{text} ({s.samples:,} samples)"))
+    return rows
+
+
+def _data(r: "AuditReport") -> list[Row]:
+    of = f"{r.samples:,} samples"
+    if r.groups != r.samples:
+        of += f" in {r.groups:,} groups"
+    if r.source:
+        of = f"{r.source}, {of}"
+    return [
+        Row("alpha", r.alpha or "not said", "how alpha was read: kind= and classes= change it"),
+        *(
+            [Row("given", r.given, "what is known beside pi: all numbers are of what pi adds")]
+            * bool(r.given)
+        ),
+        Row("data", f"{of}; seed {r.seed}, {r.seconds:.0f} s"),
+        Row("made", f"{r.date} with mireg {r.version}"),
+    ]
+
+
+def _inner(shares: tuple[float, ...]) -> list[float]:
+    return [s for s in shares if 0 < s < 1]
+
+
+def _share(value: float, interval: tuple[float, float] | None) -> str:
+    return f"{100 * value:.1f} %{_interval(interval, 100)}"
+
+
+def _interval(interval: tuple[float, float] | None, unit: int) -> str:
+    digits = 1 if unit == 100 else 3
+    if interval is None:
+        return ""
+    return f" ({unit * interval[0]:.{digits}f} to {unit * interval[1]:.{digits}f})"
+
+
+def _allowed(r: "AuditReport", bound: float) -> str:
+    return "" if r.epsilon is None else f", ε allows {100 * bound:.1f} %"
+
+
+KINDS = {
+    "linear": "what is linear",
+    "small": "a small network",
+    "large": "a large network",
+    "separable": "two networks, one for each side, and a product",
+    "towers": "two networks, one for each side, and a product",
+    "octaves": "a network that sees fine detail",
+    "neighbours": "the nearest codes",
+}
+CODES = {"standard": "codes as they are, scaled", "scores": "ranks of the codes"}
+
+
+def member_in_words(name: str) -> str:
+    """Returns what a member of the panel is: `octaves on scores` looks at ranks for fine detail."""
+    kind, _, codes = name.partition(" on ")
+    words = next((text for key, text in KINDS.items() if key in kind), kind)
+    count = kind.split()[0]
+    if count.isdigit():
+        words = f"the {count} nearest codes"
+    return f"{words}; sees {CODES.get(codes, codes)}" if codes else words

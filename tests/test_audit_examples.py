@@ -1,0 +1,122 @@
+"""The worked examples of the page on auditing come out as the page says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from audit_examples import TRUTH_OF_INCOME, income, rare
+
+import mireg
+from mireg.auditing import command
+from mireg.auditing.verdict import decide
+
+
+def test_income_as_integers_is_no_all_clear():
+    found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2)
+    assert found.classes == 0 and "ordered numbers" in found.title
+    assert found.verdict == "above"
+    assert abs(found.mi - TRUTH_OF_INCOME) < 0.15
+
+
+def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
+    """As labels nothing is found, and the verdict knows that this shows nothing."""
+    found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2, kind="label")
+    assert found.mi < 0.1
+    assert found.verdict == "undecided"
+    assert any("under 20 samples a label" in text for text in found.warnings)
+
+
+def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
+    random = np.random.default_rng(0)
+    income(random)
+    found = mireg.audit(*rare(random), epsilon=0.02, folds=2)
+    assert found.verdict == "above"
+    assert found.label_accuracy < mireg.leakage.accuracy_bound(0.02, found.label_chance)
+    low, high = found.label_auc_interval
+    assert low < 0.933 < high
+    assert low > mireg.leakage.auc_bound(0.02, 0.08)
+    assert found.label_balanced_accuracy > mireg.leakage.balanced_accuracy_bound(0.02, 0.08)
+
+
+def test_an_estimate_that_still_rises_is_never_below():
+    """0.053, with an interval of 0.045 to 0.062, of what more codes show to be 0.214."""
+    assert decide(0.053, 0.0043, 0.0, 0.0, 0.07) == "below"
+    assert decide(0.053, 0.0043, 0.0, 0.0, 0.07, settled=False) == "not settled"
+
+
+def test_a_posterior_that_is_not_that_of_the_codes_is_refused_or_mentioned():
+    generator = torch.Generator().manual_seed(0)
+    mean = 3 * torch.randn(600, 2, generator=generator)
+    posterior = mireg.diagonal_gaussian(mean, torch.zeros(600, 2))
+    pi = mean + torch.randn(600, 2, generator=generator)
+    from mireg.auditing.posterior import check_posterior
+
+    assert check_posterior(posterior, pi) == ()
+    assert "closer to the posterior's mean" in check_posterior(posterior, mean)[0]
+    assert "in this order" in check_posterior(posterior, pi.flip(0))[0]
+    for wrong in (mean[:500], mean[:, :1], mean.repeat(1, 2)):
+        of_wrong = mireg.diagonal_gaussian(wrong, torch.zeros_like(wrong))
+        with pytest.raises(ValueError, match="one for each row of pi: pi has shape"):
+            mireg.audit(pi, mean, posterior=of_wrong)
+
+
+# --- the command ------------------------------------------------------------
+
+REPORT = mireg.AuditReport(*(0.03, 0.01, 0.0, 0.03, 0.0, 0.95, 4, 0.2, 0.0, 0.5, 600, 600), 0.05)
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Runs the command on a file with an audit in the place of the real one, and returns what it was asked."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "codes.npz"
+    alpha = np.where(np.arange(600) % 3 == 0, "?", "a")
+    np.savez(path, pi=random.standard_normal((600, 2)), alpha=alpha, sex=np.arange(600) % 2)
+    seen = {}
+
+    def run(verdict, *options):
+        def audit(*arguments, **named):
+            seen.update(named)
+            return dataclasses.replace(REPORT, verdict=verdict)
+
+        monkeypatch.setattr(command, "audit", audit)
+        return command.main(["audit", str(path), "--quiet", *options]), seen
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "allowed"),
+    [
+        ("below", 0, 0),
+        ("above", 1, 1),
+        ("undecided", 2, 0),
+        ("not settled", 2, 0),
+        ("not asked", 0, 0),
+    ],
+)
+def test_a_pipeline_stops_unless_the_codes_are_below(asked, verdict, status, allowed):
+    assert asked(verdict)[0] == status
+    assert asked(verdict, "--allow-undecided")[0] == allowed
+
+
+def test_command_says_what_alpha_is_and_names_the_file(asked, capsys):
+    _, seen = asked(
+        "below", "--kind", "label", "--unknown", "?", "--unknown", "-1", "--unknown", "nan"
+    )
+    assert seen["kind"] == "label" and seen["unknown"][:2] == ["?", -1]
+    assert np.isnan(seen["unknown"][2])
+    assert seen["given"] is None
+    _, seen = asked("below", "--classes", "7", "--given", "sex")
+    assert seen["classes"] == 7 and seen["given"].tolist() == [0, 1] * 300
+    assert "codes.npz, 600 samples" in capsys.readouterr().out
+    assert asked("below", "--given", "age")[0] == 2
+    assert "must hold pi and alpha, and age, got pi, alpha, sex" in capsys.readouterr().err
+
+
+def test_command_refuses_pickled_names_with_the_fix(tmp_path, capsys):
+    path = tmp_path / "codes.npz"
+    np.savez(path, pi=np.eye(3), alpha=np.array(["a", None, "b"], dtype=object))
+    assert command.main(["audit", str(path), "--quiet"]) == 2
+    assert "x.astype(str)" in capsys.readouterr().err
