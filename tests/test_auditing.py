@@ -14,13 +14,13 @@ import mireg
 from mireg.auditing.audit import _of_marginal
 from mireg.auditing.certificate import bernstein_bound, certified_bound, unit_values
 from mireg.auditing.command import main
+from mireg.auditing.crossfit import _prepare
 from mireg.auditing.evaluation import Evidence, swap_index
 from mireg.auditing.features import NormalScores, Standardize, with_radius
 from mireg.auditing.fitting import FoldData
 from mireg.auditing.inputs import make_folds, read_inputs
 from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
-from mireg.auditing.panel import _prepare
 
 
 def drawn(task, n, seed=0):
@@ -259,7 +259,7 @@ def test_report_serves_people_and_programs(report, tmp_path):
         (np.zeros((600, 2)), np.ones((600, 2)), None, ValueError, "pi must vary"),
         (np.eye(600), np.full(600, np.nan), None, ValueError, "alpha must be finite, got 600 rows"),
         (np.eye(600), np.eye(599), None, ValueError, "one row for each sample, got 600 and 599"),
-        (np.eye(499), np.eye(499), None, ValueError, "500 to 1,000,000 samples, got 499"),
+        (np.eye(199), np.eye(199), None, ValueError, "200 to 1,000,000 samples, got 199"),
         (np.eye(600), np.zeros(600, int), None, ValueError, "at least 2 classes, got only 0"),
         (np.eye(600), np.eye(600), np.arange(600) % 7, ValueError, "at least 20 groups"),
         (np.eye(600), np.eye(600), np.arange(5), ValueError, "and 5 groups"),
@@ -318,7 +318,7 @@ def test_command_audits_a_file(tmp_path, capsys):
     [
         (None, "there is no file"),
         ({"pi": np.eye(600)}, "must hold pi and alpha, got pi"),
-        ({"pi": np.eye(3), "alpha": np.eye(3)}, "500 to 1,000,000"),
+        ({"pi": np.eye(3), "alpha": np.eye(3)}, "200 to 1,000,000"),
     ],
 )
 def test_command_explains_what_is_wrong(arrays, text, tmp_path, capsys):

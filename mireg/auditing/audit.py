@@ -7,17 +7,19 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from .._checks import check_epsilon
-from .._numerics import log_mean_exp
 from ..functional import variational_bound
 from .certificate import ceiling, certified_bound, count_units
-from .evaluation import FEWEST_SHIFTS, Evidence
+from .curve import estimate, log_partition, open_questions
+from .evaluation import FEWEST_SHIFTS, Evidence, standard_error
 from .inputs import make_folds, read_inputs
 from .panel import Progress, judge
 from .report import AuditReport, Verdict, normalized
+
+FEW_SAMPLES = 1000
+"""With fewer samples the report says what they cannot show."""
 
 
 def audit(
@@ -39,7 +41,7 @@ def audit(
     Draw `pi` from its posterior, as the decoder sees it; the means of a stochastic encoder tell more than its samples.
 
     Arguments:
-        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 500 to 1,000,000.
+        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to 1,000,000.
         alpha: The codes :math:`\alpha` likewise, or integer labels with shape :math:`(N,)`.
         groups: What each sample comes from, with shape :math:`(N,)`: an identity, a patient, a video. No group is split between training and evaluation.
             Give them wherever several samples share one :math:`\alpha`.
@@ -77,11 +79,10 @@ def audit(
 
     joint = torch.cat(evidence.joint).double()
     of_joint = inputs.groups[torch.cat(evidence.rows)]
-    error = _standard_error(joint, of_joint)
+    error = standard_error(joint, of_joint)
     log_z, null, p_value, accuracy = _of_marginal(evidence)
     dv = float(joint.mean()) - log_z
-    # Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
-    mi = max(float(joint.mean()), dv)
+    mi = estimate(evidence.joint, evidence.marginal)
     blocks = [
         (t, s, inputs.groups[rows])
         for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
@@ -94,6 +95,14 @@ def audit(
     if mi > 0.6 * math.log(units):
         warnings.append("there is more information than so many samples can measure")
     groups_count = len(of_joint.unique())
+    if len(inputs.pi) < FEW_SAMPLES:
+        warnings.append(
+            f"only {len(inputs.pi)} samples: critics see what is strong and smooth, so that finding little shows little, "
+            f"and at most about {ceiling(units):.1f} nats can be certified"
+        )
+    curve, recognition = evidence.curve, evidence.recognition
+    reasons = () if curve is None else open_questions(curve, recognition, mi, groups_count, epsilon)
+    warnings.extend(reasons)
     return AuditReport(
         mi=mi,
         standard_error=error,
@@ -108,7 +117,7 @@ def audit(
         samples=len(inputs.pi),
         groups=groups_count,
         epsilon=epsilon,
-        verdict=_verdict(mi, error, log_z, bound, epsilon),
+        verdict=_verdict(mi, error, log_z, bound, epsilon, settled=not reasons),
         classes=inputs.classes,
         label_accuracy=float(torch.cat(evidence.hits).double().mean()) if inputs.classes else None,
         label_chance=float(inputs.alpha.bincount().max()) / len(inputs.alpha)
@@ -116,27 +125,19 @@ def audit(
         else None,
         variational_bound=None if posterior is None else _bound_from_above(posterior),
         panel=evidence.panel,
+        curve=curve,
+        settled=not reasons,
+        recognition=recognition,
         warnings=tuple(warnings),
         seed=seed,
         seconds=time.monotonic() - start,
     )
 
 
-def _standard_error(values: Tensor, groups: Tensor) -> float:
-    """Gives the standard error of a mean of samples whose groups are independent."""
-    _, index = groups.unique(return_inverse=True)
-    count = int(index.max()) + 1
-    residuals = values - values.mean()
-    sums = torch.zeros(count, dtype=values.dtype).index_add(0, index, residuals)
-    return float(sums.square().sum().sqrt()) / len(values) * math.sqrt(count / (count - 1))
-
-
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
+    log_z = log_partition(evidence.marginal)
     marginal = [block.double() for block in evidence.marginal]
-    # Samples count alike, whatever the number of their shifts.
-    of_sample = torch.cat([block.logsumexp(0) - math.log(len(block)) for block in marginal])
-    log_z = float(log_mean_exp(of_sample, None))
     right = torch.cat([(block <= 0).double().mean(0) for block in marginal])
     accuracy = float((torch.cat(evidence.joint) > 0).double().mean() + right.mean()) / 2
 
@@ -150,13 +151,17 @@ def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     return log_z, null, p_value, accuracy
 
 
-def _verdict(mi: float, error: float, log_z: float, bound: float, epsilon: float | None) -> Verdict:
+def _verdict(
+    mi: float, error: float, log_z: float, bound: float, epsilon: float | None, settled: bool = True
+) -> Verdict:
     """Judges by the certified bound, and else by the estimates and two standard errors."""
     if epsilon is None:
         return "not asked"
     # The lower of the mean logit and its DV bound: `mi` is the higher.
     if bound > epsilon or mi - abs(log_z) - 2 * error > epsilon:
         return "above"
+    if not settled:
+        return "not settled"
     cleared = normalized(mi, log_z) and mi + 2 * error < epsilon
     return "below" if cleared else "undecided"
 

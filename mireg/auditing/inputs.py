@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MINIMUM = 500
+MINIMUM = 200
 """The fewest samples that an audit takes: fewer certify nothing."""
 
 MAXIMUM = 1_000_000

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .curve import LearningCurve, Recognition
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Verdict = Literal["below", "above", "undecided", "not asked"]
+Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 
 NOTE = (
     "Samples alone bound mutual information from below, never from above: another critic may find more. "
@@ -72,6 +74,12 @@ class AuditReport:
     """The bound from above of eq. (9), where a posterior was given."""
     panel: dict[str, float] = field(default_factory=dict)
     """What each member of the panel found on the samples that told it when to stop."""
+    curve: LearningCurve | None = None
+    """What the best critic finds after learning from a quarter, half and all of the training codes."""
+    settled: bool = True
+    """Whether more codes are not expected to raise the estimate: the curve no longer rises, and there are enough groups."""
+    recognition: Recognition | None = None
+    """How well π reveals the group, if groups of several samples were given."""
     warnings: tuple[str, ...] = ()
     """What stands against taking the numbers at their word."""
     seed: int = 0
@@ -91,7 +99,16 @@ class AuditReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Gives all numbers by name, as plain values."""
-        return {**asdict(self), "warnings": list(self.warnings), "reliable": self.reliable}
+        parts = {
+            name: None if part is None else part._asdict()
+            for name, part in (("curve", self.curve), ("recognition", self.recognition))
+        }
+        return {
+            **asdict(self),
+            **parts,
+            "warnings": list(self.warnings),
+            "reliable": self.reliable,
+        }
 
     def to_json(self) -> str:
         """Gives :meth:`to_dict` as JSON."""
@@ -115,6 +132,12 @@ class AuditReport:
             ),
             ("joint or marginal", f"{100 * self.accuracy:.1f} % of pairs told apart, chance 50 %"),
         ]
+        if self.curve is not None:
+            found = ", ".join(f"{value:.3f}" for value in self.curve.estimates)
+            sizes = ", ".join(f"{size:,}" for size in self.curve.sizes)
+            rows.append(("learning curve", f"{found} nats from {sizes} training codes"))
+        if self.recognition is not None:
+            rows.append(("group revealed", self.recognition.in_words()))
         if self.label_accuracy is not None:
             rows.append(
                 (
@@ -125,7 +148,7 @@ class AuditReport:
         if self.variational_bound is not None:
             rows.append(("variational bound", f"at most {self.variational_bound:.3f} nats"))
         if self.epsilon is not None:
-            about = " about" if self.verdict == "undecided" else ""
+            about = " about" if self.verdict in ("undecided", "not settled") else ""
             rows.append(("verdict", f"{self.verdict}{about} ε = {self.epsilon:g}"))
         of = f"{self.samples:,} samples"
         if self.groups != self.samples:
