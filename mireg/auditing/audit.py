@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from .._checks import check_epsilon
@@ -137,18 +138,25 @@ def audit(
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
     log_z = log_partition(evidence.marginal)
-    marginal = [block.double() for block in evidence.marginal]
-    right = torch.cat([(block <= 0).double().mean(0) for block in marginal])
+    marginal = evidence.marginal
+    right = torch.cat([_mean_of_counted(block, (block <= 0).double(), 0) for block in marginal])
     accuracy = float((torch.cat(evidence.joint) > 0).double().mean() + right.mean()) / 2
 
     # Random pairings are those of the samples that have many.
     rich = [i for i, block in enumerate(marginal) if len(block) > FEWEST_SHIFTS]
     shifts = min(len(marginal[i]) for i in rich)
-    means = torch.cat([marginal[i][:shifts] for i in rich], dim=1).mean(1)
+    pairings = torch.cat([marginal[i][:shifts] for i in rich], dim=1)
+    means = _mean_of_counted(pairings, pairings.double(), 1)
     joint = torch.cat([evidence.joint[i] for i in rich]).double().mean()
     p_value = (1 + int((means >= joint).sum())) / (shifts + 1)
     null = float(means.quantile(0.95) - means.mean())
     return log_z, null, p_value, accuracy
+
+
+def _mean_of_counted(logits: Tensor, values: Tensor, dim: int) -> Tensor:
+    """Gives the mean of the values of pairs that count: those of two groups."""
+    counted = logits.isfinite()
+    return torch.where(counted, values, 0.0).sum(dim) / counted.sum(dim).clamp(min=1)
 
 
 def _verdict(

@@ -119,10 +119,12 @@ def log_partition(marginal: list[Tensor]) -> float:
     r"""Gives :math:`\log \mathbb{E}_{p(\pi) p(\alpha)} e^T`, in nats. Samples count alike, whatever the number of their shifts.
 
     Arguments:
-        marginal: The logits of marginal pairs in blocks, one shift a row, with shape (S, n).
+        marginal: The logits of marginal pairs in blocks, one shift a row, with shape (S, n): minus infinity for pairs that do not count.
     """
-    of_sample = [block.double().logsumexp(0) - math.log(len(block)) for block in marginal]
-    return float(log_mean_exp(torch.cat(of_sample), None))
+    counts = torch.cat([block.isfinite().sum(0) for block in marginal])
+    sums = torch.cat([block.double().logsumexp(0) for block in marginal])
+    counted = counts > 0
+    return float(log_mean_exp(sums[counted] - counts[counted].double().log(), None))
 
 
 def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:

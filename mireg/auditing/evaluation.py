@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
     joint: list[Tensor]
     """The logits of the joint pairs, with shape (n,)."""
     marginal: list[Tensor]
-    """The logits of marginal pairs, one shift a row, with shape (S, n)."""
+    """The logits of marginal pairs, one shift a row, with shape (S, n): minus infinity if both are of one group, whose codes are not independent."""
     swapped: list[Tensor]
     """The logits of disjoint marginal pairs: each sample with its partner, with shape (n,)."""
     stop: list[tuple[Tensor, Tensor, Tensor]]
@@ -150,7 +150,8 @@ def evaluate(
             evidence.rows.append(rows)
             evidence.joint.append(mixed[0])
             evidence.swapped.append(mixed[1])
-            evidence.marginal.append(mixed[2:])
+            same = inputs.groups[rows] == inputs.groups[rows][index[2:]]
+            evidence.marginal.append(mixed[2:].masked_fill(same, -math.inf))
     return evidence
 
 

@@ -10,8 +10,8 @@ from .curve import SHARES, LearningCurve, Recognition, estimate, smaller_folds
 from .evaluation import Member, standard_error
 from .inputs import AuditInputs, Folds, make_folds
 
-JUDGES = 1500
-"""The held-out groups that judge the learning curve, of as many folds as it takes."""
+JUDGES, MOST_FOLDS = 1500, 2
+"""The held-out groups that judge the learning curve, of one fold or two: more would cost as much as the panel."""
 
 MOST_SAMPLES = 20_000
 """The most samples that judge the learning curve in a fold, and that groups are recognised by."""
@@ -32,9 +32,7 @@ def learning_curve(
         kind: The kind that did best where it stopped.
     """
     inputs, name = panel.inputs, f"{kind} on {preprocessing}"
-    # As many folds as have the held-out groups that show a rise.
-    seen = torch.tensor([len(inputs.groups[rows].unique()) for rows in panel.folds.test]).cumsum(0)
-    count = 1 + int((seen[:-1] < JUDGES).sum())
+    count = 1 if len(inputs.groups[panel.folds.test[0]].unique()) >= JUDGES else MOST_FOLDS
     folds = Folds(*(part[:count] for part in panel.folds))
     folds = folds._replace(test=[rows[:MOST_SAMPLES] for rows in folds.test])
     parts = [*(smaller_folds(folds, inputs.groups, share) for share in SHARES), folds]
