@@ -37,8 +37,9 @@ def audit(
 ) -> AuditReport:
     r"""Judges how much two frozen codes tell of each other, with critics that no encoder has met.
 
-    A panel of critics (linear, perceptrons of two sizes, separable, and one that sees fine detail; for labels also nearest neighbours), on scaled codes and on
+    A panel of critics (linear, perceptrons of two sizes, towers, and one that sees fine detail; for labels also nearest neighbours), on scaled codes and on
     normal scores, is cross-fitted: those that do best are combined and judged on samples, and groups, that had no part in their training.
+    The best critic learns from a quarter and from half of the training codes as well: where the estimate still rises it is not settled, and never "below".
     Draw `pi` from its posterior, as the decoder sees it; the means of a stochastic encoder tell more than its samples.
 
     Arguments:
