@@ -52,9 +52,10 @@ class Recognition(NamedTuple):
     .. math:: I(\pi, \alpha) \leq I(\pi, g) + I(\pi, \alpha | g)
 
     by the chain rule and data processing. The second term is 0 if π and α depend on one another through the group :math:`g` alone: α is one code for all samples
-    of a group, or comes from another sample of it than π. Then no critic can find more of α, among these groups, than an equally able classifier finds of the group:
-    a critic with an inner product of towers is such a classifier, whose last layer is the tower of α. Where π and α are codes of the same sample, the second term stays.
-    A better classifier may reveal more, so that this is no bound on the information itself.
+    of a group, or comes from another sample of it than π. Where π and α are codes of the same sample, the second term stays.
+
+    The inequality holds for the information, not for what is found of it. A classifier learns each group from its own samples, while critics learn from all groups
+    that are alike in α. If it finds less of the group than the panel finds of α, it bounds nothing, and :meth:`in_words` says so.
     """
 
     mi: float
@@ -66,12 +67,28 @@ class Recognition(NamedTuple):
     groups: int
     """The number of groups."""
 
-    def in_words(self) -> str:
-        """Gives the numbers, and what follows from them."""
+    def missed(self, mi: float) -> bool:
+        """Tells whether the classifier found less of the group than was found of α: then it is no ceiling.
+
+        Arguments:
+            mi: The estimate of what π reveals of α, in nats.
+
+        Example:
+            >>> Recognition(0.44, 0.02, 0.04, 265).missed(0.58), Recognition(1.0, 0.02, 0.4, 71).missed(0.58)
+            (True, False)
+        """
+        return self.mi + 2 * self.standard_error < (1 - TOLERANCE) * mi - LEAST_RISE
+
+    def in_words(self, mi: float) -> str:
+        """Gives the numbers, and what follows from them beside an estimate of what π reveals of α."""
+        meaning = (
+            "less than was found of alpha, and so no ceiling"
+            if self.missed(mi)
+            else "a ceiling, as far as classifiers see, on an alpha that is tied to pi by the group alone"
+        )
         return (
             f"{self.mi:.3f} ± {self.standard_error:.3f} nats by pi, named in {100 * self.accuracy:.1f} % "
-            f"of other samples of the same {self.groups} groups: critics of this kind find no more "
-            "of an alpha that is tied to pi by the group alone"
+            f"of other samples of the same {self.groups} groups: {meaning}"
         )
 
 
@@ -153,8 +170,8 @@ def open_questions(
 ) -> tuple[str, ...]:
     """Gives what keeps an estimate from being settled, in words, and which codes would settle it; nothing if it is.
 
-    It is not settled if the learning curve still rises, or if π reveals more of the group than was found of α, and more than ε, and the groups are too few to
-    learn how α differs between groups that critics have not seen.
+    It is not settled if the learning curve still rises. Nor is it with few groups, which are too few to learn how α differs between groups that critics have not seen,
+    unless π is found to reveal no more of the group than of α, or no more than ε.
 
     Arguments:
         curve: The learning curve.
@@ -177,12 +194,14 @@ def open_questions(
             f"to all of the {curve.sizes[-1]:,} training codes{of_groups}: it takes at least twice as "
             f"many {'samples' if alone else 'groups'} to see where it ends"
         )
-    if recognition is not None and groups < FEW_GROUPS:
-        ceiling = recognition.mi + 2 * recognition.standard_error
-        if ceiling > max(epsilon or 0.0, mi + LEAST_RISE, (1 + TOLERANCE) * mi):
+    if groups < FEW_GROUPS:
+        enough = f"{groups} groups are too few to learn how much of that alpha shares: it takes {FEW_GROUPS} or more"
+        most = max(epsilon or 0.0, mi + LEAST_RISE, (1 + TOLERANCE) * mi)
+        if recognition is None or recognition.missed(mi):
+            reasons.append(f"how well pi reveals the group is not known, and {enough}")
+        elif recognition.mi + 2 * recognition.standard_error > most:
             reasons.append(
                 f"pi reveals {recognition.mi:.3f} ± {recognition.standard_error:.3f} nats of the group, "
-                f"and {groups} groups are too few to learn how much of that alpha shares: "
-                f"it takes {FEW_GROUPS} groups or more"
+                f"and {enough}"
             )
     return tuple(reasons)

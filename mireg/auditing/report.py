@@ -137,7 +137,7 @@ class AuditReport:
             sizes = ", ".join(f"{size:,}" for size in self.curve.sizes)
             rows.append(("learning curve", f"{found} nats from {sizes} training codes"))
         if self.recognition is not None:
-            rows.append(("group revealed", self.recognition.in_words()))
+            rows.append(("group revealed", self.recognition.in_words(self.mi)))
         if self.label_accuracy is not None:
             rows.append(
                 (

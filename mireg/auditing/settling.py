@@ -16,7 +16,7 @@ JUDGES, MOST_FOLDS = 1500, 2
 MOST_SAMPLES = 20_000
 """The most samples that judge the learning curve in a fold, and that groups are recognised by."""
 
-FEWEST_OF_GROUP, MOST_GROUPS = 5, 1000
+FEWEST_OF_GROUP, MOST_GROUPS = 10, 1000
 """The samples that a group needs to be recognised by, and the most groups that are."""
 
 
@@ -60,7 +60,7 @@ def learning_curve(
 
 
 def recognize(inputs: AuditInputs, generator: Generator) -> Recognition | None:
-    r"""Judges how well π reveals the group, on samples of the same groups that critics did not learn from.
+    """Judges how well π reveals the group, on samples of the same groups that classifiers did not learn from.
 
     Arguments:
         inputs: The codes.
