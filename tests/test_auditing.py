@@ -14,13 +14,13 @@ import mireg
 from mireg.auditing.audit import _of_marginal
 from mireg.auditing.certificate import bernstein_bound, certified_bound, unit_values
 from mireg.auditing.command import main
+from mireg.auditing.crossfit import _prepare
 from mireg.auditing.evaluation import Evidence, swap_index
 from mireg.auditing.features import NormalScores, Standardize, with_radius
 from mireg.auditing.fitting import FoldData
 from mireg.auditing.inputs import make_folds, read_inputs
 from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
-from mireg.auditing.panel import _prepare
 
 
 def drawn(task, n, seed=0):

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._checks import check_epsilon
-from .._numerics import log_mean_exp
 from .certificate import ceiling, certified_bound, count_units
 from .conditional import combined, cut, read_given
+from .curve import estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import AuditInputs, make_folds, read_inputs
 from .kinds import Kind
@@ -24,6 +24,9 @@ from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
 from .verdict import decide, normalized
+
+FEW_SAMPLES = 1000
+"""With fewer samples the report says what they cannot show."""
 
 
 def audit(
@@ -44,8 +47,9 @@ def audit(
 ) -> AuditReport:
     r"""Judges how much two frozen codes tell of each other, with critics that no encoder has met.
 
-    A panel of critics (linear, perceptrons of two sizes, separable, and one that sees fine detail; for labels also nearest neighbours), on scaled codes and on
+    A panel of critics (linear, perceptrons of two sizes, towers, and one that sees fine detail; for labels also nearest neighbours), on scaled codes and on
     normal scores, is cross-fitted: those that do best are combined and judged on samples, and groups, that had no part in their training.
+    The best critic learns from a quarter and from half of the training codes as well: where the estimate still rises it is not settled, and never "below".
     Draw `pi` from its posterior, as the decoder sees it; the means of a stochastic encoder tell more than its samples.
 
     Arguments:
@@ -145,8 +149,7 @@ def _examine(
     error = clustered_error(joint - joint.mean(), of_joint)
     log_z, null, p_value, accuracy = _of_marginal(evidence)
     dv = float(joint.mean()) - log_z
-    # Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
-    mi = max(float(joint.mean()), dv)
+    mi = estimate(evidence.joint, evidence.marginal)
     blocks = [
         (t, s, inputs.groups[rows])
         for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
@@ -159,6 +162,14 @@ def _examine(
     if mi > 0.6 * math.log(units):
         warnings.append("there is more information than so many samples can measure")
     groups_count = len(of_joint.unique())
+    if len(inputs.pi) < FEW_SAMPLES:
+        warnings.append(
+            f"only {len(inputs.pi)} samples: critics see what is strong and smooth, so that finding little shows little, "
+            f"and at most about {ceiling(units):.1f} nats can be certified"
+        )
+    curve, recognition = evidence.curve, evidence.recognition
+    reasons = () if curve is None else open_questions(curve, recognition, mi, groups_count, epsilon)
+    warnings.extend(reasons)
     return AuditReport(
         mi=mi,
         standard_error=error,
@@ -173,9 +184,14 @@ def _examine(
         samples=len(inputs.pi),
         groups=groups_count,
         epsilon=epsilon,
-        verdict=decide(mi, error, log_z, bound, epsilon, conclusive=not inputs.inconclusive),
+        verdict=decide(
+            mi, error, log_z, bound, epsilon, not reasons, conclusive=not inputs.inconclusive
+        ),
         classes=inputs.classes,
         panel=evidence.panel,
+        curve=curve,
+        settled=not reasons,
+        recognition=recognition,
         warnings=tuple(warnings),
         alpha=inputs.words,
         **_of_labels(inputs, evidence),
@@ -215,18 +231,23 @@ def _ratios(inputs: AuditInputs, evidence: Evidence, labels: Tensor) -> Tensor |
 
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
-    marginal = [block.double() for block in evidence.marginal]
-    # Samples count alike, whatever the number of their shifts.
-    of_sample = torch.cat([block.logsumexp(0) - math.log(len(block)) for block in marginal])
-    log_z = float(log_mean_exp(of_sample, None))
-    right = torch.cat([(block <= 0).double().mean(0) for block in marginal])
+    log_z = log_partition(evidence.marginal)
+    marginal = evidence.marginal
+    right = torch.cat([_mean_of_counted(block, (block <= 0).double(), 0) for block in marginal])
     accuracy = float((torch.cat(evidence.joint) > 0).double().mean() + right.mean()) / 2
 
     # Random pairings are those of the samples that have many.
     rich = [i for i, block in enumerate(marginal) if len(block) > FEWEST_SHIFTS]
     shifts = min(len(marginal[i]) for i in rich)
-    means = torch.cat([marginal[i][:shifts] for i in rich], dim=1).mean(1)
+    pairings = torch.cat([marginal[i][:shifts] for i in rich], dim=1)
+    means = _mean_of_counted(pairings, pairings.double(), 1)
     joint = torch.cat([evidence.joint[i] for i in rich]).double().mean()
     p_value = (1 + int((means >= joint).sum())) / (shifts + 1)
     null = float(means.quantile(0.95) - means.mean())
     return log_z, null, p_value, accuracy
+
+
+def _mean_of_counted(logits: Tensor, values: Tensor, dim: int) -> Tensor:
+    """Gives the mean of the values of pairs that count: those of two groups."""
+    counted = logits.isfinite()
+    return torch.where(counted, values, 0.0).sum(dim) / counted.sum(dim).clamp(min=1)

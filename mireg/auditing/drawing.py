@@ -55,7 +55,7 @@ def interval_svg(report: "AuditReport") -> str:
 
 def curve_svg(report: "AuditReport") -> str:
     """Returns the learning curve: what the panel finds with so many training codes, on a logarithmic axis."""
-    points = sorted(report.curve)
+    points = report.curve.points if report.curve else []
     lows, highs = [m - 1.96 * s for _, m, s in points], [m + 1.96 * s for _, m, s in points]
     bottom = min(0.0, *lows)
     top = 1.1 * max(*highs, report.epsilon or 0, 0.05)

@@ -1,7 +1,8 @@
 r"""What the combined critic of each fold says of pairs that had no part in its training."""
 
-__all__ = ["Evidence", "Member", "evaluate", "swap_index"]
+__all__ = ["Evidence", "Member", "evaluate", "standard_error", "swap_index"]
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -10,9 +11,11 @@ from torch.func import functional_call
 
 from ..functional import donsker_varadhan
 from .combining import CodeMixture, LabelMixture
+from .curve import LearningCurve, Recognition
 from .fitting import FoldData, rolls
 from .inputs import AuditInputs, Folds
 from .members import Neighbours
+from .recognition import clustered_error
 
 BLOCK = 20_000
 PAIRS = 1_000_000
@@ -37,7 +40,7 @@ class Evidence(NamedTuple):
     joint: list[Tensor]
     """The logits of the joint pairs, with shape (n,)."""
     marginal: list[Tensor]
-    """The logits of marginal pairs, one shift a row, with shape (S, n)."""
+    """The logits of marginal pairs, one shift a row, with shape (S, n): minus infinity if both are of one group, whose codes are not independent."""
     swapped: list[Tensor]
     """The logits of disjoint marginal pairs: each sample with its partner, with shape (n,)."""
     stop: list[tuple[Tensor, Tensor, Tensor]]
@@ -46,6 +49,15 @@ class Evidence(NamedTuple):
     """Whether the most probable label was right, with shape (n,), where α is a label."""
     panel: dict[str, float]
     """What each member found on the samples that told it when to stop, in nats."""
+    curve: LearningCurve | None = None
+    """What critics that learnt from fewer codes find."""
+    recognition: Recognition | None = None
+    """How well π reveals the group, where groups have enough samples."""
+
+
+def standard_error(values: Tensor, groups: Tensor) -> float:
+    """Gives the standard error of a mean of samples whose groups are independent; both have shape (N,)."""
+    return clustered_error(values - values.mean(), groups)
 
 
 def swap_index(groups: Tensor) -> Tensor:
@@ -73,8 +85,18 @@ def evaluate(
     inputs: AuditInputs,
     log_prior: Tensor,
     generator: Generator,
+    most_pairs: int = PAIRS,
 ) -> Evidence:
-    """Combines the members of each fold, and lets the combination judge what was held out."""
+    """Combines the members of each fold, and lets the combination judge what was held out.
+
+    Arguments:
+        members: The trained members by name.
+        folds: The folds to judge: they may be the first of those that the members were trained for.
+        inputs: The codes.
+        log_prior: The logarithm of each label's frequency, with shape (F, C).
+        generator: Where pairs come from.
+        most_pairs: The marginal pairs of which blocks get the most shifts: 0 if no random pairings are needed.
+    """
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
     pairs = 0
     for k in range(len(folds.test)):
@@ -106,7 +128,7 @@ def evaluate(
         for block in _blocks(len(folds.test[k]), size):
             n = len(block)
             rows = folds.test[k][block]
-            shifts = MOST_SHIFTS if pairs < PAIRS else FEWEST_SHIFTS
+            shifts = MOST_SHIFTS if pairs < most_pairs else FEWEST_SHIFTS
             index = _pairs(inputs.groups[rows], shifts, generator)
             pairs += n * shifts
             parts = [member.test[k].at(block) for member in members.values()]
@@ -120,7 +142,8 @@ def evaluate(
             evidence.rows.append(rows)
             evidence.joint.append(mixed[0])
             evidence.swapped.append(mixed[1])
-            evidence.marginal.append(mixed[2:])
+            same = inputs.groups[rows] == inputs.groups[rows][index[2:]]
+            evidence.marginal.append(mixed[2:].masked_fill(same, -math.inf))
     return evidence
 
 

@@ -124,7 +124,12 @@ def _stack(folds: list[FoldData]) -> FoldData:
 
 
 def contrastive_loss(network: nn.Module, batch: FoldData, generator: Generator) -> Tensor:
-    """Gives the logistic loss of eq. (10) on each fold, with several negatives a sample."""
+    """Gives the logistic loss of eq. (10) on each fold, with several negatives a sample, or with all while critics learn that can."""
+    if network.training and network.all_pairs:
+        scores = cast(Callable[[FoldData], Tensor], network.every)(batch)
+        others = batch.groups[:, :, None] != batch.groups[:, None]
+        marginal = (F.softplus(scores) * others).sum((1, 2)) / others.sum((1, 2)).clamp(min=1)
+        return F.softplus(-scores.diagonal(dim1=1, dim2=2)).mean(1) + marginal
     n = batch.x.shape[1]
     index = torch.cat((torch.arange(n)[None], rolls(n, NEGATIVES, generator)))
     scores = network(batch, index)

@@ -6,6 +6,7 @@ For labels a critic is a classifier, :math:`T(\pi, \alpha) = \log q(\alpha | \pi
 __all__ = ["CodeCritics", "LabelCritics", "Neighbours", "code_members", "label_members"]
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from ..layers import shown_in_octaves
 from .fitting import FoldData
 from .linear import CanonicalCritic
-from .networks import Concatenated, FoldMLP, Separable
+from .networks import Concatenated, FoldMLP, Separable, Towers
 
 
 class CodeCritics(nn.Module):
@@ -36,6 +37,7 @@ class CodeCritics(nn.Module):
             row[: critic.count] = critic.rho[: critic.count]
         self.register_buffer("rho", rho)
         self.branches = nn.ModuleList(branches)
+        self.all_pairs = bool(branches) and all(isinstance(b, Towers) for b in branches)
 
     def forward(self, batch: FoldData, index: Tensor) -> Tensor:
         """Gives logits with shape (F, K, N): of each sample of a batch, and of its partner in each row of the index (K, N)."""
@@ -48,6 +50,19 @@ class CodeCritics(nn.Module):
         logits = (products + of_u[:, None] + of_v[:, index]).clamp(-50, 50)
         for branch in self.branches:
             logits = logits + branch(batch.x, batch.y, index)
+        return logits
+
+    def every(self, batch: FoldData) -> Tensor:
+        """Gives the logits of all pairs of a batch, with shape (F, N, N)."""
+        rho = self.rho[:, None]
+        rest = 1 - rho**2
+        u, v = batch.base_x, batch.base_y
+        of_u = -(rho**2 / rest / 2 * u**2).sum(-1) - rest.log().sum(-1) / 2
+        of_v = -(rho**2 / rest / 2 * v**2).sum(-1)
+        logits = (u * rho / rest) @ v.mT + of_u[..., None] + of_v[:, None]
+        logits = logits.clamp(-50, 50)
+        for branch in self.branches:
+            logits = logits + cast(Towers, branch).every(batch.x, batch.y)
         return logits
 
 
@@ -128,7 +143,7 @@ def code_members(
     sizes = (folds, x_features, y_features)
     return {
         "small": lambda: CodeCritics(linear, rank, Concatenated(*sizes, 64)),
-        "separable": lambda: CodeCritics(linear, rank, Separable(*sizes, 64, dropout=0.1)),
+        "towers": lambda: CodeCritics(linear, rank, Towers(*sizes, 96, dropout=0.1)),
         "large": lambda: CodeCritics(
             linear, rank, Concatenated(*sizes, 128, dropout=0.1), Separable(*sizes, 64, dropout=0.1)
         ),

@@ -3,7 +3,7 @@ r"""The critics of the panel that are trained, one for each fold side by side: a
 They judge the same pairs: each sample with itself and with others of its batch, given as an index.
 """
 
-__all__ = ["Concatenated", "FoldLinear", "FoldMLP", "Separable"]
+__all__ = ["Concatenated", "FoldLinear", "FoldMLP", "Separable", "Towers"]
 
 import math
 from typing import cast
@@ -111,3 +111,49 @@ class Separable(nn.Module):
         alone = g[..., -1:].mT + _paired(h[..., -1:], index).squeeze(-1)
         products = (g[:, None, :, :-1] * _paired(h[..., :-1], index)).sum(-1)
         return cast(Tensor, products + alone)
+
+
+class Towers(nn.Module):
+    r"""Creates two towers of three hidden layers beside linear maps, with an inner product: the logits of all pairs of a batch are one matrix product.
+
+    .. math:: T(\pi, \alpha) = w^{-1/2} \langle g(\pi), h(\alpha) \rangle + a(\pi) + b(\alpha)
+
+    Arguments:
+        folds: The number of folds.
+        x_features: The number of features of the first code.
+        y_features: The number of features of the second.
+        width: The number :math:`w` of hidden units, and of the outputs that meet in the product.
+        dropout: The share of hidden units that is left out while training.
+    """
+
+    def __init__(
+        self, folds: int, x_features: int, y_features: int, width: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+
+        sizes = (x_features, y_features)
+        self.linear = nn.ModuleList(FoldLinear(folds, n, width + 1) for n in sizes)
+        self.deep = nn.ModuleList(FoldMLP(folds, n, width, 3, width + 1, dropout) for n in sizes)
+        self.width = width
+        for tower in self.deep:
+            nn.init.normal_(cast(Tensor, cast(FoldMLP, tower)[-1].weight), std=0.5 * width**-0.5)
+
+    def towers(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives what each tower makes of its codes, with shape (F, N, w + 1): the last feature is a term of the code alone."""
+        g, h = (
+            linear(codes) + deep(codes)
+            for linear, deep, codes in zip(self.linear, self.deep, (x, y), strict=True)
+        )
+        return g, h
+
+    def forward(self, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        g, h = self.towers(x, y)
+        alone = g[..., -1:].mT + _paired(h[..., -1:], index).squeeze(-1)
+        products = (g[:, None, :, :-1] * _paired(h[..., :-1], index)).sum(-1)
+        return cast(Tensor, alone + products * self.width**-0.5)
+
+    def every(self, x: Tensor, y: Tensor) -> Tensor:
+        """Gives the logits of each row of x with each row of y, with shape (F, N, M)."""
+        g, h = self.towers(x, y)
+        alone = g[..., -1:] + h[..., -1:].mT
+        return torch.baddbmm(alone, g[..., :-1], h[..., :-1].mT, alpha=self.width**-0.5)

@@ -68,11 +68,11 @@ def _legend(report: "AuditReport", curve: bool) -> str:
 
 
 def _curve(report: "AuditReport") -> str:
-    if len(report.curve) < 2:
+    if report.curve is None:
         return ""
     said = (
         "The estimate has stopped rising: more codes would not be expected to change it."
-        if report.settled
+        if not report.curve.rises
         else "The estimate still rises with the number of training codes: more codes would show more."
     )
     figure = f"<figure>{curve_svg(report)}{_legend(report, True)}</figure>"

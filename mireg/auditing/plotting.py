@@ -17,7 +17,7 @@ def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
     except ImportError as error:
         raise ImportError("AuditReport.plot needs matplotlib: pip install matplotlib") from error
     curve = None
-    if ax is None and len(report.curve) > 1:
+    if ax is None and report.curve is not None:
         _, (ax, curve) = plt.subplots(
             2, figsize=(6, 4.5), height_ratios=(1, 2), layout="constrained"
         )
@@ -39,7 +39,8 @@ def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
 
 
 def _draw_curve(report: "AuditReport", ax: "Axes") -> None:
-    sizes, estimates, errors = zip(*sorted(report.curve), strict=True)
+    assert report.curve is not None
+    sizes, estimates, errors = zip(*report.curve.points, strict=True)
     ax.errorbar(sizes, estimates, yerr=[1.96 * e for e in errors], fmt="o-", capsize=4)
     if report.epsilon is not None:
         ax.axhline(report.epsilon, color="black", linestyle="--")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .curve import LearningCurve, Recognition
 from .page import to_html
 from .rows import Row, rows_of
 from .verdict import Verdict, normalized, sentence
@@ -99,16 +100,18 @@ class AuditReport:
     """The bound from above of eq. (9), where a posterior was given."""
     panel: dict[str, float] = field(default_factory=dict)
     """What each member of the panel found on the samples that told it when to stop."""
+    curve: LearningCurve | None = None
+    """What the best critic finds after learning from a quarter, half and all of the training codes."""
+    settled: bool = True
+    """Whether more codes are not expected to raise the estimate: the curve no longer rises, and there are enough groups."""
+    recognition: Recognition | None = None
+    """How well π reveals the group, if groups of several samples were given."""
     warnings: tuple[str, ...] = ()
     """What stands against taking the numbers at their word."""
     seed: int = 0
     """The seed of the audit."""
     seconds: float = 0.0
     """How long it took."""
-    settled: bool = True
-    """Whether the estimate has stopped rising with the number of training codes."""
-    curve: tuple[tuple[int, float, float], ...] = ()
-    """The learning curve: the number of training codes, the estimate and its standard error at each size, where it was drawn."""
     alpha: str = ""
     """How α was read."""
     label_accuracy_interval: tuple[float, float] | None = None
@@ -164,8 +167,13 @@ class AuditReport:
     def to_dict(self) -> dict[str, Any]:
         """Returns all numbers by name, as plain values, with the sentences and the meaning of each row."""
         texts = {"title": self.title, "summary": self.summary, "reliable": self.reliable}
+        parts = {
+            name: None if part is None else part._asdict()
+            for name, part in (("curve", self.curve), ("recognition", self.recognition))
+        }
         rows = [row._asdict() for row in self.rows()]
-        return {**texts, **asdict(self), "interval": self.interval, "rows": rows, "note": NOTE}
+        numbers = {**asdict(self), **parts, "interval": self.interval}
+        return {**texts, **numbers, "rows": rows, "note": NOTE}
 
     def to_json(self) -> str:
         """Returns :meth:`to_dict` as JSON."""

@@ -23,7 +23,8 @@ class Row(NamedTuple):
 
 def rows_of(report: "AuditReport") -> list[Row]:
     """Returns the rows of a report, the most important first."""
-    return [*_information(report), *_recognition(report), *_strata(report), *_data(report)]
+    parts = (_information, _learning, _recognition, _strata, _data)
+    return [row for part in parts for row in part(report)]
 
 
 def _information(r: "AuditReport") -> list[Row]:
@@ -78,6 +79,23 @@ def _information(r: "AuditReport") -> list[Row]:
             "whether a code and an alpha belong together",
         ),
     ]
+
+
+def _learning(r: "AuditReport") -> list[Row]:
+    rows = []
+    if r.curve is not None:
+        found = ", ".join(f"{value:.3f}" for value in r.curve.estimates)
+        sizes = ", ".join(f"{size:,}" for size in r.curve.sizes)
+        rows.append(
+            Row(
+                "learning curve",
+                f"{found} nats from {sizes} training codes",
+                "what one critic finds; if it still rises, more codes would show more",
+            )
+        )
+    if r.recognition is not None:
+        rows.append(Row("group revealed", r.recognition.numbers, r.recognition.meaning(r.mi)))
+    return rows
 
 
 def _recognition(r: "AuditReport") -> list[Row]:

@@ -1,0 +1,148 @@
+r"""Critics of several kinds, each trained for all folds of some codes at once."""
+
+__all__ = ["CrossFit"]
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from .evaluation import PAIRS, Evidence, Member, evaluate
+from .features import PREPROCESSING, with_radius
+from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
+from .inputs import AuditInputs, Folds
+from .linear import CanonicalCritic
+from .members import CodeCritics, Neighbours, code_members, label_members
+
+EPOCHS = 100
+"""How often critics see the training samples, at most."""
+
+FEWEST_STEPS, MOST_STEPS = 600, 1500
+
+
+class Prepared(NamedTuple):
+    """All samples in one preprocessing, as each fold sees them."""
+
+    train: list[FoldData]
+    stop: list[FoldData]
+    test: list[FoldData]
+    linear: list[CanonicalCritic]
+
+
+def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
+    prepared = Prepared([], [], [], [])
+    for rows in zip(folds.train, folds.stop, folds.test, strict=True):
+        train = rows[0]
+        of_x = PREPROCESSING[name](inputs.pi[train])
+        x = [of_x(inputs.pi[part]) for part in rows]
+        y = [inputs.alpha[part] for part in rows]
+        base = [(part[:, :1], part[:, :1]) for part in x]
+        if not inputs.classes:
+            of_y = PREPROCESSING[name](inputs.alpha[train])
+            y = [of_y(part) for part in y]
+            # Neither the samples that tell when to stop nor those that weigh the members may have chosen anything before.
+            judges = inputs.groups[train].unique(return_inverse=True)[1] % 5 == 0
+            linear = CanonicalCritic(x[0][~judges], y[0][~judges], x[0][judges], y[0][judges])
+            prepared.linear.append(linear)
+            base = [linear.variables(*codes) for codes in zip(x, y, strict=True)]
+            y = [with_radius(part) for part in y]
+        for i, part in enumerate((prepared.train, prepared.stop, prepared.test)):
+            u, v = base[i]
+            groups = inputs.groups[rows[i]]
+            part.append(FoldData(with_radius(x[i]), y[i], u.float(), v.float(), groups))
+    if prepared.linear:
+        rank = max(1, max(critic.count for critic in prepared.linear))
+        for part in (prepared.train, prepared.stop, prepared.test):
+            part[:] = [
+                fold._replace(base_x=_padded(fold.base_x, rank), base_y=_padded(fold.base_y, rank))
+                for fold in part
+            ]
+    return prepared
+
+
+def _padded(x: Tensor, columns: int) -> Tensor:
+    return F.pad(x, (0, columns - x.shape[1]))
+
+
+class CrossFit:
+    """Creates what makes and trains the critics of all folds of some codes.
+
+    Arguments:
+        inputs: The codes.
+        folds: Which samples train, stop and judge.
+        preprocessing: The names of the preprocessings to show the codes in.
+        generator: Where batches and pairs come from.
+    """
+
+    def __init__(
+        self,
+        inputs: AuditInputs,
+        folds: Folds,
+        preprocessing: Iterable[str],
+        generator: Generator,
+    ) -> None:
+        self.inputs, self.folds, self.generator = inputs, folds, generator
+        self.prepared = {name: _prepare(inputs, folds, name) for name in preprocessing}
+        count = len(folds.test)
+        self.log_prior = _log_prior(inputs, folds) if inputs.classes else torch.zeros(count, 0)
+        self.loss = label_loss if inputs.classes else contrastive_loss
+        epoch = len(folds.train[0]) / BATCH
+        self.steps = int(min(MOST_STEPS, max(FEWEST_STEPS, EPOCHS * epoch)))
+
+    def makers(
+        self, preprocessing: str, which: slice = slice(None)
+    ) -> dict[str, Callable[[], nn.Module]]:
+        """Gives the makers of the critics of some folds, by kind."""
+        of = self.prepared[preprocessing]
+        if self.inputs.classes:
+            return label_members(self.log_prior[which], of.train[0].x.shape[1])
+        first = of.train[0]
+        widths = (codes.shape[1] for codes in (first.base_x, first.x, first.y))
+        return code_members(of.linear[which], *widths)
+
+    def trial(self, preprocessing: str, kind: str) -> float:
+        """Trains a critic of the first fold for a third of the steps, and gives its loss where it stopped."""
+        of = self.prepared[preprocessing]
+        network = self.makers(preprocessing, slice(0, 1))[kind]()
+        parts = of.train[:1], of.stop[:1]
+        _, lowest = fit(network, self.loss, *parts, self.steps // 3, self.generator)
+        return float(lowest)
+
+    def train(
+        self, preprocessing: str, kind: str, progress: Callable[[float], None] | None = None
+    ) -> tuple[Member, float]:
+        """Trains the critics of all folds, and gives them with their mean loss where they stopped."""
+        of = self.prepared[preprocessing]
+        network = self.makers(preprocessing)[kind]()
+        trained, lowest = fit(
+            network, self.loss, of.train, of.stop, self.steps, self.generator, progress=progress
+        )
+        return Member(trained, of.stop, of.test), float(lowest.mean())
+
+    def untrained(self, preprocessing: str) -> dict[str, Member]:
+        """Gives the members that need no training: nearest neighbours for labels, and what is linear for codes."""
+        of = self.prepared[preprocessing]
+        if self.inputs.classes:
+            return {
+                f"{k} neighbours on {preprocessing}": Member(
+                    Neighbours(self.log_prior, of.train, k), of.stop, of.test
+                )
+                for k in (10, 50)
+            }
+        linear = CodeCritics(of.linear, of.train[0].base_x.shape[1])
+        return {f"linear on {preprocessing}": Member(linear, of.stop, of.test)}
+
+    def evaluate(self, members: dict[str, Member], folds: Folds, pairs: int = PAIRS) -> Evidence:
+        """Lets members judge what was held out."""
+        return evaluate(members, folds, self.inputs, self.log_prior, self.generator, pairs)
+
+
+def _log_prior(inputs: AuditInputs, folds: Folds) -> Tensor:
+    counts = [
+        torch.bincount(inputs.alpha[torch.cat(rows)], minlength=inputs.classes)
+        for rows in zip(folds.train, folds.stop, strict=True)
+    ]
+    # A class that a fold has not seen gets a small share.
+    return torch.stack([((c + 0.5) / (c + 0.5).sum()).log() for c in counts])
