@@ -4,6 +4,7 @@ __version__ = "0.2.0"
 
 from . import estimators, functional, leakage, pairs, ranks, weights
 from .auditing import AuditReport, audit
+from .certificates import Certificate, certify
 from .critics import (
     ConcatenatedCritic,
     Critic,
@@ -25,6 +26,8 @@ __all__ = [
     "Penalty",
     "audit",
     "AuditReport",
+    "certify",
+    "Certificate",
     "EncoderPair",
     "Codes",
     "diagonal_gaussian",
