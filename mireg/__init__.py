@@ -15,6 +15,7 @@ from .critics import (
 )
 from .encoders import Codes, EncoderPair, diagonal_gaussian
 from .priors import LearnableGaussian, StandardNormal
+from .quantized import QuantizedEncoder
 from .ranks import Ranks
 from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
 
@@ -31,6 +32,7 @@ __all__ = [
     "EncoderPair",
     "Codes",
     "diagonal_gaussian",
+    "QuantizedEncoder",
     "StandardNormal",
     "LearnableGaussian",
     "Critic",
