@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, Normal
 from .._checks import check_epsilon
 from .._numerics import log_mean_exp
 from ..functional import variational_bound
-from .certificate import ceiling, certified_bound, count_units
+from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import make_folds, read_inputs
 from .panel import Progress, judge
@@ -82,12 +82,17 @@ def audit(
     dv = float(joint.mean()) - log_z
     # Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
     mi = max(float(joint.mean()), dv)
+    of_blocks = (evidence.joint, evidence.swapped, evidence.marginal, evidence.partners)
     blocks = [
-        (t, s, inputs.groups[rows])
-        for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
+        Block(t, s, inputs.groups[rows], m, p)
+        for rows, t, s, m, p in zip(evidence.rows, *of_blocks, strict=True)
     ]
     units = count_units(blocks)
-    bound = certified_bound(blocks, evidence.stop, confidence)
+    if inputs.classes:
+        labels = [inputs.alpha[rows] for rows in evidence.rows]
+        bound = label_bound(blocks, labels, [*evidence.log_prior], evidence.stop, confidence)
+    else:
+        bound = code_bound(blocks, evidence.stop, confidence)
     warnings = list(inputs.warnings)
     if not normalized(mi, log_z):
         warnings.append(f"log Z is {log_z:.2f}: the estimate is not to be believed, only the bound")

@@ -2,6 +2,7 @@ r"""What the combined critic of each fold says of pairs that had no part in its 
 
 __all__ = ["Evidence", "Member", "evaluate", "swap_index"]
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -46,6 +47,10 @@ class Evidence(NamedTuple):
     """Whether the most probable label was right, with shape (n,), where α is a label."""
     panel: dict[str, float]
     """What each member found on the samples that told it when to stop, in nats."""
+    partners: Sequence[Tensor] = ()
+    """Whom each sample of a block is paired with in `marginal`, with shape (S, n)."""
+    log_prior: Sequence[Tensor] = ()
+    """The logarithm of each label's frequency that the critic of a block knows, with shape (C,)."""
 
 
 def swap_index(groups: Tensor) -> Tensor:
@@ -76,6 +81,7 @@ def evaluate(
 ) -> Evidence:
     """Combines the members of each fold, and lets the combination judge what was held out."""
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
+    partners, priors = [], []
     pairs = 0
     for k in range(len(folds.test)):
         groups = inputs.groups[folds.stop[k]]
@@ -121,7 +127,9 @@ def evaluate(
             evidence.joint.append(mixed[0])
             evidence.swapped.append(mixed[1])
             evidence.marginal.append(mixed[2:])
-    return evidence
+            partners.append(index[2:])
+            priors.append(log_prior[k])
+    return evidence._replace(partners=partners, log_prior=priors)
 
 
 def _pairs(groups: Tensor, shifts: int, generator: Generator) -> Tensor:
