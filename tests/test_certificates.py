@@ -102,6 +102,17 @@ def test_the_truth_is_inside(strata):
     assert np.mean(inside) >= 0.95
 
 
+@pytest.mark.parametrize("n", [50, 1000, 20_000])
+def test_a_cell_that_was_missed_by_bad_luck_is_still_counted(n):
+    """Where the bound is tight: a cell that reveals a label, and that no row of the sample is in."""
+    bad_luck = 0.75 * 0.05
+    rare = 1 - bad_luck ** (1 / n)
+    law = np.array([[[(1 - rare) / 2, (1 - rare) / 2], [0, rare]]])
+    counts = np.array([[[n - n // 2, n // 2], [0, 0]]])
+    high = information_interval(counts, n, 0.05)[1]
+    assert plug_in_information(law) < high < 20 * plug_in_information(law)
+
+
 def test_sixteen_thousand_rows_prove_a_hundredth_of_a_nat():
     """The interval of an attribute with shares of one and two thirds in 32 cells."""
     random = np.random.default_rng(0)

@@ -53,6 +53,7 @@ def betting_bound(
     least: float,
     most: float,
     confidence: float,
+    boldest: float = 0.95,
 ) -> float:
     r"""Gives the greatest mean that the wealth proves to be too low, with a confidence.
 
@@ -62,15 +63,16 @@ def betting_bound(
         least: What no value is below.
         most: What the mean is below, if only of the sample.
         confidence: The confidence :math:`1 - \delta`.
+        boldest: The share of the wealth that a bet can lose at most.
 
     Returns:
         The bound, `least` if nothing is proved.
     """
     wanted = math.log(1 / (1 - confidence))
     low, high = least, most
-    for _ in range(40):
+    for _ in range(25):
         middle = (low + high) / 2
-        safe = bets.clamp(max=0.95 / max(middle - least, 1e-9))
+        safe = bets.clamp(max=boldest / max(middle - least, 1e-9))
         won = float(wealth(middle, safe).logsumexp(0)) - math.log(len(bets))
         low, high = (middle, high) if won >= wanted else (low, middle)
     return low

@@ -22,8 +22,8 @@ from torch import Tensor
 from ..concentration import kl_limits
 from .betting import best_bets, betting_bound, block_means, log_wealth, promise
 
-MATCHINGS = 200
-"""In how many ways groups are paired where all pairs of them were judged."""
+MATCHINGS = 100
+"""In how many ways groups are paired where pairs of them were judged."""
 
 FLOORS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """The shares of the prior that a classifier is mixed with, which keep its log score bounded."""
@@ -83,38 +83,35 @@ def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tenso
         seed: The seed of the ways to pair groups.
 
     Returns:
-        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 where not all pairs of groups were judged.
+        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 where few pairs of groups were judged.
     """
     joint = group_means(block.joint.double().clamp(*clip), block.groups) + 1
     count = len(joint) // 2
     swapped = block.swapped.double().clamp(*clip).exp()
-    order = torch.arange(2 * count).view(1, count, 2)
-    marginal = _of_groups(block, clip)
+    alone = (joint - group_means(swapped, block.groups))[: 2 * count].view(1, count, 2).mean(2)
+    marginal = _of_pairs_of_groups(block, clip, len(joint))
     if marginal is None:
-        taken = (joint - group_means(swapped, block.groups))[order]
-        return taken.mean(2)
+        return alone
     generator = torch.Generator().manual_seed(seed)
-    ways = [torch.randperm(len(joint), generator=generator) for _ in range(MATCHINGS)]
-    first, second = torch.stack(ways)[:, : 2 * count].view(-1, count, 2).unbind(2)
-    pairs = marginal[first, second] + marginal[second, first]
-    return (joint[first] + joint[second] - pairs) / 2
+    ways = torch.rand(20 * MATCHINGS, len(joint), generator=generator).argsort(1)
+    first, second = ways[:, : 2 * count].view(-1, count, 2).unbind(2)
+    judged = marginal[first, second].isfinite().all(1)
+    if not bool(judged.any()):
+        return alone
+    first, second = first[judged][:MATCHINGS], second[judged][:MATCHINGS]
+    return (joint[first] + joint[second]) / 2 - marginal[first, second]
 
 
-def _of_groups(block: Block, clip: tuple[float, float]) -> Tensor | None:
-    """Gives the mean of e^T for samples of each group with samples of each other, with shape (G, G), if all were judged."""
-    if block.marginal is None or block.partners is None:
+def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> Tensor | None:
+    """Gives the mean of e^T for samples of two groups, with shape (G, G): NaN for pairs that were not judged, `None` if these are most."""
+    if block.marginal is None or block.partners is None or count**2 > block.marginal.numel():
         return None
     _, group = block.groups.unique_consecutive(return_inverse=True)
-    count = int(group.max()) + 1
-    if count**2 > block.marginal.numel():
-        return None
     place = (group * count + group[block.partners]).flatten()
     values = block.marginal.double().clamp(*clip).exp().flatten()
     sums = torch.zeros(count**2, dtype=torch.float64).index_add(0, place, values)
-    judged = torch.bincount(place, minlength=count**2)
-    if not bool((judged.view(count, count) + torch.eye(count) > 0).all()):
-        return None
-    return (sums / judged.clamp(min=1)).view(count, count)
+    sums, judged = sums.view(count, count), place.bincount(minlength=count**2).view(count, count)
+    return (sums + sums.T) / (judged + judged.T)
 
 
 def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
@@ -206,12 +203,10 @@ def label_bound(
 
     def wealth(mean: float, bets: Tensor) -> Tensor:
         z = 1 + bets[:, None] * (values - mean)
-        if float(z.min()) <= 0:
-            return torch.full_like(bets, -math.inf)
         return z.log().sum(1) - _price_of_shares(z, share_of, p, bets, shift)
 
     bets = best_bets(variance, len(values), within)
-    return max(0.0, betting_bound(wealth, bets, least, float(values.mean()), within))
+    return max(0.0, betting_bound(wealth, bets, least, float(values.mean()), within, 0.7))
 
 
 def _price_of_shares(
