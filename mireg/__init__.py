@@ -4,6 +4,7 @@ __version__ = "0.2.0"
 
 from . import estimators, functional, leakage, pairs, ranks, weights
 from .auditing import AuditReport, audit
+from .certificates import Certificate, certify
 from .critics import (
     ConcatenatedCritic,
     Critic,
@@ -14,6 +15,7 @@ from .critics import (
 )
 from .encoders import Codes, EncoderPair, diagonal_gaussian
 from .priors import LearnableGaussian, StandardNormal
+from .quantized import QuantizedEncoder
 from .ranks import Ranks
 from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
 
@@ -25,9 +27,12 @@ __all__ = [
     "Penalty",
     "audit",
     "AuditReport",
+    "certify",
+    "Certificate",
     "EncoderPair",
     "Codes",
     "diagonal_gaussian",
+    "QuantizedEncoder",
     "StandardNormal",
     "LearnableGaussian",
     "Critic",

@@ -12,6 +12,7 @@ from torch.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
+    OneHotCategorical,
     kl_divergence,
     register_kl,
 )
@@ -58,6 +59,8 @@ kl_divergence(
 class StandardNormal(Prior):
     """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes.
 
+    Codes that are cells, as those of :class:`mireg.QuantizedEncoder`, get the uniform distribution over cells instead.
+
     Example:
         >>> posterior = mireg.diagonal_gaussian(torch.zeros(8, 2), torch.zeros(8, 2))
         >>> StandardNormal()(posterior.rsample(), posterior).event_shape
@@ -66,6 +69,8 @@ class StandardNormal(Prior):
 
     def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
         zeros = pi.new_zeros(pi.shape[1:])
+        if isinstance(posterior, OneHotCategorical):
+            return OneHotCategorical(logits=zeros, validate_args=False)
         if isinstance(posterior, MultivariateNormal | LowRankMultivariateNormal):
             # torch registers the divergence of two multivariate normals, but not of one and an Independent.
             eye = torch.eye(zeros.shape[-1], dtype=pi.dtype, device=pi.device)

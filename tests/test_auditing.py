@@ -12,7 +12,8 @@ from mi_tasks import gaussian, labels, xor
 
 import mireg
 from mireg.auditing.audit import _of_marginal
-from mireg.auditing.certificate import bernstein_bound, certified_bound, unit_values
+from mireg.auditing.betting import betting_bound, block_means, log_wealth
+from mireg.auditing.certificate import Block, code_bound, label_bound, pair_values
 from mireg.auditing.command import main
 from mireg.auditing.crossfit import _prepare
 from mireg.auditing.evaluation import Evidence, swap_index
@@ -129,17 +130,63 @@ def test_certified_bound_exceeds_the_truth_no_more_often_than_it_says(mi):
 
         return ratio(x, y), ratio(x, y[swap_index(groups)]), groups
 
-    bounds = [certified_bound([logits()], [logits()], 0.95) for _ in range(200)]
+    bounds = [code_bound([Block(*logits())], [logits()], 0.95) for _ in range(200)]
     assert sum(bound > mi for bound in bounds) <= 10
     # It must not be empty either, where there is something to certify.
     assert np.median(bounds) > (0.3 * mi if 0.5 <= mi <= 4 else -1)
 
 
-def test_bernstein_bound_matches_its_formula():
+@pytest.mark.parametrize("count", [60, 265])
+@pytest.mark.parametrize("share", [0.5, 0.15])
+def test_label_bound_exceeds_the_truth_no_more_often_than_it_says(count, share):
+    """A label of a group, and a bit of each sample that is the label in 90 % of cases, but for groups where it is not in 40 %."""
+    generator = torch.Generator().manual_seed(count)
+    rate = torch.tensor([0.1, 0.4])
+
+    def draw():
+        label = torch.rand(count, generator=generator) < share
+        odd = torch.rand(count, generator=generator) < 0.1
+        groups = torch.arange(count).repeat_interleave(4)
+        wrong = torch.rand(len(groups), generator=generator) < rate[odd.long()][groups]
+        y = label[groups].long()
+        return y, (y.bool() ^ wrong).long(), groups
+
+    error = float(rate[0] * 0.9 + rate[1] * 0.1)
+    prior = torch.tensor([1 - share, share], dtype=torch.float64)
+    joint = torch.diag(prior) @ torch.tensor([[1 - error, error], [error, 1 - error]]).double()
+    ratio = (joint / joint.sum(1, keepdim=True) / joint.sum(0)).log()
+    truth = float((joint * ratio).sum())
+
+    def bound():
+        y, bit, groups = draw()
+        logits = ratio[y, bit]
+        # The folds of an audit overlap: limits and bets are chosen on the same samples here.
+        stop = [(logits, logits, groups)]
+        return label_bound([Block(logits, logits, groups)], [y], [prior.log()], stop, 0.95)
+
+    bounds = [bound() for _ in range(200)]
+    assert sum(bound > truth for bound in bounds) <= 10
+    assert np.median(bounds) > (0.4 if count == 265 else -1) * truth
+
+
+def test_wealth_is_the_product_of_what_each_bet_wins():
     values = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
-    log = math.log(2 / 0.1)
-    expected = 0.6 - math.sqrt(2 * 0.3 * log / 5) - 7 * 1 * log / (3 * 4)
-    assert bernstein_bound(values, 1.0, 0.9) == pytest.approx(expected, abs=1e-12)
+    by_hand = [math.log((1 - bet * 0.4) ** 2 * (1 + bet * 0.6) ** 3) for bet in (0.5, 1.0)]
+    assert log_wealth(values, 0.4, torch.tensor([0.5, 1.0])).tolist() == pytest.approx(by_hand)
+
+
+def test_a_bet_proves_the_mean_that_its_wealth_says():
+    """One bet on values that are all 1 wins (1 + λ (1 - m)) each time."""
+    values = torch.ones(20, dtype=torch.float64)
+    bets = torch.tensor([0.5], dtype=torch.float64)
+    bound = betting_bound(lambda m, b: log_wealth(values, m, b), bets, 0.0, 1.0, 0.95)
+    assert (1 + 0.5 * (1 - bound)) ** 20 == pytest.approx(20)
+
+
+def test_blocks_keep_the_mean_of_many_values():
+    values = torch.arange(8192.0)
+    assert block_means(values).tolist() == [2 * i + 0.5 for i in range(4096)]
+    assert block_means(values[:50]).equal(values[:50])
 
 
 def test_units_are_pairs_of_groups():
@@ -147,8 +194,23 @@ def test_units_are_pairs_of_groups():
     index = swap_index(groups)
     assert groups[index].tolist() == [2, 2, 5, 4, 4, 4, 9]
     joint, swapped = torch.arange(7.0) / 10, torch.zeros(7)
-    values = unit_values(joint, swapped, groups, 3.0)
-    assert values.tolist() == pytest.approx([(0.05 + 0.2) / 2, (0.4 + 0.6) / 2])
+    values = pair_values(Block(joint, swapped, groups), (-3.0, 3.0))
+    assert values.shape == (1, 2)
+    assert values[0].tolist() == pytest.approx([(0.05 + 0.2) / 2, (0.4 + 0.6) / 2])
+
+
+def test_all_pairs_of_groups_pair_them_in_many_ways():
+    """Three groups in six rows, and a logit that is 0 but for samples of the first with those of the last."""
+    groups = torch.tensor([0, 0, 1, 1, 2, 2])
+    partners = torch.stack([(torch.arange(6) + k) % 6 for k in range(1, 6)])
+    marginal = torch.zeros(5, 6)
+    marginal[(groups == 0) & (groups[partners] == 2)] = math.log(2)
+    block = Block(torch.tensor([1.0, 1, 2, 2, 3, 3]), torch.zeros(6), groups, marginal, partners)
+    values = pair_values(block, (-5.0, 5.0))
+    assert values.shape == (100, 1)
+    # The pairs are (0, 1), (1, 2) and (0, 2): the last has e^T of 2 in one of its directions.
+    counts = [int((values - value).abs().lt(1e-6).sum()) for value in (1.5, 2.5)]
+    assert sum(counts) == 100 and counts[0] > counts[1] > 15
 
 
 @given(sizes=st.lists(st.integers(1, 4), min_size=20, max_size=40), count=st.integers(2, 6))

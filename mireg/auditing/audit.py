@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._checks import check_epsilon
-from .certificate import ceiling, certified_bound, count_units
+from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
 from .curve import estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
@@ -150,12 +150,17 @@ def _examine(
     log_z, null, p_value, accuracy = _of_marginal(evidence)
     dv = float(joint.mean()) - log_z
     mi = estimate(evidence.joint, evidence.marginal)
+    of_blocks = (evidence.joint, evidence.swapped, evidence.marginal, evidence.partners)
     blocks = [
-        (t, s, inputs.groups[rows])
-        for t, s, rows in zip(evidence.joint, evidence.swapped, evidence.rows, strict=True)
+        Block(t, s, inputs.groups[rows], m, p)
+        for rows, t, s, m, p in zip(evidence.rows, *of_blocks, strict=True)
     ]
     units = count_units(blocks)
-    bound = certified_bound(blocks, evidence.stop, confidence)
+    if inputs.classes:
+        labels = [inputs.alpha[rows] for rows in evidence.rows]
+        bound = label_bound(blocks, labels, [*evidence.log_prior], evidence.stop, confidence)
+    else:
+        bound = code_bound(blocks, evidence.stop, confidence)
     warnings = list(inputs.warnings)
     if not normalized(mi, log_z):
         warnings.append(f"log Z is {log_z:.2f}: the estimate is not to be believed, only the bound")
@@ -223,9 +228,8 @@ def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:
 
 def _ratios(inputs: AuditInputs, evidence: Evidence, labels: Tensor) -> Tensor | None:
     """Returns the critics' logits for every label, where they are known: of two labels one tells the other."""
-    kept: list[Tensor] = getattr(evidence, "ratios", [])
-    if kept:
-        return torch.cat(kept, dim=1)
+    if evidence.ratios:
+        return torch.cat([*evidence.ratios], dim=1)
     return ratios_of_two(torch.cat(evidence.joint), labels) if inputs.classes == 2 else None
 
 

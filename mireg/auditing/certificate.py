@@ -1,91 +1,58 @@
-r"""What held-out logits prove: a lower bound on :math:`I(\pi, \alpha)` that holds with a stated confidence."""
+r"""What held-out logits prove: a lower bound on :math:`I(\pi, \alpha)` that holds with a stated confidence.
+
+The critic of a fold is fixed on other data. As always where folds are crossed, the values of different folds are counted as independent.
+"""
 
 __all__ = [
-    "Logits",
-    "best_clip",
-    "bernstein_bound",
+    "Block",
     "ceiling",
-    "certified_bound",
+    "code_bound",
     "count_units",
-    "unit_values",
+    "group_means",
+    "label_bound",
+    "pair_values",
 ]
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Logits = tuple[Tensor, Tensor, Tensor]
-"""Joint logits, swapped logits and groups of some samples."""
+from ..concentration import kl_limits
+from .betting import best_bets, betting_bound, block_means, log_wealth, promise
+
+MATCHINGS = 100
+"""In how many ways groups are paired where pairs of them were judged."""
+
+FLOORS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""The shares of the prior that a classifier is mixed with, which keep its log score bounded."""
+
+LABEL_SHARE = 0.1
+"""The share of the error probability for how frequent labels are."""
+
+Stop = list[tuple[Tensor, Tensor, Tensor]]
+"""Joint logits, swapped logits and groups of the stopping samples of each fold, each with shape (N,)."""
 
 
-def count_units(blocks: list[Logits]) -> int:
-    """Gives the number of independent values that :func:`unit_values` makes of all blocks: pairs of groups."""
-    return sum(len(groups.unique_consecutive()) // 2 for _, _, groups in blocks)
+class Block(NamedTuple):
+    """Logits of held-out samples that one critic has judged, those of one group neighbours."""
+
+    joint: Tensor
+    """The logits of joint pairs, with shape (N,)."""
+    swapped: Tensor
+    """The logits of each sample with its partner in the other group of its pair, with shape (N,)."""
+    groups: Tensor
+    """The groups, with shape (N,)."""
+    marginal: Tensor | None = None
+    """The logits of more marginal pairs, with shape (S, N)."""
+    partners: Tensor | None = None
+    """Whom each sample is paired with in them, with shape (S, N), as an index of the block."""
 
 
-def unit_values(joint: Tensor, swapped: Tensor, groups: Tensor, clip: float) -> Tensor:
-    r"""Gives independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010).
-
-    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \mathbb{E}_{p(\pi) p(\alpha)} e^T + 1
-
-    Each value comes from two groups: their joint pairs, and those that samples of one make with samples of the other.
-
-    Arguments:
-        joint: The logits of joint pairs, with shape (N,).
-        swapped: The logits of each sample with its partner in the other group of its pair, with shape (N,).
-        groups: The groups, with shape (N,), those of one group neighbours.
-        clip: The logits are clipped to [-clip, clip]: a clipped critic is a critic.
-
-    Returns:
-        The values, with shape (G // 2,), between :math:`1 - c - e^c` and :math:`1 + c`.
-    """
-    _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
-    values = joint.double().clamp(-clip, clip) - swapped.double().clamp(-clip, clip).exp() + 1
-    sums = torch.zeros(len(sizes), dtype=torch.float64).index_add(0, group, values)
-    means: Tensor = sums / sizes
-    pairs = len(sizes) // 2
-    return means[: 2 * pairs].view(pairs, 2).mean(1)
-
-
-def bernstein_bound(
-    values: Tensor, width: float, confidence: float, count: int | None = None
-) -> float:
-    r"""The empirical Bernstein bound of Maurer and Pontil (2009) on a mean, from below.
-
-    .. math:: \bar{v} - \sqrt{\frac{2 s^2 \ln(2 / \delta)}{m}} - \frac{7 w \ln(2 / \delta)}{3 (m - 1)}
-
-    Arguments:
-        values: Independent values, with shape (m,).
-        width: The width :math:`w` of an interval that holds them all.
-        confidence: The confidence :math:`1 - \delta`.
-        count: The number of values to promise a bound for, if these are a sample of them; their own number by default.
-    """
-    m = len(values) if count is None else count
-    log = math.log(2 / (1 - confidence))
-    spread = math.sqrt(2 * float(values.var()) * log / m)
-    return float(values.mean()) - spread - 7 * width * log / (3 * (m - 1))
-
-
-def _width(clip: float) -> float:
-    return 2 * clip + math.exp(clip)
-
-
-def best_clip(stop: list[Logits], units: int, confidence: float) -> float:
-    """Finds the clip that promises the highest bound, on samples that the bound is not made of.
-
-    Arguments:
-        stop: Joint logits, swapped logits and groups of the stopping samples of each fold.
-        units: The number of values that the bound will be made of.
-        confidence: The confidence.
-    """
-
-    def promise(clip: float) -> float:
-        values = torch.cat([unit_values(*fold, clip) for fold in stop])
-        return bernstein_bound(values, _width(clip), confidence, units)
-
-    clips: list[float] = torch.linspace(0.25, ceiling(units), 24).tolist()
-    return max(clips, key=promise)
+def count_units(blocks: list[Block]) -> int:
+    """Gives the number of independent values that pairs of groups make."""
+    return sum(len(block.groups.unique_consecutive()) // 2 for block in blocks)
 
 
 def ceiling(units: int) -> float:
@@ -93,17 +60,177 @@ def ceiling(units: int) -> float:
     return math.log(units) / 2
 
 
-def certified_bound(blocks: list[Logits], stop: list[Logits], confidence: float) -> float:
-    r"""Gives a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
+def group_means(values: Tensor, groups: Tensor) -> Tensor:
+    """Gives the mean of each group in order, with shape (G, *), of values with shape (N, *), those of one group neighbours."""
+    _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
+    sums = values.new_zeros(len(sizes), *values.shape[1:]).index_add(0, group, values)
+    return sums / sizes.view(-1, *[1] * (values.ndim - 1))
 
-    The critic of a fold is fixed on other data. As always where folds are crossed, the values of different folds are counted as
-    independent.
+
+# --- codes ------------------------------------------------------------------
+
+
+def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tensor:
+    r"""Gives independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010), for several ways to pair groups.
+
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \mathbb{E}_{p(\pi) p(\alpha)} e^T + 1
+
+    Each value comes from two groups: their joint pairs, and those that samples of one make with samples of the other.
 
     Arguments:
-        blocks: Joint logits, swapped logits and groups of held-out samples.
-        stop: The same of the samples that told critics when to stop.
+        block: The logits.
+        clip: The limits :math:`a < 0 < b` that logits are clipped to: a clipped critic is a critic.
+        seed: The seed of the ways to pair groups.
+
+    Returns:
+        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 where few pairs of groups were judged.
+    """
+    joint = group_means(block.joint.double().clamp(*clip), block.groups) + 1
+    count = len(joint) // 2
+    swapped = block.swapped.double().clamp(*clip).exp()
+    alone = (joint - group_means(swapped, block.groups))[: 2 * count].view(1, count, 2).mean(2)
+    marginal = _of_pairs_of_groups(block, clip, len(joint))
+    if marginal is None:
+        return alone
+    generator = torch.Generator().manual_seed(seed)
+    ways = torch.rand(20 * MATCHINGS, len(joint), generator=generator).argsort(1)
+    first, second = ways[:, : 2 * count].view(-1, count, 2).unbind(2)
+    judged = marginal[first, second].isfinite().all(1)
+    if not bool(judged.any()):
+        return alone
+    first, second = first[judged][:MATCHINGS], second[judged][:MATCHINGS]
+    return (joint[first] + joint[second]) / 2 - marginal[first, second]
+
+
+def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> Tensor | None:
+    """Gives the mean of e^T for samples of two groups, with shape (G, G): NaN for pairs that were not judged, `None` if these are most."""
+    if block.marginal is None or block.partners is None or count**2 > block.marginal.numel():
+        return None
+    _, group = block.groups.unique_consecutive(return_inverse=True)
+    place = (group * count + group[block.partners]).flatten()
+    values = block.marginal.double().clamp(*clip).exp().flatten()
+    sums = torch.zeros(count**2, dtype=torch.float64).index_add(0, place, values)
+    sums, judged = sums.view(count, count), place.bincount(minlength=count**2).view(count, count)
+    return (sums + sums.T) / (judged + judged.T)
+
+
+def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
+    r"""Gives a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
+
+    Values of one way to pair groups are independent, and what a bet wins is averaged over ways: an average of fair bets is fair.
+
+    Arguments:
+        blocks: The logits of held-out samples.
+        stop: Those of the samples that told critics when to stop: limits and bets are chosen on them.
         confidence: The confidence.
     """
-    clip = best_clip(stop, count_units(blocks), confidence)
-    values = torch.cat([unit_values(*block, clip) for block in blocks])
-    return max(0.0, bernstein_bound(values, _width(clip), confidence))
+    units = count_units(blocks)
+    chosen = (-math.inf, (-1.0, 1.0), 1.0)
+    for a in (-0.5, -1.0, -2.0, -4.0):
+        for b in (0.25, 0.5, 0.7, 1.0, 1.4, *[x / 2 for x in range(4, 2 * int(ceiling(units)))]):
+            values = torch.cat([pair_values(Block(*fold), (a, b))[0] for fold in stop])
+            moments = float(values.mean()), float(values.var())
+            promised = promise(*moments, 1 + a - math.exp(b), units, confidence)
+            chosen = max(chosen, (promised, (a, b), moments[1]))
+    _, clip, variance = chosen
+    least = 1 + clip[0] - math.exp(clip[1])
+    values = [pair_values(block, clip, seed) for seed, block in enumerate(blocks)]
+    if all(len(ways) == 1 for ways in values):
+        values = [block_means(torch.cat(values, 1)[0])[None]]
+
+    def wealth(mean: float, bets: Tensor) -> Tensor:
+        won = [log_wealth(ways, mean, bets).logsumexp(1) - math.log(len(ways)) for ways in values]
+        return torch.stack(won).sum(0)
+
+    most = max(float(ways.mean()) for ways in values)
+    bets = best_bets(variance, units, confidence)
+    return max(0.0, betting_bound(wealth, bets, least, max(most, least), confidence))
+
+
+# --- labels -----------------------------------------------------------------
+
+
+def label_bound(
+    blocks: list[Block],
+    labels: list[Tensor],
+    log_prior: list[Tensor],
+    stop: Stop,
+    confidence: float,
+) -> float:
+    r"""Gives a lower bound on :math:`I(\pi, y)` for labels from a classifier q, at least 0, in nats.
+
+    .. math:: I(\pi, y) \geq \mathbb{E} \log \frac{q(y | \pi)}{p(y)}
+
+    The shares :math:`p(y)` of labels are not known. Those of the sample stand for them, and what that may cost is taken off: see the guide.
+
+    Arguments:
+        blocks: The logits :math:`\log q(y | \pi) - \log r(y)` of held-out samples.
+        labels: Their labels, with shape (N,).
+        log_prior: The logarithm of :math:`r(y)` for the critic of each block, with shape (C,).
+        stop: The logits of the samples that told critics when to stop: the floor and the bets are chosen on them.
+        confidence: The confidence.
+    """
+    units = sum(len(block.groups.unique_consecutive()) for block in blocks)
+    error = 1 - confidence
+    share, within = LABEL_SHARE * error, 1 - (1 - LABEL_SHARE) * error
+
+    def floored(logits: Tensor, floor: float) -> Tensor:
+        return (floor + (1 - floor) * logits.double().exp()).log()
+
+    chosen = (-math.inf, FLOORS[0], 1.0)
+    for floor in FLOORS:
+        values = torch.cat([group_means(floored(t, floor), groups) for t, _, groups in stop])
+        moments = float(values.mean()), float(values.var())
+        promised = promise(*moments, math.log(floor), units, within)
+        chosen = max(chosen, (promised, floor, moments[1]))
+    _, floor, variance = chosen
+
+    scores, shares = [], []
+    for block, y, prior in zip(blocks, labels, log_prior, strict=True):
+        scores.append(group_means(floored(block.joint, floor) + prior.double()[y], block.groups))
+        one_hot = torch.nn.functional.one_hot(y, len(prior)).double()
+        shares.append(group_means(one_hot, block.groups))
+    both = block_means(torch.cat((torch.cat(scores)[:, None], torch.cat(shares)), 1))
+    score, share_of = both[:, 0], both[:, 1:]
+    seen = share_of.mean(0) > 0
+    share_of = share_of[:, seen]
+    p = share_of.mean(0)
+    radius = math.log(2 * len(p) / share) / units
+    low, high = (torch.from_numpy(limit) for limit in kl_limits(p.numpy(), radius))
+    least = math.log(floor) + min(float((prior[seen] - high.log()).min()) for prior in log_prior)
+    values = score - share_of @ p.log()
+    shift = float((p / low).log().max()), float((high / p).log().max())
+
+    def wealth(mean: float, bets: Tensor) -> Tensor:
+        z = 1 + bets[:, None] * (values - mean)
+        return z.log().sum(1) - _price_of_shares(z, share_of, p, bets, shift)
+
+    bets = best_bets(variance, len(values), within)
+    return max(0.0, betting_bound(wealth, bets, least, float(values.mean()), within, 0.7))
+
+
+def _price_of_shares(
+    z: Tensor, share_of: Tensor, p: Tensor, bets: Tensor, shift: tuple[float, float]
+) -> Tensor:
+    r"""Gives what the logarithm of the wealth can fall by if labels have other shares than in the sample, with shape (B,).
+
+    With :math:`b_y = \log (\hat{p}_y / p_y)` a value changes by :math:`f_i \cdot b`. By :math:`\log (1 + u) \geq u - u^2` and
+    :math:`\hat{p} \cdot b = \mathrm{KL}(\hat{p} \,\|\, p) \geq \hat{p} \cdot b^2 / 2 c`, the fall is at most a parabola's depth.
+
+    Arguments:
+        z: The factors :math:`1 + \lambda (v_i - m)` of the wealth, with shape (B, m).
+        share_of: The shares :math:`f_i` of labels in each value, with shape (m, C).
+        p: Their means :math:`\hat{p}`, with shape (C,).
+        bets: The bets :math:`\lambda`, with shape (B,).
+        shift: The limits of :math:`b` above and of :math:`-b` above.
+    """
+    up, largest = shift[0], max(shift)
+    c = max(1.0, up**2 / 2 / (up + math.expm1(-up)))
+    of_label = z.reciprocal() @ share_of
+    squares = z.square().reciprocal() @ share_of
+    total = of_label.sum(1, keepdim=True)
+    slope = ((of_label - total * p).square() / p).sum(1)
+    bend = bets * total[:, 0] / (2 * c) - bets**2 * (squares / p).amax(1)
+    price = bets**2 * slope / (4 * bend)
+    valid = (bend > 0) & (bets * largest <= 0.68 * z.amin(1))
+    return torch.where(valid, price, math.inf)

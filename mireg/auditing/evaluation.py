@@ -3,6 +3,7 @@ r"""What the combined critic of each fold says of pairs that had no part in its 
 __all__ = ["Evidence", "Member", "evaluate", "standard_error", "swap_index"]
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,9 @@ PAIRS = 1_000_000
 """The marginal pairs of which blocks get the most shifts. A test of random pairings needs many shifts of some samples, not a few of all."""
 
 MOST_SHIFTS, FEWEST_SHIFTS = 99, 4
+
+MOST_RANKED = 100
+"""The most labels whose AUC is worked out: with more, the logits of all labels take much memory."""
 
 
 class Member(NamedTuple):
@@ -53,6 +57,12 @@ class Evidence(NamedTuple):
     """What critics that learnt from fewer codes find."""
     recognition: Recognition | None = None
     """How well π reveals the group, where groups have enough samples."""
+    partners: Sequence[Tensor] = ()
+    """Whom each sample of a block is paired with in `marginal`, with shape (S, n)."""
+    log_prior: Sequence[Tensor] = ()
+    """The logarithm of each label's frequency that the critic of a block knows, with shape (C,)."""
+    ratios: Sequence[Tensor] = ()
+    """The logits of every label, with shape (C, n), where α is a label."""
 
 
 def standard_error(values: Tensor, groups: Tensor) -> float:
@@ -98,6 +108,7 @@ def evaluate(
         most_pairs: The marginal pairs of which blocks get the most shifts: 0 if no random pairings are needed.
     """
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
+    partners, priors, of_labels = [], [], []
     pairs = 0
     for k in range(len(folds.test)):
         groups = inputs.groups[folds.stop[k]]
@@ -136,6 +147,8 @@ def evaluate(
                 mixed = mixture(_of_labels(members, parts, inputs.classes, k))
                 guess = (mixed + log_prior[k, :, None]).argmax(0)
                 evidence.hits.append(guess == parts[0].y)
+                if inputs.classes <= MOST_RANKED:
+                    of_labels.append(mixed)
                 mixed = mixed[parts[0].y[index], torch.arange(n)]
             else:
                 mixed = mixture(_of_pairs(members, parts, index, k))
@@ -144,7 +157,9 @@ def evaluate(
             evidence.swapped.append(mixed[1])
             same = inputs.groups[rows] == inputs.groups[rows][index[2:]]
             evidence.marginal.append(mixed[2:].masked_fill(same, -math.inf))
-    return evidence
+            partners.append(index[2:])
+            priors.append(log_prior[k])
+    return evidence._replace(partners=partners, log_prior=priors, ratios=of_labels)
 
 
 def _pairs(groups: Tensor, shifts: int, generator: Generator) -> Tensor:
