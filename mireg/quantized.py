@@ -75,4 +75,5 @@ class QuantizedEncoder(nn.Module):
             x: What the encoder takes.
         """
         posterior = self(x)
-        return posterior.sample().argmax(-1)
+        cells: Tensor = posterior.sample().argmax(-1)
+        return cells

@@ -82,4 +82,5 @@ def block_means(values: Tensor) -> Tensor:
     """Gives means of blocks of equal size, with shape (B, *), of values with shape (m, *); at most a block less one is left out."""
     size = max(1, len(values) // MOST_UNITS)
     blocks = len(values) // size
-    return values[: size * blocks].unflatten(0, (blocks, size)).mean(1)
+    in_blocks: Tensor = values[: size * blocks].unflatten(0, (blocks, size))
+    return in_blocks.mean(1)

@@ -64,7 +64,8 @@ def group_means(values: Tensor, groups: Tensor) -> Tensor:
     """Gives the mean of each group in order, with shape (G, *), of values with shape (N, *), those of one group neighbours."""
     _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(sizes), *values.shape[1:]).index_add(0, group, values)
-    return sums / sizes.view(-1, *[1] * (values.ndim - 1))
+    means: Tensor = sums / sizes.view(-1, *[1] * (values.ndim - 1))
+    return means
 
 
 # --- codes ------------------------------------------------------------------
@@ -111,7 +112,8 @@ def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> 
     values = block.marginal.double().clamp(*clip).exp().flatten()
     sums = torch.zeros(count**2, dtype=torch.float64).index_add(0, place, values)
     sums, judged = sums.view(count, count), place.bincount(minlength=count**2).view(count, count)
-    return (sums + sums.T) / (judged + judged.T)
+    means: Tensor = (sums + sums.T) / (judged + judged.T)
+    return means
 
 
 def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
@@ -134,15 +136,15 @@ def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
             chosen = max(chosen, (promised, (a, b), moments[1]))
     _, clip, variance = chosen
     least = 1 + clip[0] - math.exp(clip[1])
-    values = [pair_values(block, clip, seed) for seed, block in enumerate(blocks)]
-    if all(len(ways) == 1 for ways in values):
-        values = [block_means(torch.cat(values, 1)[0])[None]]
+    of_blocks = [pair_values(block, clip, seed) for seed, block in enumerate(blocks)]
+    if all(len(ways) == 1 for ways in of_blocks):
+        of_blocks = [block_means(torch.cat(of_blocks, 1)[0])[None]]
 
     def wealth(mean: float, bets: Tensor) -> Tensor:
-        won = [log_wealth(ways, mean, bets).logsumexp(1) - math.log(len(ways)) for ways in values]
+        won = [log_wealth(ways, mean, bets).logsumexp(1) - math.log(len(ways)) for ways in of_blocks]
         return torch.stack(won).sum(0)
 
-    most = max(float(ways.mean()) for ways in values)
+    most = max(float(ways.mean()) for ways in of_blocks)
     bets = best_bets(variance, units, confidence)
     return max(0.0, betting_bound(wealth, bets, least, max(most, least), confidence))
 
