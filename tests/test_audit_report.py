@@ -16,11 +16,13 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 import mireg
 from mireg.auditing import recognition
 from mireg.auditing.audit import _of_labels
+from mireg.auditing.curve import LearningCurve
 from mireg.auditing.drawing import ticks
 from mireg.auditing.inputs import read_inputs
 from mireg.auditing.rows import member_in_words
 from mireg.auditing.verdict import decide, exit_status
 
+CURVE = (1000, 2000, 4000), (1000, 2000, 4000), (0.2, 0.3, 0.31), (0.03, 0.02, 0.02)
 PLAIN = mireg.AuditReport(
     *(0.31, 0.02, 0.01, 0.30, 0.22, 0.95, 4.2, 0.01, 0.02, 0.66, 5000, 5000),
     epsilon=0.125,
@@ -37,7 +39,7 @@ PLAIN = mireg.AuditReport(
     label_shares=(0.08, 0.92),
     source="codes.npz",
     panel={"octaves on scores": 0.28, "10 neighbours on standard": 0.2},
-    curve=((1000, 0.2, 0.03), (2000, 0.28, 0.02), (4000, 0.31, 0.02)),
+    curve=LearningCurve(*CURVE, 0.01, 0.01),
     warnings=("a <warning>",),
 )
 
@@ -212,7 +214,7 @@ def test_every_number_has_its_meaning_and_what_epsilon_allows():
 def test_programs_read_what_people_read():
     values = json.loads(PLAIN.to_json())
     assert values["title"] == PLAIN.title and values["summary"] == PLAIN.summary
-    assert values["curve"] == [[1000, 0.2, 0.03], [2000, 0.28, 0.02], [4000, 0.31, 0.02]]
+    assert values["curve"]["sizes"] == [1000, 2000, 4000] and values["curve"]["rise"] == 0.01
     assert values["source"] == "codes.npz" and values["date"] == PLAIN.date
     assert [row["text"] for row in values["rows"]] == [row.text for row in PLAIN.rows()]
 
@@ -239,11 +241,14 @@ def test_the_page_says_it_all_and_needs_nothing():
     )
     assert "certified" not in legends[1].split("</figcaption>")[0]
     assert "has stopped rising" in page
-    assert "still rises" in dataclasses.replace(PLAIN, settled=False).to_html()
+    rising = PLAIN.curve._replace(rise=0.03)
+    assert "still rises" in dataclasses.replace(PLAIN, curve=rising).to_html()
 
 
 def test_nothing_is_drawn_or_explained_that_is_not_there():
-    bare = dataclasses.replace(PLAIN, epsilon=None, curve=(), lower_bound=0.0, verdict="not asked")
+    bare = dataclasses.replace(
+        PLAIN, epsilon=None, curve=None, lower_bound=0.0, verdict="not asked"
+    )
     page = bare.to_html().split("</style>")[1]
     assert "target ε" not in page and "certified with" not in page
     assert "The learning curve" not in page
@@ -272,7 +277,7 @@ def test_plot_draws_the_curve_too():
     assert [axis.get_xlabel() for axis in ax.figure.axes][1] == "training codes"
     labels = ax.get_legend_handles_labels()[1]
     assert set(labels) == {"estimate, 95 % interval", "certified", "target ε"}
-    assert len(dataclasses.replace(PLAIN, curve=()).plot().figure.axes) == 1
+    assert len(dataclasses.replace(PLAIN, curve=None).plot().figure.axes) == 1
     matplotlib.pyplot.close("all")
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import mireg
-from mireg.auditing.audit import _verdict
 from mireg.auditing.curve import (
     LearningCurve,
     Recognition,
@@ -23,6 +22,7 @@ from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
 from mireg.auditing.networks import Towers
 from mireg.auditing.settling import recognize
+from mireg.auditing.verdict import decide
 
 CODES = Path(__file__).parents[2] / "shared" / "data" / "codes"
 
@@ -53,10 +53,10 @@ def test_a_rise_counts_beyond_noise(rise, error, found, rises):
 
 
 def test_what_still_rises_is_never_below():
-    assert _verdict(0.01, 0.001, 0.0, 0.0, 0.125, settled=True) == "below"
-    assert _verdict(0.01, 0.001, 0.0, 0.0, 0.125, settled=False) == "not settled"
-    assert _verdict(0.3, 0.01, 0.0, 0.0, 0.125, settled=False) == "above"
-    assert _verdict(0.01, 0.001, 0.0, 0.0, None, settled=False) == "not asked"
+    assert decide(0.01, 0.001, 0.0, 0.0, 0.125, settled=True) == "below"
+    assert decide(0.01, 0.001, 0.0, 0.0, 0.125, settled=False) == "not settled"
+    assert decide(0.3, 0.01, 0.0, 0.0, 0.125, settled=False) == "above"
+    assert decide(0.01, 0.001, 0.0, 0.0, None, settled=False) == "not asked"
 
 
 def test_a_rising_curve_says_what_is_needed():

@@ -141,7 +141,9 @@ def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
         of_blocks = [block_means(torch.cat(of_blocks, 1)[0])[None]]
 
     def wealth(mean: float, bets: Tensor) -> Tensor:
-        won = [log_wealth(ways, mean, bets).logsumexp(1) - math.log(len(ways)) for ways in of_blocks]
+        won = [
+            log_wealth(ways, mean, bets).logsumexp(1) - math.log(len(ways)) for ways in of_blocks
+        ]
         return torch.stack(won).sum(0)
 
     most = max(float(ways.mean()) for ways in of_blocks)
