@@ -1,7 +1,7 @@
 """A conditional VAE of digits whose code must not tell the digit: five lines more than without.
 
-The decoder is given the digit, so the code need not hold it: but it does, since nothing keeps it from being there. The VAE has a KL term already, and so
-`mireg.ClassifierMI` is enough: it is the bound of the VAE that keeps the critic from being overpowered.
+The decoder is given the digit, so the code need not hold it: but it does, since nothing keeps it from being there. The VAE has a KL term already, but its weight does
+not follow what leaks: that of `mireg.RobustMIConstraint` does.
 """
 
 import argparse
