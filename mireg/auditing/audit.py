@@ -173,7 +173,7 @@ def _examine(
             f"and at most about {ceiling(units):.1f} nats can be certified"
         )
     curve, recognition = evidence.curve, evidence.recognition
-    reasons = () if curve is None else open_questions(curve, recognition, mi, groups_count, epsilon)
+    reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
     return AuditReport(
         mi=mi,

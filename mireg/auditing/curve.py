@@ -173,28 +173,19 @@ def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:
     return mean - min(0.0, log_partition(marginal))
 
 
-def open_questions(
-    curve: LearningCurve,
-    recognition: Recognition | None,
-    mi: float,
-    groups: int,
-    epsilon: float | None,
-) -> tuple[str, ...]:
+def open_questions(curve: LearningCurve, groups: int) -> tuple[str, ...]:
     """Gives what keeps an estimate from being settled, in words, and which codes would settle it; nothing if it is.
 
-    It is not settled if the learning curve still rises. Nor is it with few groups, which are too few to learn how α differs between groups that critics have not seen,
-    unless π is found to reveal no more of the group than of α, or no more than ε.
+    It is not settled if the learning curve still rises, and never with few groups: they are too few to learn how α differs between groups that critics have not seen.
+    That a classifier finds little of the group settles nothing either, since it learns each group from its few samples.
 
     Arguments:
         curve: The learning curve.
-        recognition: How well π reveals the group, if that is known.
-        mi: The estimate of the panel, in nats.
         groups: The number of groups.
-        epsilon: The target, in nats, if there is one.
 
     Example:
         >>> flat = LearningCurve((1000, 2000, 4000), (1000, 2000, 4000), (0.09, 0.1, 0.1), (0.01,) * 3, 0.0, 0.01)
-        >>> open_questions(flat, None, 0.1, 5000, 0.125)
+        >>> open_questions(flat, 5000)
         ()
     """
     reasons = []
@@ -207,13 +198,7 @@ def open_questions(
             f"many {'samples' if alone else 'groups'} to see where it ends"
         )
     if groups < FEW_GROUPS:
-        enough = f"{groups} groups are too few to learn how much of that alpha shares: it takes {FEW_GROUPS} or more"
-        most = max(epsilon or 0.0, mi + LEAST_RISE, (1 + TOLERANCE) * mi)
-        if recognition is None or recognition.missed(mi):
-            reasons.append(f"how well pi reveals the group is not known, and {enough}")
-        elif recognition.mi + 2 * recognition.standard_error > most:
-            reasons.append(
-                f"pi reveals {recognition.mi:.3f} ± {recognition.standard_error:.3f} nats of the group, "
-                f"and {enough}"
-            )
+        reasons.append(
+            f"{groups} groups are too few to learn how much of that alpha shares: it takes {FEW_GROUPS} or more"
+        )
     return tuple(reasons)
