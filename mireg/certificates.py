@@ -19,7 +19,7 @@ class Certificate:
     Example:
         >>> print(mireg.certify(torch.arange(4000) % 4, torch.arange(4000) // 4 % 2))
         Information of the label in the cells
-          certified    0.000 to 0.010 nats, 95 % confidence
+          certified    0.000 to 0.009 nats, 95 % confidence
           in samples   0.000 nats
           any model    tells the label in at most 51.9 % of cases
           any model    has a parity gap of at most 0.039

@@ -64,7 +64,7 @@ def kl_limits(mean: np.ndarray, radius: np.ndarray | float) -> tuple[np.ndarray,
 
     Example:
         >>> [float(limit.round(3)) for limit in kl_limits(np.array(0.9), 0.01)]
-        [0.853, 0.938]
+        [0.852, 0.937]
     """
     mean, radius = np.broadcast_arrays(np.asarray(mean, float), np.asarray(radius, float))
 
