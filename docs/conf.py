@@ -41,10 +41,12 @@ nb_render_markdown_format = "myst"
 
 # The examples of docstrings see what a module sees.
 doctest_global_setup = """
+import numpy as np
 import torch
 import mireg
 from mireg import *
 from mireg.functional import *
+from mireg.concentration import *
 from mireg.critics import *
 from mireg.estimators import *
 from mireg.layers import *
