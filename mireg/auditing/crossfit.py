@@ -14,12 +14,18 @@ from .features import PREPROCESSING, with_radius
 from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
 from .inputs import AuditInputs, Folds
 from .linear import CanonicalCritic
-from .members import CodeCritics, Neighbours, code_members, label_members
+from .members import CodeCritics, Nearest, Neighbours, code_members, label_members
 
 EPOCHS = 100
 """How often critics see the training samples, at most."""
 
 FEWEST_STEPS, MOST_STEPS = 600, 1500
+
+NEIGHBOURS = (10, 50)
+"""How many nearest neighbours are asked."""
+
+MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
+"""How many pairs of a sample and a training code nearest neighbours compare, and how many training codes they are chosen from."""
 
 
 class Prepared(NamedTuple):
@@ -125,11 +131,13 @@ class CrossFit:
         """Gives the members that need no training: nearest neighbours for labels, and what is linear for codes."""
         of = self.prepared[preprocessing]
         if self.inputs.classes:
+            asked = max(FEWEST_ASKED, min(MOST_ASKED, MOST_COMPARED // len(self.inputs.pi)))
+            nearest = Nearest(of.train, max(NEIGHBOURS), asked)
             return {
                 f"{k} neighbours on {preprocessing}": Member(
-                    Neighbours(self.log_prior, of.train, k), of.stop, of.test
+                    Neighbours(self.log_prior, nearest, k), of.stop, of.test
                 )
-                for k in (10, 50)
+                for k in NEIGHBOURS
             }
         linear = CodeCritics(of.linear, of.train[0].base_x.shape[1])
         return {f"linear on {preprocessing}": Member(linear, of.stop, of.test)}

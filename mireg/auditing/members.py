@@ -105,33 +105,59 @@ class LabelCritics(nn.Module):
         return ratio.gather(2, batch.y[:, index].transpose(1, 2)).transpose(1, 2)
 
 
+class Nearest:
+    """Creates what looks up the labels of the nearest training codes, and remembers its last answer: several critics ask the same.
+
+    Arguments:
+        train: The training samples of each fold.
+        count: How many neighbours to look up.
+        most: The number of training samples to choose neighbours from.
+    """
+
+    def __init__(self, train: list[FoldData], count: int, most: int) -> None:
+        self.codes = [fold.x[:most] for fold in train]
+        self.labels = [fold.y[:most] for fold in train]
+        self.count = min(count, *(len(codes) for codes in self.codes))
+        self.last: tuple[int, Tensor, Tensor] | None = None
+
+    def of_fold(self, k: int, x: Tensor) -> Tensor:
+        """Returns the labels of the neighbours in fold k, nearest first, with shape (N, count)."""
+        if self.last is None or self.last[0] != k or not torch.equal(self.last[1], x):
+            codes = self.codes[k]
+            half_squares = codes.square().sum(1) / 2
+            nearest = []
+            for rows in x.split(max(1, 4_000_000 // len(codes))):
+                # Half the squared distance, except for what is the same for all training codes.
+                far = torch.addmm(half_squares, rows, codes.mT, alpha=-1)
+                nearest.append(far.topk(self.count, largest=False).indices)
+            self.last = (k, x, self.labels[k][torch.cat(nearest)])
+        return self.last[2]
+
+
 class Neighbours(nn.Module):
     """Creates critics of labels that ask the nearest training codes: they see what is too fine for a network to learn.
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
-        train: The training samples of each fold; at most 20,000 are asked.
-        count: How many neighbours are asked.
+        nearest: What looks up the neighbours.
+        count: How many of them are asked.
     """
 
-    def __init__(self, log_prior: Tensor, train: list[FoldData], count: int) -> None:
+    def __init__(self, log_prior: Tensor, nearest: Nearest, count: int) -> None:
         super().__init__()
 
-        self.log_prior = log_prior
-        self.codes = [fold.x[:20_000] for fold in train]
-        self.labels = [fold.y[:20_000] for fold in train]
-        self.count = min(count, *(len(codes) for codes in self.codes))
+        self.log_prior, self.nearest = log_prior, nearest
+        self.count = min(count, nearest.count)
 
     def of_fold(self, k: int, x: Tensor) -> Tensor:
-        """Gives the logits of fold k for every label, with shape (N, C)."""
+        """Returns the logits of fold k for every label, with shape (N, C)."""
+        labels = self.nearest.of_fold(k, x)[:, : self.count]
         prior = self.log_prior[k].exp()
-        votes = []
-        for rows in torch.split(x, 1000):
-            nearest = torch.cdist(rows, self.codes[k]).topk(self.count, largest=False).indices
-            votes.append(F.one_hot(self.labels[k][nearest], len(prior)).sum(1))
+        votes = x.new_zeros(len(x), len(prior))
+        votes.scatter_add_(1, labels, torch.ones_like(labels, dtype=x.dtype))
         # A tenth of the votes goes by frequency: no label is ever ruled out.
         weight = 1 + 0.1 * self.count
-        probability = (torch.cat(votes) + weight * prior) / (self.count + weight)
+        probability = (votes + weight * prior) / (self.count + weight)
         return probability.log() - self.log_prior[k]
 
 
