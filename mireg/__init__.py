@@ -17,12 +17,22 @@ from .encoders import Codes, EncoderPair, diagonal_gaussian
 from .priors import LearnableGaussian, StandardNormal
 from .quantized import QuantizedEncoder
 from .ranks import Ranks
-from .regularizers import ClassifierMI, Penalty, Regularizer, RobustMIConstraint, VariationalBound
+from .regularizers import (
+    ClassifierMI,
+    Penalty,
+    PerAttribute,
+    Regularizer,
+    RobustMIConstraint,
+    VariationalBound,
+    joint_label,
+)
 
 __all__ = [
     "RobustMIConstraint",
     "ClassifierMI",
     "VariationalBound",
+    "PerAttribute",
+    "joint_label",
     "Regularizer",
     "Penalty",
     "audit",

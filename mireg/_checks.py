@@ -5,7 +5,7 @@ __all__: list[str] = []
 import math
 import operator
 from collections.abc import Sequence
-from typing import SupportsIndex
+from typing import SupportsIndex, cast
 
 import torch
 from torch import Tensor
@@ -42,6 +42,55 @@ def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int,
     if classes is not None:
         check_positive("classes", classes)
     return () if alpha_features is None else as_shape(alpha_features)
+
+
+def check_given_classes(features: Shape | None, classes: int | None) -> int | None:
+    """Returns the number of classes that y has, `None` if it is a code of at least one feature."""
+    if (features is None) == (classes is None):
+        raise ValueError(
+            "give either given_features (y is a code) or given_classes (y is a label), "
+            f"got given_features={features} and given_classes={classes}"
+        )
+    if classes is not None:
+        return check_positive("given_classes", classes, least=2)
+    if len(as_shape(cast(Shape, features))) > 1:
+        raise ValueError(
+            f"given_features must be the number of features of a vector, got {features}: flatten y, or pool it"
+        )
+    return None
+
+
+def check_given(
+    given: Tensor | None, n: int, shape: tuple[int, ...] | None, classes: int | None
+) -> Tensor | None:
+    """Returns y as labels (N,) of int64 or codes (N, D), or raises. A `shape` of `None` means that the regularizer is not conditional."""
+    if shape is None:
+        if given is not None:
+            raise ValueError(
+                "given= needs a conditional regularizer, got one made without: make it with given_classes= if y is a label, or "
+                "with given_features= if y is a code"
+            )
+        return None
+    if not isinstance(given, Tensor):
+        raise TypeError(
+            "the regularizer is conditional (given_classes= or given_features=): pass the condition y as a tensor, given=y, got "
+            f"{type(given).__name__}"
+        )
+    if classes is not None:
+        if given.shape != (n,) or given.is_floating_point() or given.is_complex():
+            raise ValueError(
+                f"given must be integer labels with shape ({n},), got {given.dtype} with shape {tuple(given.shape)}: make the "
+                "regularizer with given_features= if y is a code"
+            )
+        return given.long()
+    if given.ndim == 1 and shape == (1,):
+        given = given[:, None]
+    if tuple(given.shape) != (n, *shape) or not given.is_floating_point():
+        raise ValueError(
+            f"given must be floating-point codes with shape ({n}, {_join(shape)}), got {given.dtype} with shape "
+            f"{tuple(given.shape)}: make the regularizer with given_classes= if y is a label"
+        )
+    return given.detach()
 
 
 def check_number(
@@ -185,14 +234,14 @@ def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
     return posterior
 
 
-def check_labels(labels: Tensor, classes: int) -> None:
+def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
     """Raises if a label on the CPU is not below `classes`. On other devices it would have to wait for the device."""
     if labels.device.type != "cpu" or torch.compiler.is_compiling() or _is_transformed(labels):
         return
     high = int(labels.max())
     if high >= classes:
         raise ValueError(
-            f"labels must be from 0 to {classes - 1}, or below 0 if unknown, got {high}"
+            f"{name} must be from 0 to {classes - 1}, or below 0 if unknown, got {high}"
         )
 
 

@@ -23,6 +23,8 @@ class Remembered(NamedTuple):
     """The identities, with shape :math:`(K,)`."""
     written: Tensor
     """Whether a row holds a code, with shape :math:`(K,)`; rows of a new memory do not."""
+    given: Tensor | None = None
+    """What the information is conditional on, with shape :math:`(K, *)`; `None` if it is not."""
 
 
 class Memory(nn.Module):
@@ -35,6 +37,7 @@ class Memory(nn.Module):
         pi_shape: The shape of a code :math:`\pi`.
         alpha_shape: The shape of a code :math:`\alpha`, `()` for a label.
         capacity: The number of codes; fewer if they are large, so that the memory holds at most :attr:`NUMBERS` numbers.
+        given_shape: The shape of what the information is conditional on, `()` for a label; `None` if it is not.
 
     Example:
         >>> memory = Memory((2,), (3,), capacity=4)
@@ -52,14 +55,21 @@ class Memory(nn.Module):
     count: Tensor
 
     def __init__(
-        self, pi_shape: tuple[int, ...], alpha_shape: tuple[int, ...], capacity: int = 8192
+        self,
+        pi_shape: tuple[int, ...],
+        alpha_shape: tuple[int, ...],
+        capacity: int = 8192,
+        given_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
 
-        capacity = min(capacity, self.NUMBERS // (math.prod(pi_shape) + math.prod(alpha_shape)))
-        of_alpha = torch.zeros(capacity, *alpha_shape)
-        self.register_buffer("pi", torch.zeros(capacity, *pi_shape))
-        self.register_buffer("alpha", of_alpha if alpha_shape else of_alpha.long())
+        shapes = {"pi": pi_shape, "alpha": alpha_shape}
+        if given_shape is not None:
+            shapes["given"] = given_shape
+        capacity = min(capacity, self.NUMBERS // sum(map(math.prod, shapes.values())))
+        for name, shape in shapes.items():
+            held = torch.zeros(capacity, *shape)
+            self.register_buffer(name, held if shape else held.long())
         self.register_buffer("groups", torch.zeros(capacity, dtype=torch.int64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
@@ -87,13 +97,18 @@ class Memory(nn.Module):
         latest = torch.arange(newest, device=self.count.device) - newest
         row = self.count + torch.cat((latest, row.flatten()))
         index = row % self.capacity
+        given = getattr(self, "given", None)
         return Remembered(
-            self.pi[index], self.alpha[index], self.groups[index], row >= self.count - filled
+            self.pi[index],
+            self.alpha[index],
+            self.groups[index],
+            row >= self.count - filled,
+            None if given is None else given[index],
         )
 
     @torch.no_grad()
     def remember(self, codes: Mapping[str, Tensor], accepted: Tensor | bool = True) -> None:
-        """Takes the codes `pi` and `alpha` and the `groups` of a batch, where `accepted`. The oldest are forgotten."""
+        """Takes the codes `pi` and `alpha`, the `groups` and what is `given` of a batch, where `accepted`. The oldest are forgotten."""
         newest = {name: x[-self.capacity :] for name, x in codes.items()}
         n, kept = len(codes["pi"]), len(newest["pi"])
         index = self.count + torch.arange(n - kept, n, device=self.count.device)

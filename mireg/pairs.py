@@ -72,6 +72,24 @@ def normalized(weights: Tensor, ranks: Ranks) -> Tensor:
     return weights / ranks.average(weights.sum()).clamp(min=1e-9)
 
 
+def normalized_rows(weights: Tensor, dim: int, ranks: Ranks) -> tuple[Tensor, Tensor]:
+    r"""Returns weights of joint pairs and of marginal pairs by which each sample counts alike, or not at all if it has no partner.
+
+    Pairs of one stratum need it: a stratum with twice as many samples has four times as many pairs.
+
+    Arguments:
+        weights: The weights of marginal pairs relative to others of the same sample, with shape :math:`(N, C)` or :math:`(K, N)`.
+        dim: The dimension of partners.
+        ranks: The ranks that share the batch.
+    """
+    weights = weights.to(torch.float32)
+    total = weights.sum(dim, keepdim=True)
+    return (
+        normalized(total.squeeze(dim) > 0, ranks),
+        normalized(weights / total.clamp(min=1e-9), ranks),
+    )
+
+
 def by_block(x: Tensor, n: int, block: int) -> Tensor:
     """Returns the rows of all ranks, of `n` samples each, by block: :math:`B` blocks, with shape :math:`(B, C, *)`."""
     blocks: Tensor = x.unflatten(0, (-1, n // block, block))
@@ -88,6 +106,7 @@ class Negatives(nn.Module):
         known: Tensor | None,
         block: int,
         ranks: Ranks,
+        strata: Tensor | None = None,
     ) -> tuple[Tensor, Pairs]:
         r"""
         Arguments:
@@ -96,6 +115,8 @@ class Negatives(nn.Module):
             known: Whether each sample takes part, with shape :math:`(N,)`: its label is known. All do if `None`.
             block: The number of samples in a block, which divides :math:`N`. Only samples of one block are paired.
             ranks: The ranks that share the batch.
+            strata: A label of each sample, with shape :math:`(N,)`. Only samples with the same label are paired, and each sample counts alike. It is passed if
+                the regularizer is conditional on a label.
 
         Returns:
             The pool of partners, with shape :math:`(M, *)`, and the pairs.
@@ -123,6 +144,7 @@ class AllNegatives(Negatives):
         known: Tensor | None,
         block: int,
         ranks: Ranks,
+        strata: Tensor | None = None,
     ) -> tuple[Tensor, Pairs]:
         n, place = len(alpha), torch.arange(len(alpha), device=alpha.device) % block
         joint = place + (ranks.index * block if ranks.gather else 0)
@@ -133,14 +155,13 @@ class AllNegatives(Negatives):
         different = own.view(-1, block, 1) != others[:, None]
         different = different & taken.view(-1, block, 1) & everyone[:, None]
         pool = by_block(ranks.collect(alpha), n, block)
-        return pool.flatten(0, 1), Pairs(
-            joint,
-            None,
-            None if known is None else normalized(known, ranks),
-            normalized(different.flatten(0, 1), ranks),
-            block,
-            pool.shape[1],
-        )
+        of_joint = None if known is None else normalized(known, ranks)
+        if strata is None:
+            weights = normalized(different.flatten(0, 1), ranks)
+        else:
+            alike = strata.view(-1, block, 1) == by_block(ranks.collect(strata), n, block)[:, None]
+            of_joint, weights = normalized_rows((different & alike).flatten(0, 1), 1, ranks)
+        return pool.flatten(0, 1), Pairs(joint, None, of_joint, weights, block, pool.shape[1])
 
 
 class ShiftedNegatives(Negatives):
@@ -185,11 +206,12 @@ class ShiftedNegatives(Negatives):
         known: Tensor | None,
         block: int,
         ranks: Ranks,
+        strata: Tensor | None = None,
     ) -> tuple[Tensor, Pairs]:
         own = ranks.own_rows(len(alpha), alpha.device)
         pool = ranks.collect(alpha)
         index = self.partners(len(alpha), block, ranks, own)
-        if groups is None and known is None:
+        if groups is None and known is None and strata is None:
             return pool, Pairs(own, index)
         counted, joint = torch.ones_like(index, dtype=torch.bool), None
         if groups is not None:
@@ -197,7 +219,10 @@ class ShiftedNegatives(Negatives):
         if known is not None:
             counted = counted & known & ranks.collect(known)[index]
             joint = normalized(known, ranks)
-        return pool, Pairs(own, index, joint, normalized(counted, ranks))
+        if strata is None:
+            return pool, Pairs(own, index, joint, normalized(counted, ranks))
+        counted = counted & (ranks.collect(strata)[index] == strata)
+        return pool, Pairs(own, index, *normalized_rows(counted, 0, ranks))
 
     def partners(self, n: int, block: int, ranks: Ranks, own: Tensor) -> Tensor:
         """Returns the rows of marginal partners, each in the block of its sample, with shape :math:`(K, N)`."""
@@ -239,6 +264,7 @@ class ClassNegatives(Negatives):
         known: Tensor | None,
         block: int,
         ranks: Ranks,
+        strata: Tensor | None = None,
     ) -> tuple[Tensor, Pairs]:
         n, label = len(alpha), alpha.clamp(min=0)
         one_hot = F.one_hot(label, self.classes).to(torch.float32)
@@ -248,11 +274,16 @@ class ClassNegatives(Negatives):
             by_block(ranks.collect(one_hot), n, block),
             one_hot.unflatten(0, (-1, block)),
         )
-        if groups is None:
+        if groups is None and strata is None:
             others = everyone.sum(1, keepdim=True) - own
         else:
-            identity = by_block(ranks.collect(groups), n, block)
-            different = groups.view(-1, block, 1) != identity[:, None]
+            identity = ranks.own_rows(n, alpha.device) if groups is None else groups
+            different = (
+                identity.view(-1, block, 1) != by_block(ranks.collect(identity), n, block)[:, None]
+            )
+            if strata is not None:
+                beside = by_block(ranks.collect(strata), n, block)
+                different = different & (strata.view(-1, block, 1) == beside[:, None])
             # Autocast would count in half precision, and leaves double precision alone.
             exact = torch.float32 if alpha.device.type == "mps" else torch.float64
             others = (different.to(exact) @ everyone.to(exact)).to(torch.float32)
@@ -261,6 +292,8 @@ class ClassNegatives(Negatives):
             others = torch.where(known[:, None], others, 0)
             joint = normalized(known, ranks)
         pool = torch.arange(self.classes, device=alpha.device)
+        if strata is not None:
+            return pool, Pairs(label, None, *normalized_rows(others, 1, ranks))
         return pool, Pairs(label, None, joint, normalized(others, ranks))
 
     def extra_repr(self) -> str:

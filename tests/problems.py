@@ -16,6 +16,57 @@ def small(pi=PI, alpha=ALPHA, width=8):
     return lambda: mireg.ConcatenatedCritic(pi, alpha, width=width, depth=1)
 
 
+class Conditional(mireg.Regularizer):
+    """Creates a constraint that takes its condition from alpha: a label, or a code."""
+
+    def __init__(self, label, **kw):
+        super().__init__()
+        condition = {"given_classes": 2} if label else {"given_features": 2}
+        self.label, self.inner = label, mireg.RobustMIConstraint(PI, ALPHA, **condition, **kw)
+
+    def given(self, alpha):
+        return (alpha[:, 0] > 0).long() if self.label else alpha[:, :2]
+
+    def forward(self, pi, alpha, posterior=None, *, groups=None, given=None):
+        return self.inner(pi, alpha, posterior, groups=groups, given=self.given(alpha))
+
+    def critic_loss(self, pi, alpha, *, groups=None, given=None):
+        return self.inner.critic_loss(pi, alpha, groups=groups, given=self.given(alpha))
+
+    def critic_parameters(self):
+        return self.inner.critic_parameters()
+
+    def prior_parameters(self):
+        return self.inner.prior_parameters()
+
+    def update(self, penalty):
+        self.inner.update(penalty)
+
+
+class Several(Conditional):
+    """Creates a constraint on two attributes that it takes from alpha."""
+
+    label = apart = True
+
+    def __init__(self, **kw):
+        mireg.Regularizer.__init__(self)
+        self.inner = mireg.PerAttribute(
+            {
+                "code": mireg.RobustMIConstraint(PI, ALPHA, **kw),
+                "label": mireg.RobustMIConstraint(PI, classes=2, **kw),
+            }
+        )
+
+    def values(self, alpha):
+        return {"code": alpha, "label": (alpha[:, 0] > 0).long()}
+
+    def forward(self, pi, alpha, posterior=None, *, groups=None, given=None):
+        return self.inner(pi, self.values(alpha), posterior, groups=groups)
+
+    def critic_loss(self, pi, alpha, *, groups=None, given=None):
+        return self.inner.critic_loss(pi, self.values(alpha), groups=groups)
+
+
 REGULARIZERS = {
     "variational": lambda **kw: mireg.VariationalBound(**kw),
     "classifier": lambda **kw: mireg.ClassifierMI(PI, ALPHA, **kw),
@@ -26,11 +77,19 @@ REGULARIZERS = {
     "paper": lambda **kw: mireg.RobustMIConstraint.paper(
         PI, ALPHA, critic=small(), multiplier=weights.Multiplier(initial=1.0), **kw
     ),
+    "given a label": lambda **kw: Conditional(True, **kw),
+    "given a code": lambda **kw: Conditional(False, **kw),
+    "two attributes": lambda **kw: Several(**kw),
     "sum": lambda **kw: 0.1 * mireg.VariationalBound(**kw) + mireg.ClassifierMI(PI, ALPHA, **kw),
 }
 """Makers of every kind of regularizer, by name."""
 
 WITH_CRITICS = [name for name, make in REGULARIZERS.items() if list(make().critic_parameters())]
+
+
+def mi_of(penalty):
+    """Returns the first estimate of a penalty."""
+    return next(x for name, x in penalty.metrics.items() if name.split(".")[-1] == "mi")
 
 
 def codes(n=16, seed=0, pi=PI, alpha=ALPHA):

@@ -11,8 +11,9 @@ from problems import ALPHA, CLASSES, PI, REGULARIZERS, copied, small
 import mireg
 
 STEPS = 50
+OF_ALL = ("robust", "paper", "sum", "given a label", "given a code", "two attributes")
 COMPILABLE = {
-    **{name: REGULARIZERS[name] for name in ("robust", "paper", "sum")},
+    **{name: REGULARIZERS[name] for name in OF_ALL},
     "labels": lambda: mireg.RobustMIConstraint(PI, classes=CLASSES),
     "no memory": lambda: mireg.ClassifierMI(PI, ALPHA, critic=small(), rows=0),
 }

@@ -23,6 +23,14 @@ SCENARIOS = {
     "all, SMILE, with identities": {"estimator": estimators.SMILE, "identities": 5},
     "all, NWJ": {"estimator": estimators.NWJ},
     "labels, some unknown, with identities": {"labels": True, "identities": 5},
+    "given a label, with identities": {"given_classes": 2, "identities": 5},
+    "given a label, shifted": {
+        "given_classes": 2,
+        "negatives": lambda: pairs.ShiftedNegatives(3),
+    },
+    "labels, given a label": {"given_classes": 2, "labels": True},
+    "given a code": {"given_features": 3},
+    "labels, given a code": {"given_features": 3, "labels": True},
     "paper": {"paper": True},
 }
 """Constraints for which many ranks are to equal one process."""
@@ -39,11 +47,12 @@ def batch_at(step):
 def constraint_of(gather, paper=False, labels=False, **settings):
     makes = mireg.RobustMIConstraint.paper if paper else mireg.RobustMIConstraint
     alpha = None if labels else ALPHA
+    seen = PI + settings.get("given_classes", 0) + settings.get("given_features", 0)
 
     def critic():
         if labels:
-            return mireg.LabelCritic(PI, CLASSES, width=16)
-        return mireg.SeparableCritic(PI, ALPHA, width=16, depth=1)
+            return mireg.LabelCritic(seen, CLASSES, width=16)
+        return mireg.SeparableCritic(seen, ALPHA, width=16, depth=1)
 
     faster = {"gamma": weights.RobustGamma(rate=0.1)} if paper else {"rows": 0}
     made = {name: part() if callable(part) else part for name, part in settings.items()}
@@ -78,7 +87,10 @@ def train(rank, ranks, settings, gather=True):
         mean = wrapped(x)
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
         identity = None if identities is None else identity % identities
-        penalty = constraint(mean + noise, alpha, posterior, groups=identity)
+        given = x if "given_features" in settings else None
+        if "given_classes" in settings:
+            given = (x[:, 0] > 0).long()
+        penalty = constraint(mean + noise, alpha, posterior, groups=identity, given=given)
         optimizer.zero_grad()
         (penalty.loss + penalty.critic_loss).backward()
         mireg.ranks.average_gradients(constraint.parameters())

@@ -14,6 +14,7 @@ from problems import (
     codes,
     controllers_of,
     copied,
+    mi_of,
     optimizer_of,
     small,
     tensors,
@@ -80,7 +81,7 @@ def test_the_same_pi_with_permuted_alpha_is_read_anew(with_critics):
     for order in (torch.arange(16).roll(1), torch.arange(16).flip(0)):
         got, alone = (r(pi, alpha[order], posterior) for r in (with_critics, twin))
         torch.testing.assert_close(tensors(got), tensors(alone), rtol=0, atol=0)
-        assert got.metrics["mi"] != with_critics(pi, alpha, posterior).metrics["mi"]
+        assert mi_of(got) != mi_of(with_critics(pi, alpha, posterior))
 
 
 def test_codes_that_begin_and_end_in_zero_are_read_anew(with_critics):
@@ -90,7 +91,7 @@ def test_codes_that_begin_and_end_in_zero_are_read_anew(with_critics):
         _, pi, alpha, posterior = codes(seed=seed)
         pi = pi.detach().clone()
         pi[0, 0] = pi[-1, -1] = 0
-        readings.add(with_critics(pi, alpha, posterior).metrics["mi"].item())
+        readings.add(mi_of(with_critics(pi, alpha, posterior)).item())
     assert len(readings) == 3
 
 
@@ -98,7 +99,7 @@ def test_each_of_four_accumulated_parts_is_read_as_if_it_were_alone(with_critics
     after_steps(with_critics)
     optimizer = optimizer_of(with_critics)
     batches = [codes(seed=seed)[1:] for seed in range(4)]
-    alone = [copy.deepcopy(with_critics)(*batch).metrics["mi"] for batch in batches]
+    alone = [mi_of(copy.deepcopy(with_critics)(*batch)) for batch in batches]
     optimizer.zero_grad()
     penalties = []
     for batch in batches:
@@ -107,7 +108,7 @@ def test_each_of_four_accumulated_parts_is_read_as_if_it_were_alone(with_critics
         penalties.append(penalty)
     optimizer.step()
     with_critics.update(mireg.Penalty.mean(penalties))
-    assert [p.metrics["mi"] for p in penalties] == alone
+    assert [mi_of(p) for p in penalties] == alone
 
 
 @pytest.mark.parametrize("between", [False, True], ids=["before the step's call", "after it"])
@@ -301,13 +302,13 @@ def test_one_optimizer_with_two_groups_and_two_optimizers_train_alike(shared):
 def test_estimates_are_what_critics_said_before_they_learnt_from_the_batch(with_critics):
     after_steps(with_critics)
     batch = codes()[1:]
-    before = copy.deepcopy(with_critics)(*batch).metrics["mi"]
+    before = mi_of(copy.deepcopy(with_critics)(*batch))
     penalty = with_critics(*batch)
     optimizer = optimizer_of(with_critics, 0.1)
     penalty.critic_loss.backward()
     optimizer.step()
-    assert penalty.metrics["mi"] == before
-    assert with_critics(*batch).metrics["mi"] != before
+    assert mi_of(penalty) == before
+    assert mi_of(with_critics(*batch)) != before
 
 
 def test_the_gradient_of_a_penalty_is_that_of_the_critic_as_it_was_asked():
@@ -387,6 +388,8 @@ def test_repr_tells_the_target_and_the_weights():
 
 
 def test_nothing_in_a_step_waits_for_the_device(regularizer):
+    if getattr(regularizer, "label", False):
+        pytest.skip("labels on the CPU are looked at: the next test has them on another device")
     groups = torch.arange(16) // 2
     optimizer = torch.optim.SGD([*regularizer.parameters(), torch.zeros(())], lr=0.1)
     with NoSync():
@@ -400,12 +403,14 @@ def test_nothing_in_a_step_waits_for_the_device(regularizer):
 
 def test_nothing_in_a_step_on_labels_waits_for_the_device():
     """On a device that has no values to wait for: whatever reads one raises."""
-    constraint = mireg.RobustMIConstraint(PI, classes=CLASSES).to("meta")
+    robust = mireg.RobustMIConstraint(PI, classes=CLASSES, given_classes=CLASSES)
+    constraint = mireg.PerAttribute({"one": robust}).to("meta")
     for groups in (None, torch.zeros(16, dtype=torch.int64, device="meta")):
         mean = torch.zeros(16, PI, device="meta", requires_grad=True)
         labels = torch.zeros(16, dtype=torch.int64, device="meta")
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
-        penalty = constraint(posterior.rsample(), labels, posterior, groups=groups)
+        pi, given = posterior.rsample(), labels
+        penalty = constraint(pi, {"one": labels}, posterior, groups=groups, given=given)
         (penalty.loss + penalty.critic_loss).backward()
         constraint.update(penalty)
     assert mean.grad.shape == mean.shape
@@ -553,11 +558,13 @@ def test_an_estimate_that_is_not_finite_moves_no_weight_no_moment_and_no_memory(
 ):
     after_steps(with_critics)
     before = copied(with_critics)
+    if getattr(with_critics, "apart", False) and spoilt == "alpha":
+        pytest.skip("the other attribute is sound, and moves its weights")
     _, pi, alpha, posterior = codes()
     pi, alpha = pi.detach().clone(), alpha.detach().clone()
     (pi if spoilt == "pi" else alpha)[3, 2] = bad
     penalty = with_critics(pi, alpha, posterior)
-    assert not penalty.metrics["mi"].isfinite()
+    assert not mi_of(penalty).isfinite()
     with_critics.update(penalty)
     for name, value in before.items():
         # Which pairs come next is not what was seen.

@@ -1,5 +1,6 @@
-r"""Regularizers: what they share, and the three of the paper."""
+r"""Regularizers: what they share, the three of the paper, and one for several attributes."""
 
+from .attributes import PerAttribute, joint_label
 from .base import Penalty, Regularizer, Scaled, Sum
 from .classifier import ClassifierMI
 from .robust import RobustMIConstraint
@@ -8,9 +9,11 @@ from .variational import VariationalBound
 __all__ = [
     "ClassifierMI",
     "Penalty",
+    "PerAttribute",
     "Regularizer",
     "RobustMIConstraint",
     "Scaled",
     "Sum",
     "VariationalBound",
+    "joint_label",
 ]

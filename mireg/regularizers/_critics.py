@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from .. import functional
-from .._checks import Shape, alpha_shape, as_alpha, as_shape, check_codes, check_labels
+from .._checks import (
+    Shape,
+    alpha_shape,
+    as_alpha,
+    as_shape,
+    check_codes,
+    check_given,
+    check_labels,
+)
 from .._frozen import call_frozen
 from .._numerics import mean
 from ..critics import as_critic, default_critic
@@ -20,6 +28,7 @@ from ..pairs import AllNegatives, ClassNegatives, Negatives, Pairs, ShiftedNegat
 from ..ranks import Ranks
 from ..scaling import Standardization
 from ..weights import MovingAverage
+from ._given import Given
 from .base import Penalty
 
 BLOCK = 128
@@ -52,14 +61,28 @@ class Batch(NamedTuple):
     alpha: Tensor
     groups: Tensor | None
     counted: Tensor | None
+    given: Tensor | None
     block: int
     """The number of rows in a block: only codes of one block are paired."""
 
     def learnt(self, rows: int) -> "Batch":
         """Returns the first blocks, which hold at least `rows` samples if there are as many."""
         n = -(-rows // self.block) * self.block
-        pi, alpha, groups, counted = (None if x is None else x[:n] for x in self[:4])
-        return Batch(cast(Tensor, pi), cast(Tensor, alpha), groups, counted, self.block)
+        groups, counted, given = (None if x is None else x[:n] for x in self[2:5])
+        return Batch(self.pi[:n], self.alpha[:n], groups, counted, given, self.block)
+
+
+class Paired(NamedTuple):
+    """What a critic learns from."""
+
+    batch: Batch
+    """The codes."""
+    pool: Tensor
+    """The partners."""
+    pairs: Pairs
+    """Which codes are paired."""
+    loss: Tensor | None = None
+    """The loss of what weighs the pairs, a scalar."""
 
 
 class Critics(nn.Module):
@@ -79,10 +102,12 @@ class Critics(nn.Module):
         negatives: Negatives | None,
         ranks: Ranks | None,
         rows: Sequence[int],
+        given_features: Shape | None = None,
+        given_classes: int | None = None,
     ) -> None:
         super().__init__()
 
-        self.pi_shape = as_shape(pi_features)
+        self.pi_shape = seen = as_shape(pi_features)
         self.alpha_shape = alpha_shape(alpha_features, classes)
         self.classes = classes
         self.ranks = Ranks() if ranks is None else ranks
@@ -91,7 +116,11 @@ class Critics(nn.Module):
                 f"critic must be a function that makes a network at each call, got {type(make).__name__}: give the class, or a "
                 "lambda that returns a new one"
             )
-        makers = make or (lambda: default_critic(pi_features, alpha_features, classes))
+        self.given: Given | None = None
+        if given_features is not None or given_classes is not None:
+            self.given = Given(given_features, given_classes, alpha_features, classes)
+            seen = self.given.beside(self.pi_shape)
+        makers = make or (lambda: default_critic(seen, alpha_features, classes))
         made = [makers() for _ in estimators]
         if len({id(critic) for critic in made}) < len(made):
             raise ValueError(
@@ -100,11 +129,14 @@ class Critics(nn.Module):
         self.critics = nn.ModuleList(map(as_critic, made))
         self.negatives = negatives or self.default_negatives()
         self.estimators = nn.ModuleList(estimators)
-        shapes = {"pi": self.pi_shape, "alpha": self.alpha_shape}
+        given_shape = None if self.given is None else self.given.shape
+        shapes = {"pi": self.pi_shape, "alpha": self.alpha_shape, "given": given_shape}
         self.scales = nn.ModuleDict(
             {name: Standardization(shape) for name, shape in shapes.items() if shape}
         )
-        self.memory = Memory(self.pi_shape, self.alpha_shape) if max(rows) else None
+        self.memory = None
+        if max(rows):
+            self.memory = Memory(self.pi_shape, self.alpha_shape, given_shape=given_shape)
         self.rows = tuple(rows)
         # How often lately a batch had no marginal pair, and labels that were all alike.
         self.empty = MovingAverage(0.9)
@@ -117,16 +149,25 @@ class Critics(nn.Module):
         cheap = all(getattr(critic, "all_pairs", False) for critic in self.critics)
         return AllNegatives() if cheap else ShiftedNegatives(4)
 
-    def forward(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Reading:
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Reading:
         """Asks the critics about a batch."""
-        n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups)
+        n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups, given)
         losses, estimates, accuracies = [], [], []
         mi: Tensor | None = None
         paired = self.paired(batch, n)
-        for i, (critic, (part, pool, pairs)) in enumerate(zip(self.critics, paired, strict=True)):
+        for i, (critic, (part, pool, pairs, own)) in enumerate(
+            zip(self.critics, paired, strict=True)
+        ):
             reader = cast(Estimator, self.estimators[i])
             logits = said_of(critic, part.pi, pool, pairs)
             losses.append(self.ranks.average(functional.critic_loss(*logits)))
+            losses += [] if own is None else [self.ranks.average(own)]
             if pairs.marginal_weights is not None:
                 observed["empty"] = self.on_all_ranks((pairs.marginal_weights <= 0).all())
             # A large batch is read by T as a whole, and by T' as far as it learns from it.
@@ -137,7 +178,7 @@ class Critics(nn.Module):
             if i == 0 and (wanted or seen < n):
                 # A second pass, in which the critic is a constant.
                 if seen < n:
-                    pool, first = self.negatives(*batch.learnt(n)[1:], self.ranks)
+                    _, pool, first, _ = self.pair(batch.learnt(n))
                 said = said_of(partial(call_frozen, critic), felt, pool, first)
                 mi = reader(said, self.ranks)
             said = said.detached()
@@ -150,25 +191,42 @@ class Critics(nn.Module):
             estimates[0] if mi is None else mi, estimates, accuracies, total, observed, codes
         )
 
-    def loss(self, pi: Tensor, alpha: Tensor, groups: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
         """Returns the loss of all critics, a scalar."""
-        batch, *_ = self.assemble(pi.detach(), alpha, groups)
+        batch, *_ = self.assemble(pi.detach(), alpha, groups, given)
         losses = []
         paired = self.paired(batch, len(pi))
-        for critic, (part, pool, pairs) in zip(self.critics, paired, strict=True):
+        for critic, (part, pool, pairs, own) in zip(self.critics, paired, strict=True):
             logits = said_of(critic, part.pi, pool, pairs)
-            losses.append(functional.critic_loss(*logits))
+            losses += [functional.critic_loss(*logits)] + ([] if own is None else [own])
         return self.ranks.average(torch.stack(losses).sum())
 
-    def paired(self, batch: Batch, n: int) -> list[tuple[Batch, Tensor, Pairs]]:
-        """Returns what each critic learns from: codes, the pool of partners, and pairs. The first `n` codes are those of the step, or all of them are."""
+    def paired(self, batch: Batch, n: int) -> list[Paired]:
+        """Returns what each critic learns from. The first `n` codes are those of the step, or all of them are."""
         most = max(self.rows)
         parts = [batch.learnt((most if n >= most else rows) or n) for rows in self.rows]
-        made = {len(part.pi): self.negatives(*part[1:], self.ranks) for part in parts}
-        return [(part, *made[len(part.pi)]) for part in parts]
+        made = {len(part.pi): self.pair(part) for part in parts}
+        return [made[len(part.pi)] for part in parts]
+
+    def pair(self, batch: Batch) -> Paired:
+        """Returns the pairs of a batch."""
+        _, alpha, groups, counted, y, block = batch
+        if self.given is None or y is None:
+            return Paired(batch, *self.negatives(alpha, groups, counted, block, self.ranks))
+        if self.given.classes is not None:
+            pool, pairs = self.negatives(alpha, groups, counted, block, self.ranks, strata=y)
+            return Paired(batch, pool, pairs)
+        pool, pairs = self.negatives(alpha, groups, counted, block, self.ranks)
+        return Paired(batch, pool, *self.given.learn(y, pool, pairs, self.ranks))
 
     def assemble(
-        self, pi: Tensor, alpha: Tensor, groups: Tensor | None
+        self, pi: Tensor, alpha: Tensor, groups: Tensor | None, given: Tensor | None = None
     ) -> tuple[Batch, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Returns the batch with remembered codes, its own codes with their gradients, their moments, and what is to be remembered."""
         alpha = as_alpha(alpha, self.alpha_shape)
@@ -176,6 +234,11 @@ class Critics(nn.Module):
         if self.classes is not None:
             check_labels(alpha, self.classes)
         codes = {"pi": pi.detach(), "alpha": alpha.detach()}
+        y = check_given(given, len(pi), *self.condition())
+        if y is not None:
+            codes["given"] = y
+            if self.given is not None and self.given.classes is not None:
+                check_labels(y, self.given.classes, "the labels given")
         observed: dict[str, Tensor] = {}
         counted, felt = None, pi
         block, newest, blocks = self.blocks(len(pi))
@@ -186,8 +249,10 @@ class Critics(nn.Module):
             if groups is not None:
                 codes["groups"] = held["groups"]
             if newest or blocks:
-                pi_, alpha_, groups_, counted_ = self.memory.recall(newest, blocks, block)
+                pi_, alpha_, groups_, counted_, given_ = self.memory.recall(newest, blocks, block)
                 remembered = {"pi": pi_, "alpha": alpha_, "groups": groups_}
+                if given_ is not None:
+                    remembered["given"] = given_
                 counted = torch.cat((torch.ones_like(held["groups"], dtype=torch.bool), counted_))
         parts = {
             name: torch.cat((x, remembered[name].to(x.dtype))) if remembered else x
@@ -199,15 +264,25 @@ class Critics(nn.Module):
             observed["alike"] = self.on_all_ranks((labels == labels[0]).all())
             counted = known if counted is None else counted & known
             parts["alpha"] = parts["alpha"].clamp(min=0)
+        if y is not None and self.given is not None and self.given.classes is not None:
+            known = parts["given"] >= 0
+            counted = known if counted is None else counted & known
         for name, scale in self.scales.items():
             unit = cast(Standardization, scale).measure(codes[name], self.ranks)
             observed[name] = unit.observed
             kind = self.kind(parts[name])
             parts[name] = unit(parts[name]).to(kind)
             felt = unit(pi).to(kind) if name == "pi" else felt
-        identity = parts.get("groups", groups)
-        batch = Batch(parts["pi"], parts["alpha"], identity, counted, block)
+        identity, y = parts.get("groups", groups), parts.get("given")
+        if self.given is not None and y is not None:
+            parts["pi"] = self.given.append(parts["pi"], y)
+            felt = self.given.append(felt, y[: len(felt)])
+        batch = Batch(parts["pi"], parts["alpha"], identity, counted, y, block)
         return batch, felt, observed, codes
+
+    def condition(self) -> tuple[tuple[int, ...] | None, int | None]:
+        """Returns the shape of the condition y and its number of classes; a shape of `None` if there is no condition."""
+        return (None, None) if self.given is None else (self.given.shape, self.given.classes)
 
     def kind(self, x: Tensor) -> torch.dtype:
         """Returns the type that critics take codes in: that of their parameters."""

@@ -96,6 +96,7 @@ class Regularizer(nn.Module):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
         r"""Returns the penalty. It depends on the codes and the state alone: a second call returns the same numbers, and
         nothing is written, except by critics of the user's own that do so in training, as batch norm does.
@@ -105,6 +106,8 @@ class Regularizer(nn.Module):
             alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`; detached inside.
             posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
             groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
+            given: What the information is conditional on, for a regularizer made with `given_classes` or `given_features`: labels with shape :math:`(N,)`, or
+                codes with shape :math:`(N, D)`; detached inside.
 
         Returns:
             The losses and the metrics, in nats.
@@ -115,13 +118,22 @@ class Regularizer(nn.Module):
         """
         raise NotImplementedError
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
         r"""Returns the loss of the critics alone, for steps beside those of the encoders, as on a replay of earlier codes.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
             alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
             groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
+            given: What the information is conditional on, for a regularizer made with `given_classes` or `given_features`: labels with shape :math:`(N,)`, or
+                codes with shape :math:`(N, D)`; detached inside.
 
         Returns:
             The loss, a scalar; 0 if there is no critic to train.
@@ -153,12 +165,13 @@ class Regularizer(nn.Module):
     def __call__(
         self,
         pi: Tensor,
-        alpha: Tensor,
+        alpha: Tensor | Mapping[str, Tensor],
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Penalty:
-        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups))
+        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups, given=given))
 
     def __add__(self, other: "Regularizer") -> "Regularizer":
         if not isinstance(other, Regularizer):
@@ -220,12 +233,20 @@ class Scaled(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
-        part = self.inner(pi, alpha, posterior, groups=groups)
+        part = self.inner(pi, alpha, posterior, groups=groups, given=given)
         return Penalty(self.factor * part.loss, part.critic_loss, part.metrics, (part,))
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
-        return self.inner.critic_loss(pi, alpha, groups=groups)
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        return self.inner.critic_loss(pi, alpha, groups=groups, given=given)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.inner.critic_parameters()
@@ -267,8 +288,11 @@ class Sum(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
-        parts = tuple(term(pi, alpha, posterior, groups=groups) for term in self.addends())
+        parts = tuple(
+            term(pi, alpha, posterior, groups=groups, given=given) for term in self.addends()
+        )
         names = [name for part in parts for name in part.metrics]
         metrics = {
             name if names.count(name) == 1 else f"{i}.{name}": value
@@ -279,8 +303,17 @@ class Sum(Regularizer):
         critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
         return Penalty(loss, critic_loss, metrics, parts)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
-        losses = [term.critic_loss(pi, alpha, groups=groups) for term in self.addends()]
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        losses = [
+            term.critic_loss(pi, alpha, groups=groups, given=given) for term in self.addends()
+        ]
         return torch.stack(losses).sum()
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:

@@ -39,6 +39,8 @@ class ClassifierMI(Regularizer):
         negatives: The marginal pairs, all of the batch by default.
         rows: The number of codes that T learns from in a step. What the batch lacks comes from a memory of recent codes. 0 for no memory.
         ranks: The ranks that share a batch.
+        given_features: The number of features of a code y: the constraint is then of :math:`I(\pi, \alpha \,|\, y)`, and its calls take `given=y`.
+        given_classes: The number of classes, if y is a label. Labels below 0 are unknown and take no part.
 
     Metrics: `mi` and `mi_average` in nats, `accuracy` (of T on pairs it has not learnt from yet; 0.5 is chance), `multiplier`.
 
@@ -66,6 +68,8 @@ class ClassifierMI(Regularizer):
         negatives: Negatives | None = None,
         rows: int = 256,
         ranks: Ranks | None = None,
+        given_features: Shape | None = None,
+        given_classes: int | None = None,
     ) -> None:
         super().__init__()
 
@@ -80,6 +84,8 @@ class ClassifierMI(Regularizer):
             negatives,
             ranks,
             (check_rows(rows),),
+            given_features,
+            given_classes,
         )
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
@@ -92,9 +98,10 @@ class ClassifierMI(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
         self.misuse.on_call(self.training, self.critics)
-        reading = self.critics(pi, alpha, groups)
+        reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
         average = self.average.weight(mi.dtype)
         loss = self.multiplier(reading.mi, Estimates(mi, mi, average, average, self.epsilon))
@@ -106,8 +113,15 @@ class ClassifierMI(Regularizer):
         }
         return Penalty(loss, reading.critic_loss, metrics, (), reading.observed, reading.codes)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
-        return self.critics.loss(pi, alpha, groups)
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        return self.critics.loss(pi, alpha, groups, given)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.critics.parameters()

@@ -74,6 +74,8 @@ class RobustMIConstraint(Regularizer):
         rows: The number of codes that T learns from in a step, and T' from twice as many. What the batch lacks comes from a memory of recent codes. 0 for
             no memory.
         ranks: The ranks that share a batch.
+        given_features: The number of features of a code y: the constraint is then of :math:`I(\pi, \alpha \,|\, y)`, and its calls take `given=y`.
+        given_classes: The number of classes, if y is a label. Labels below 0 are unknown and take no part.
 
     Metrics: `mi` and `mi_shadow` of this batch and `mi_average` and `mi_shadow_average` of late, in nats, `accuracy` and `shadow_accuracy` (on pairs that the
     critics have not learnt from yet; 0.5 is chance), `kl` in nats, `gamma`, `multiplier`.
@@ -106,6 +108,8 @@ class RobustMIConstraint(Regularizer):
         negatives: Negatives | None = None,
         rows: int = 256,
         ranks: Ranks | None = None,
+        given_features: Shape | None = None,
+        given_classes: int | None = None,
     ) -> None:
         super().__init__()
 
@@ -120,6 +124,8 @@ class RobustMIConstraint(Regularizer):
             negatives,
             ranks,
             (check_rows(rows), 2 * check_rows(rows)),
+            given_features,
+            given_classes,
         )
         self.bound = VariationalBound(prior, ranks=ranks)
         self.gamma = gamma or RelativeGamma()
@@ -176,9 +182,27 @@ class RobustMIConstraint(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
+        return self.penalty(pi, alpha, posterior, groups, given)
+
+    def weight_of_kl(self) -> Tensor:
+        """Returns γ, a detached scalar."""
+        weight: Tensor = self.gamma(self.multiplier.weight(torch.float32))
+        return weight
+
+    def penalty(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None,
+        groups: Tensor | None,
+        given: Tensor | None,
+        share: Tensor | float = 1.0,
+    ) -> Penalty:
+        """Returns the penalty, with a share of the KL. A composition counts the KL of several constraints once by it."""
         self.misuse.on_call(self.training, self.critics)
-        reading = self.critics(pi, alpha, groups)
+        reading = self.critics(pi, alpha, groups, given)
         kl = self.bound.kl(pi, posterior)
         mi, mi_shadow = reading.estimates
         mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
@@ -186,7 +210,7 @@ class RobustMIConstraint(Regularizer):
         gamma: Tensor = self.gamma(price)
         seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
-        loss = penalty + functional.variational_penalty(kl, gamma)
+        loss = penalty + functional.variational_penalty(kl, gamma * share)
         metrics = {
             "mi": mi,
             "mi_shadow": mi_shadow,
@@ -200,8 +224,15 @@ class RobustMIConstraint(Regularizer):
         }
         return Penalty(loss, reading.critic_loss, metrics, (), reading.observed, reading.codes)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
-        return self.critics.loss(pi, alpha, groups)
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        return self.critics.loss(pi, alpha, groups, given)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.critics.parameters()

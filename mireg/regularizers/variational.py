@@ -70,6 +70,7 @@ class VariationalBound(Regularizer):
         posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
+        given: Tensor | None = None,
     ) -> Penalty:
         check_codes(pi, alpha, groups)
         kl = self.kl(pi, posterior)

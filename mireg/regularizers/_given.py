@@ -1,0 +1,91 @@
+r"""What information is conditional on: how critics see it, and which pairs are left by it. Private.
+
+.. math:: I(\pi, \alpha \,|\, y) = \mathrm{KL}(p(\pi, \alpha, y) \,\|\, p(\pi | y) \, p(\alpha | y) \, p(y))
+
+A marginal pair has the :math:`\alpha` of another sample with the same y. No two samples share a code y: there each other sample counts by
+:math:`p(\alpha | y) / p(\alpha)`, which a critic of y and :math:`\alpha` learns.
+"""
+
+__all__ = ["Given"]
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import functional
+from .._checks import Shape, as_shape, check_given_classes
+from ..critics import default_critic
+from ..pairs import Pairs, normalized, normalized_rows
+from ..ranks import Ranks
+
+
+class Given(nn.Module):
+    """Creates what brings a condition y to critics.
+
+    Arguments:
+        features: The number of features of y; `None` if it is a label.
+        classes: The number of classes of y; `None` if it is a code.
+        alpha_features: As of the regularizer.
+        alpha_classes: Likewise.
+    """
+
+    def __init__(
+        self,
+        features: Shape | None,
+        classes: int | None,
+        alpha_features: Shape | None,
+        alpha_classes: int | None,
+    ) -> None:
+        super().__init__()
+
+        self.classes = check_given_classes(features, classes)
+        self.shape: tuple[int, ...] = () if features is None else as_shape(features)
+        self.width = self.classes or self.shape[0]
+        if features is not None:
+            self.critic = default_critic(self.width, alpha_features, alpha_classes)
+
+    def beside(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        r"""Returns the shape of a code :math:`\pi` of a shape with y beside it: further features, or further channels of a map."""
+        if len(shape) == 3:
+            return (shape[0] + self.width, *shape[1:])
+        return (*shape[:-1], shape[-1] + self.width)
+
+    def append(self, pi: Tensor, y: Tensor) -> Tensor:
+        r"""Returns codes :math:`\pi` with y beside them, with shape :math:`(N, *)`: labels one-hot, and the same at each place of a map or sequence."""
+        if self.classes is not None:
+            y = F.one_hot(y.clamp(min=0), self.classes)
+        y = y.to(pi.dtype)
+        if pi.ndim == 4:
+            return torch.cat((pi, y[:, :, None, None].expand(-1, -1, *pi.shape[2:])), 1)
+        if pi.ndim == 3:
+            y = y[:, None].expand(-1, pi.shape[1], -1)
+        return torch.cat((pi, y), -1)
+
+    def learn(self, y: Tensor, pool: Tensor, pairs: Pairs, ranks: Ranks) -> tuple[Pairs, Tensor]:
+        """Returns the pairs, weighted by how likely each partner is for the code y of a sample, and the loss of the critic that says so, a scalar.
+
+        Arguments:
+            y: The codes y, standardised, with shape :math:`(N, D)`.
+            pool: The pool of partners.
+            pairs: The pairs of all with all, whatever y is.
+            ranks: The ranks that share the batch.
+        """
+        joint, marginal = cast(tuple[Tensor, Tensor], self.critic(y, pool, pairs))
+        loss = functional.critic_loss(joint, marginal, *pairs.weights)
+        if pairs.marginal is not None:
+            # A few partners are no sample of p(α | y): their ratios count as they are.
+            ratio = marginal.detach().clamp(max=10).exp()
+            if pairs.marginal_weights is not None:
+                ratio = ratio * pairs.marginal_weights
+            return pairs._replace(marginal_weights=normalized(ratio, ranks)), loss
+        # Of one sample only differences count, so that the largest ratio is 1.
+        ratio = (marginal - marginal.amax(1, keepdim=True)).detach().exp()
+        if pairs.marginal_weights is not None:
+            ratio = ratio * pairs.marginal_weights
+        of_joint, of_marginal = normalized_rows(ratio, 1, ranks)
+        return pairs._replace(joint_weights=of_joint, marginal_weights=of_marginal), loss
+
+    def extra_repr(self) -> str:
+        return f"classes={self.classes}" if self.classes else f"features={self.width}"

@@ -1,0 +1,199 @@
+r"""One code against several attributes at once."""
+
+__all__ = ["PerAttribute", "joint_label"]
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .._checks import check_labels, check_positive
+from .base import Penalty, Regularizer, check_parts
+from .robust import RobustMIConstraint
+
+
+class PerAttribute(Regularizer):
+    r"""Creates the constraints of one code :math:`\pi` against several attributes, each with its own target and its own critics.
+
+    .. math:: I(\pi, \alpha_k) \leq \epsilon_k \quad \text{for each attribute } k
+
+    The KL bottleneck is counted once: its weight is the greatest :math:`\gamma` that one of the attributes asks for. A target for each attribute is not a target
+    for their joint: two attributes that :math:`\pi` reveals nothing of, one by one, can be revealed by their combination. :func:`joint_label` makes one label of
+    several; codes are joined by `torch.cat`.
+
+    .. code-block:: python
+
+        constraint = mireg.PerAttribute({
+            "sex": mireg.RobustMIConstraint(8, classes=2, epsilon=0.05),
+            "age": mireg.RobustMIConstraint(8, 1, epsilon=0.1),
+        })
+        penalty = constraint(pi, {"sex": sex, "age": age}, posterior)
+
+    Arguments:
+        constraints: The regularizers by the names of the attributes.
+
+    Metrics: those of each regularizer, as in `"sex.mi"`. If a regularizer has a bottleneck, also `kl` in nats and `gamma`, the weight of the KL.
+
+    Raises:
+        TypeError: If a value is not a regularizer.
+        ValueError: If there is none, or a name is empty or has a dot in it.
+
+    Example:
+        >>> constraint = PerAttribute({"sex": mireg.ClassifierMI(4, classes=2), "age": mireg.ClassifierMI(4, 1)})
+        >>> penalty = constraint(torch.randn(8, 4), {"sex": torch.randint(2, (8,)), "age": torch.randn(8)})
+        >>> sorted(penalty.metrics)[:4]
+        ['age.accuracy', 'age.mi', 'age.mi_average', 'age.multiplier']
+    """
+
+    def __init__(self, constraints: Mapping[str, Regularizer]) -> None:
+        super().__init__()
+
+        if not constraints:
+            raise ValueError("give at least one attribute and its regularizer, got none")
+        for name, constraint in constraints.items():
+            if not isinstance(constraint, Regularizer):
+                raise TypeError(
+                    f"the value of {name!r} must be a regularizer, got {type(constraint).__name__}"
+                )
+            if not name or "." in name:
+                raise ValueError(
+                    f"names of attributes must be words without a dot, since metrics are named after them, got {name!r}"
+                )
+        # The prefix keeps names such as "type" apart from what a module of torch has of its own.
+        self.constraints = nn.ModuleDict({f"of_{name}": x for name, x in constraints.items()})
+
+    def named(self) -> dict[str, Regularizer]:
+        """Returns the regularizers by the names of the attributes."""
+        of = self.constraints.items()
+        return {name.removeprefix("of_"): cast(Regularizer, x) for name, x in of}
+
+    def forward(
+        self,
+        pi: Tensor,
+        alpha: Tensor | Mapping[str, Tensor],
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Penalty:
+        r"""
+        Arguments:
+            pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
+            alpha: The attributes by name: codes with shape :math:`(N, *)` or labels with shape :math:`(N,)`.
+            posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
+            groups: The identity of each sample, with shape :math:`(N,)`.
+            given: The condition y of all regularizers, or by name of those that have one.
+
+        Returns:
+            The sum of the penalties, with the KL counted once.
+
+        Raises:
+            TypeError: If the attributes are not given by name.
+            ValueError: If a name is missing or unknown, or something is not what its regularizer was made for.
+        """
+        values, named = self.by_name(alpha), self.named()
+        shares = self.shares()
+        parts = []
+        for name, constraint in named.items():
+            y = given.get(name) if isinstance(given, Mapping) else given
+            if isinstance(constraint, RobustMIConstraint):
+                part = constraint.penalty(pi, values[name], posterior, groups, y, shares[name])
+            else:
+                part = constraint(pi, values[name], posterior, groups=groups, given=y)
+            parts.append(part)
+        metrics: dict[str, Tensor] = {}
+        for name, part in zip(named, parts, strict=True):
+            metrics |= {f"{name}.{of}": value for of, value in part.metrics.items() if of != "kl"}
+            if name in shares:
+                metrics["kl"] = part.metrics["kl"]
+        if shares:
+            gammas = [metrics[f"{name}.gamma"] for name in shares]
+            metrics["gamma"] = torch.stack(gammas).amax()
+        loss = torch.stack([part.loss for part in parts]).sum()
+        critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
+        return Penalty(loss, critic_loss, metrics, tuple(parts))
+
+    def shares(self) -> dict[str, Tensor]:
+        """Returns how much of the KL each constraint counts, by name: the greatest weight counts it, and equal ones divide it."""
+        robust = {k: x for k, x in self.named().items() if isinstance(x, RobustMIConstraint)}
+        if not robust:
+            return {}
+        gammas = torch.stack([constraint.weight_of_kl() for constraint in robust.values()])
+        greatest = (gammas == gammas.amax()).to(gammas.dtype)
+        return dict(zip(robust, (greatest / greatest.sum()).unbind(), strict=True))
+
+    def by_name(self, alpha: object) -> Mapping[str, Tensor]:
+        """Returns the attributes, or raises if their names are not those of the regularizers."""
+        names = [*self.named()]
+        if not isinstance(alpha, Mapping):
+            raise TypeError(
+                f"alpha must be a mapping from names to attributes, {{{names[0]!r}: …}}, got {type(alpha).__name__}"
+            )
+        if alpha.keys() != {*names}:
+            raise ValueError(f"alpha must have the attributes {names}, got {[*alpha]}")
+        return alpha
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor | Mapping[str, Tensor],
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        values = self.by_name(alpha)
+        losses = []
+        for name, constraint in self.named().items():
+            y = given.get(name) if isinstance(given, Mapping) else given
+            losses.append(constraint.critic_loss(pi, values[name], groups=groups, given=y))
+        return torch.stack(losses).sum()
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        for constraint in self.named().values():
+            yield from constraint.critic_parameters()
+
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        for constraint in self.named().values():
+            yield from constraint.prior_parameters()
+
+    def update(self, penalty: Penalty) -> None:
+        check_parts(self, penalty, len(self.constraints))
+        for constraint, part in zip(self.named().values(), penalty.parts, strict=True):
+            constraint.update(part)
+
+
+def joint_label(labels: Sequence[Tensor], classes: Sequence[int]) -> Tensor:
+    r"""Returns one label for each combination of several labels, for a constraint on their joint.
+
+    Arguments:
+        labels: The labels, each with shape :math:`(N,)`. Labels below 0 are unknown.
+        classes: The number of classes of each. The joint label has their product.
+
+    Returns:
+        The joint labels, with shape :math:`(N,)`; -1 if one of the labels is unknown.
+
+    Raises:
+        ValueError: If shapes differ, or a label is not below its number of classes.
+
+    Example:
+        >>> sex, race = torch.tensor([0, 1, 1]), torch.tensor([4, 0, -1])
+        >>> joint_label([sex, race], classes=[2, 5])
+        tensor([ 4,  5, -1])
+    """
+    if len(labels) != len(classes) or not labels:
+        raise ValueError(
+            f"give a number of classes for each label, got {len(labels)} labels and {len(classes)} numbers"
+        )
+    joint = torch.zeros_like(labels[0], dtype=torch.int64)
+    known = torch.ones_like(labels[0], dtype=torch.bool)
+    for label, count in zip(labels, classes, strict=True):
+        if label.shape != joint.shape or label.ndim != 1 or label.is_floating_point():
+            raise ValueError(
+                f"labels must be integers with one shape (N,), got {label.dtype} with shape {tuple(label.shape)}"
+            )
+        check_labels(label, check_positive("classes", count))
+        joint = joint * count + label.clamp(min=0)
+        known = known & (label >= 0)
+    return torch.where(known, joint, -1)
