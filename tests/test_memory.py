@@ -230,7 +230,7 @@ def test_identities_keep_apart_what_a_memory_holds():
     groups = torch.arange(16)
     regularizer.update(regularizer(pi, alpha, groups=groups))
     batch, *_ = regularizer.critics.assemble(pi, alpha, groups)
-    _, found = regularizer.critics.negatives(*batch[1:], mireg.Ranks())
+    found = regularizer.critics.pair(batch).pairs
     of, with_ = (found.marginal_weights > 0).nonzero().unbind(1)
     with_ = with_ + of // batch.block * batch.block
     assert (batch.groups[of] != batch.groups[with_]).all()

@@ -33,15 +33,21 @@ NAMES = (
     8,
     13,
 )  # class of work, marital status, occupation, relationship, race, country
-SEX, INCOME = 9, 14
+AGE, RACE, SEX, INCOME = 0, 8, 9, 14
 
 
 class Adults(NamedTuple):
-    """Standardised features without the sex, the sex, and whether the income is above 50,000 dollars."""
+    """Standardised features without the sex, the sex, whether the income is above 50,000 dollars, the race (0 to 4) and the age in years."""
 
     x: Tensor
     sex: Tensor
     rich: Tensor
+    race: Tensor
+    age: Tensor
+
+    def at(self, rows: Tensor | slice) -> "Adults":
+        """Returns some of the adults."""
+        return Adults(*(column[rows] for column in self))
 
 
 def load() -> tuple[Adults, Adults]:
@@ -63,8 +69,10 @@ def load() -> tuple[Adults, Adults]:
     x = torch.tensor(np.concatenate([numbers, *one_hot], axis=1), dtype=torch.float32)
     sex = torch.tensor(both[:, SEX] == "Male").long()
     rich = torch.tensor(np.char.startswith(both[:, INCOME], ">")).float()
-    n = len(tables[0])
-    return Adults(x[:n], sex[:n], rich[:n]), Adults(x[n:], sex[n:], rich[n:])
+    race = torch.tensor(np.unique(both[:, RACE], return_inverse=True)[1]).long()
+    age = torch.tensor(both[:, AGE].astype(np.float32))
+    adults, n = Adults(x, sex, rich, race, age), len(tables[0])
+    return adults.at(slice(n)), adults.at(slice(n, None))
 
 
 class Network(nn.Module):

