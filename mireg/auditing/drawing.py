@@ -1,4 +1,4 @@
-r"""The pictures of a report as inline SVG: the interval against the target, and the learning curve."""
+r"""The drawings of a report as inline SVG: the interval against the target, and the learning curve."""
 
 __all__ = ["curve_svg", "interval_svg", "ticks"]
 
@@ -12,7 +12,7 @@ WIDTH, LEFT, RIGHT = 400, 24, 376
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Returns round numbers from `low` to `high`, at most so many and one."""
+    """Returns round numbers from `low` to `high`, at most `most` + 1 of them."""
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * (1 - 1e-9))
@@ -21,7 +21,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def interval_svg(report: "AuditReport") -> str:
-    """Returns estimate, interval, certified bound and target on one axis of nats."""
+    """Returns a drawing of estimate, interval, certified bound and target on one axis in nats."""
     low, high = report.interval
     right = 1.15 * max(high, report.epsilon or 0, report.lower_bound, 0.05)
     left = min(0.0, 1.05 * low)
@@ -54,7 +54,7 @@ def interval_svg(report: "AuditReport") -> str:
 
 
 def curve_svg(report: "AuditReport") -> str:
-    """Returns the learning curve: what the panel finds with so many training codes, on a logarithmic axis."""
+    """Returns a drawing of the learning curve: the estimate against the number of training codes, on a logarithmic axis."""
     points = report.curve.points if report.curve else []
     lows, highs = [m - 1.96 * s for _, m, s in points], [m + 1.96 * s for _, m, s in points]
     bottom = min(0.0, *lows)

@@ -1,4 +1,4 @@
-r"""A report as one page of HTML that needs nothing else: readable on a telephone, and in the dark."""
+r"""A report as one self-contained HTML page, for desktop and phone, light and dark."""
 
 __all__ = ["to_html"]
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_html(report: "AuditReport", note: str) -> str:
-    """Returns the page: the verdict, a sentence, pictures with legends, the numbers with their meaning, warnings and the panel."""
+    """Returns the page: verdict, summary, drawings with legends, warnings, numbers with their meaning, and the panel."""
     verdict, _, read = report.title.partition(" (alpha read as ")
     rows = "".join(
         f"<tr><th>{escape(row.name)}</th><td>{escape(row.text)}"
@@ -40,7 +40,7 @@ def to_html(report: "AuditReport", note: str) -> str:
 
 
 def _legend(report: "AuditReport", curve: bool) -> str:
-    """Returns a legend of what is drawn, and of nothing else."""
+    """Returns a legend of what is drawn."""
     marks = [
         (
             "<line x1='1' x2='27' y1='7' y2='7' class='interval'/><circle cx='14' cy='7' r='4' class='estimate'/>",
@@ -51,7 +51,7 @@ def _legend(report: "AuditReport", curve: bool) -> str:
         marks = [
             (
                 "<line x1='14' x2='14' y1='0' y2='14' class='bar'/><circle cx='14' cy='7' r='4' class='estimate'/>",
-                "estimate with so many training codes, and its 95 % interval",
+                "estimate of one critic and its 95 % interval",
             )
         ]
     elif report.lower_bound > 0:
@@ -71,9 +71,9 @@ def _curve(report: "AuditReport") -> str:
     if report.curve is None:
         return ""
     said = (
-        "The estimate has stopped rising: more codes would not be expected to change it."
+        "One critic was trained on a quarter, half and all of the training codes. The estimate has stopped rising: more codes are not expected to raise it."
         if not report.curve.rises
-        else "The estimate still rises with the number of training codes: more codes would show more."
+        else "One critic was trained on a quarter, half and all of the training codes. The estimate still rises: more codes are expected to raise it."
     )
     figure = f"<figure>{curve_svg(report)}{_legend(report, True)}</figure>"
     return f"<h2>The learning curve</h2><p>{said}</p>{figure}"
@@ -88,8 +88,8 @@ def _panel(report: "AuditReport") -> str:
         for name, value in ranked
     )
     return (
-        "<h2>The panel</h2><p>What each critic found, in nats, in the samples that told it when to stop. "
-        f"The verdict is that of their combination in other samples.</p><table>{rows}</table>"
+        "<h2>The panel</h2><p>The estimate of each critic, in nats, on the samples that decide when its training stops. "
+        f"The verdict comes from a combination of these critics, on other samples.</p><table>{rows}</table>"
     )
 
 

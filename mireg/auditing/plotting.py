@@ -1,4 +1,4 @@
-r"""The pictures of a report with matplotlib, which is asked for only here."""
+r"""The drawings of a report with matplotlib, which only this module imports."""
 
 __all__ = ["draw"]
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
-    """Draws what the page draws: see :meth:`AuditReport.plot`."""
+    """Draws what the HTML page draws: see :meth:`AuditReport.plot`."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

@@ -98,7 +98,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="only tasks whose names contain this text")
-    parser.add_argument("--null", type=int, default=0, help="audit independent codes of this many seeds")
+    parser.add_argument(
+        "--null", type=int, default=0, help="audit independent codes of this many seeds"
+    )
     parser.add_argument("--rivals", action="store_true", help="run other estimators too")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
