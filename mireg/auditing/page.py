@@ -24,7 +24,7 @@ def to_html(report: "AuditReport", note: str) -> str:
     warnings = "".join(f"<p class=warning>{escape(text)}</p>" for text in report.warnings)
     where = f"{escape(report.source)}, " if report.source else ""
     parts = [
-        f'<h1 class="{report.verdict.replace(" ", "-")}">{escape(verdict)}</h1>',
+        f'<h1 class="{report.verdict.replace(" ", "-")}">{_unbroken(escape(verdict))}</h1>',
         f"<p class=summary>{escape(report.summary)}</p>",
         f"<p class=meaning>{where}alpha read as {escape(read.removesuffix(')'))}. {report.date}, mireg {report.version}.</p>"
         if read
@@ -34,9 +34,14 @@ def to_html(report: "AuditReport", note: str) -> str:
         f"<h2>The numbers</h2><table>{rows}</table>",
         _curve(report),
         _panel(report),
-        f"<p class=meaning>{escape(note)}</p>",
+        f"<p class='meaning note'>{escape(note)}</p>",
     ]
     return _HEAD + "".join(parts) + "</main></body></html>\n"
+
+
+def _unbroken(verdict: str) -> str:
+    """Returns the verdict with the target on one line."""
+    return verdict.replace("ε = ", "ε&nbsp;=&nbsp;")
 
 
 def _legend(report: "AuditReport", curve: bool) -> str:
@@ -84,7 +89,7 @@ def _panel(report: "AuditReport") -> str:
         return ""
     ranked = sorted(report.panel.items(), key=lambda item: -item[1])
     rows = "".join(
-        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{value:.3f}</td></tr>"
+        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{round(value, 3) + 0.0:.3f}</td></tr>"
         for name, value in ranked
     )
     return (
@@ -105,17 +110,18 @@ main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wra
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
 .above { color: var(--red) } .below { color: var(--green) } .undecided, .not-settled { color: var(--amber) }
 .summary { font-size: 1.1rem; margin: .5rem 0 } .meaning { color: var(--soft); font-size: .875rem; margin: .1rem 0 }
-.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px }
+.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px } .warning::first-letter { text-transform: uppercase }
+.note { margin-top: 1.5rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; font-weight: normal }
-th { width: 9rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
-figure { margin: 1.2rem 0; max-width: 34rem } figure > svg { width: 100%; height: auto; display: block }
+th { width: 10.5rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
+figure { margin: 1.2rem 0 } figure > svg { width: 100%; max-width: 30rem; height: auto; display: block }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .3rem 0; font-size: .875rem; color: var(--soft) }
 li { display: flex; align-items: center; gap: .4rem } .mark { width: 28px; height: 14px; flex: none }
 text { font-size: 13px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
 .estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 } .bar { stroke-width: 1.5 }
 .curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) } .grid { stroke: var(--rule) }
-.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .certified { fill: var(--red); opacity: .3 }
+.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .mark .epsilon { stroke-dasharray: 3 2 } .certified { fill: var(--red); opacity: .3 }
 @media (max-width: 30rem) { tr, th, td { display: block; width: auto } th { border: 0; padding-bottom: 0 } td { padding-top: 0 }
  tr:has(td.number) { display: flex; justify-content: space-between; border-bottom: 1px solid var(--rule) }
  tr:has(td.number) td { border: 0; padding-top: .45rem } }

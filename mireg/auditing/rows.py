@@ -60,7 +60,7 @@ def _information(r: "AuditReport") -> list[Row]:
         ),
         Row(
             "log Z",
-            f"{r.log_z:.3f} ({'near 0' if r.reliable else 'far from 0'})",
+            f"{round(r.log_z, 3) + 0.0:.3f} ({'near 0' if r.reliable else 'far from 0'})",
             "near 0 if the critics are calibrated; if it is far from 0, do not trust the estimate",
         ),
         Row(
