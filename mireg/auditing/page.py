@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .drawing import curve_svg, interval_svg
-from .rows import member_in_words
+from .rows import fixed, member_in_words
 
 if TYPE_CHECKING:
     from .report import AuditReport
@@ -89,7 +89,7 @@ def _panel(report: "AuditReport") -> str:
         return ""
     ranked = sorted(report.panel.items(), key=lambda item: -item[1])
     rows = "".join(
-        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{round(value, 3) + 0.0:.3f}</td></tr>"
+        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{fixed(value)}</td></tr>"
         for name, value in ranked
     )
     return (

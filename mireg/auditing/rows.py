@@ -1,6 +1,6 @@
 r"""The numbers of a report as text, each with its meaning."""
 
-__all__ = ["Row", "member_in_words", "rows_of"]
+__all__ = ["Row", "fixed", "member_in_words", "rows_of"]
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +32,7 @@ def _information(r: "AuditReport") -> list[Row]:
     rows = [
         Row(
             "estimate",
-            f"{r.mi:.3f} nats, 95 % interval {low:.3f} to {high:.3f}",
+            f"{fixed(r.mi)} nats, 95 % interval {fixed(low)} to {fixed(high)}",
             "found in held-out samples; the interval covers the noise of these samples only",
         ),
         Row(
@@ -60,12 +60,12 @@ def _information(r: "AuditReport") -> list[Row]:
         ),
         Row(
             "log Z",
-            f"{round(r.log_z, 3) + 0.0:.3f} ({'near 0' if r.reliable else 'far from 0'})",
+            f"{fixed(r.log_z)} ({'near 0' if r.reliable else 'far from 0'})",
             "near 0 if the critics are calibrated; if it is far from 0, do not trust the estimate",
         ),
         Row(
             "Donsker-Varadhan",
-            f"{r.dv:.3f} nats",
+            f"{fixed(r.dv)} nats",
             "a second estimate, the mean logit minus log Z; too low if a few pairs have far too high logits",
         ),
         Row(
@@ -84,7 +84,7 @@ def _information(r: "AuditReport") -> list[Row]:
 def _learning(r: "AuditReport") -> list[Row]:
     rows = []
     if r.curve is not None:
-        found = ", ".join(f"{value:.3f}" for value in r.curve.estimates)
+        found = ", ".join(map(fixed, r.curve.estimates))
         sizes = ", ".join(f"{size:,}" for size in r.curve.sizes)
         rows.append(
             Row(
@@ -141,7 +141,9 @@ def _strata(r: "AuditReport") -> list[Row]:
     for s in r.strata:
         text = s.note
         if s.mi is not None:
-            text = f"{s.mi:.3f} nats, at least {s.lower_bound:.3f}" + (f"; {s.note}" * bool(s.note))
+            text = f"{fixed(s.mi)} nats, at least {s.lower_bound:.3f}" + (
+                f"; {s.note}" * bool(s.note)
+            )
         rows.append(Row(f"given {s.name}", f"{text} ({s.samples:,} samples)"))
     return rows
 
@@ -167,6 +169,11 @@ def _data(r: "AuditReport") -> list[Row]:
         Row("data", f"{of}; seed {r.seed}, {r.seconds:.0f} s"),
         Row("made", f"{r.date} with mireg {r.version}"),
     ]
+
+
+def fixed(value: float) -> str:
+    """Returns a number with three digits, without a minus sign if it rounds to 0."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _inner(shares: tuple[float, ...]) -> list[float]:
