@@ -1,4 +1,4 @@
-r"""What a code that takes finitely many values can reveal at most, proved from counts: whatever model is trained on it later."""
+r"""A proved interval for what a code with finitely many values reveals to any model, from counts."""
 
 __all__ = ["Certificate", "certify"]
 
@@ -14,40 +14,40 @@ from .concentration import information_interval, kl_limits, plug_in_information
 
 @dataclass(frozen=True)
 class Certificate:
-    r"""Holds what :func:`certify` proves, in nats. Each of its three statements holds with `confidence`.
+    r"""The result of :func:`certify`. Each of its three statements holds with `confidence`: the interval, the accuracy, the parity gap.
 
     Example:
         >>> print(mireg.certify(torch.arange(4000) % 4, torch.arange(4000) // 4 % 2))
         Information of the label in the cells
           certified    0.000 to 0.009 nats, 95 % confidence
           in samples   0.000 nats
-          any model    tells the label in at most 51.9 % of cases
+          any model    predicts the label in at most 51.9 % of cases
           any model    has a parity gap of at most 0.039
           data         4,000 samples, 4 cells, 2 labels
     """
 
     lower: float
-    r""":math:`I(c; y)`, or :math:`I(c; y | z)`, is at least this."""
+    r"""The lower limit of :math:`I(c; y)`, or of :math:`I(c; y | z)`, in nats."""
     upper: float
-    """It is at most this."""
+    """The upper limit, in nats."""
     plug_in: float
-    """The information in the sample itself: too high on average, the more so the more cells there are."""
+    """The information in the table of counts, in nats. On average it exceeds the truth, by more the more cells there are."""
     accuracy: float
-    """No model that sees a cell (and its stratum) tells the label more often than this."""
+    """The largest possible accuracy of a model that predicts the label from the cell (and the stratum)."""
     parity_gap: float | None
-    """No decision on a cell has rates that differ more than this between the two labels, in any stratum; `None` if it has no meaning here."""
+    """The largest possible difference between the two labels in the rate of any decision on the cell, in any stratum. `None` if it is not defined: see the guide."""
     confidence: float
     """The confidence of each statement."""
     samples: int
     """The number of samples."""
     units: int
-    """The number of groups, that of samples where none were given."""
+    """The number of groups; the number of samples if no groups were given."""
     cells: int
     """The number of cells that occur."""
     labels: int
     """The number of labels."""
     strata: int
-    """The number of strata, 1 where none were given."""
+    """The number of strata; 1 if none were given."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all numbers by name, as plain values."""
@@ -64,7 +64,7 @@ class Certificate:
         rows = [
             ("certified", f"{self.lower:.3f} to {self.upper:.3f} nats, {percent}"),
             ("in samples", f"{self.plug_in:.3f} nats"),
-            ("any model", f"tells the label in at most {100 * self.accuracy:.1f} % of cases"),
+            ("any model", f"predicts the label in at most {100 * self.accuracy:.1f} % of cases"),
         ]
         if self.parity_gap is not None:
             rows.append(("any model", f"has a parity gap of at most {self.parity_gap:.3f}"))
@@ -81,11 +81,12 @@ def certify(
     *,
     classes: int | None = None,
 ) -> Certificate:
-    r"""Certifies how much a code with finitely many values tells of a label, from samples that had no part in its training.
+    r"""Returns a certificate of how much a code with finitely many values reveals about a label, from held-out samples.
 
-    The interval holds :math:`I(c; y)` with the stated confidence, for any number of samples and any distribution. So does what follows for every model that sees
-    the cell alone, of any kind and whenever it is trained. The guide has the proof. Samples must be drawn independently, or groups if `groups` are given. The
-    encoder must be fixed before they are seen; certify one encoder, or divide the error probability by the number of those that were tried on them.
+    The interval contains :math:`I(c; y)` with the stated confidence, for any number of samples and any distribution. The limits on accuracy and parity gap hold for
+    every model that sees only the cell, whenever and on whatever data it is trained. The guide has the proof. Samples must be drawn independently; if `groups` are
+    given, groups must be. The encoder must be fixed before the samples are seen. If several encoders are certified on the same samples, divide the error
+    probability by their number.
 
     References:
         | FARE: Provably Fair Representation Learning with Practical Certificates (Jovanović et al., 2023), the idea of certified cells
@@ -94,17 +95,17 @@ def certify(
     Arguments:
         cells: The cell :math:`c` of each sample, integers with shape :math:`(N,)`, as :meth:`mireg.QuantizedEncoder.cells` returns them.
         labels: The label :math:`y` of each sample, with shape :math:`(N,)`.
-        groups: What each sample comes from, with shape :math:`(N,)`: a person, a patient. The statements are then about a random row of a random group: each
+        groups: The source of each sample, with shape :math:`(N,)`: a person, a patient. The statements are then about a random row of a random group: each
             group counts once.
         given: A label :math:`z` with shape :math:`(N,)`, for :math:`I(c; y | z)`.
         confidence: The confidence of each statement.
-        classes: The number of labels that can occur, if it is greater than that of the labels that do.
+        classes: The number of labels that can occur, if some do not occur in the sample.
 
     Returns:
         The :class:`Certificate`.
 
     Raises:
-        ValueError: If shapes differ, there are fewer than two labels, or the confidence is not in [0.5, 1).
+        ValueError: If shapes differ, if there are fewer than two labels, or if the confidence is not in [0.5, 1).
 
     Example:
         >>> cells = torch.randint(8, (10_000,))
@@ -113,17 +114,19 @@ def certify(
         True
     """
     if not 0.5 <= confidence < 1:
-        raise ValueError(f"the confidence must be in [0.5, 1), got {confidence}")
+        raise ValueError(f"confidence must be in [0.5, 1), got {confidence}")
     cell, count_cells = _index("cells", cells)
     n = len(cell)
     label, count_labels = _index("labels", labels, n)
     stratum, strata = _index("given", np.zeros(n) if given is None else given, n)
     group, units = _index("groups", np.arange(n) if groups is None else groups, n)
     if classes is not None and classes < count_labels:
-        raise ValueError(f"classes={classes}, but there are {count_labels} labels")
+        raise ValueError(
+            f"classes must be at least the number of labels that occur, {count_labels}, got {classes}"
+        )
     m = count_labels if classes is None else classes
     if m < 2 or n < 2:
-        raise ValueError(f"a certificate needs 2 samples and 2 labels, got {n} and {m}")
+        raise ValueError(f"a certificate needs at least 2 samples and 2 labels, got {n} and {m}")
 
     weight = 1 / (units * np.bincount(group)[group])
     place = (stratum * count_cells + cell) * m + label
@@ -151,7 +154,7 @@ def certify(
 def _parity_gap(
     table: np.ndarray, kind: np.ndarray, group: np.ndarray, units: int, error: float
 ) -> float | None:
-    r"""Gives the largest total variation between the cells of two labels, by Hoeffding's inequality for the set of cells where the truth is largest.
+    r"""Returns an upper limit on the total variation between the cells of two labels, by Hoeffding's inequality for the set of cells that attains the true one.
 
     .. math:: \mathrm{TV} \leq \widehat{\mathrm{TV}} + \sqrt{\tfrac{1}{2} \log \tfrac{1}{\delta} \left( \tfrac{1}{n_0} + \tfrac{1}{n_1} \right)}
 
@@ -160,7 +163,7 @@ def _parity_gap(
         kind: The stratum and label of each sample as one number, with shape (N,).
         group: The group of each sample, with shape (N,).
         units: The number of groups.
-        error: The error probability, divided by the number of strata.
+        error: The error probability, which is divided by the number of strata.
     """
     strata, _, m = table.shape
     kinds = np.unique(np.stack((group, kind)), axis=1)
@@ -177,7 +180,7 @@ def _parity_gap(
 
 
 def _index(name: str, values: Any, n: int | None = None) -> tuple[np.ndarray, int]:
-    """Returns the values as numbers from 0, and how many different ones there are."""
+    """Returns the values as numbers from 0, and the number of different values."""
     array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     if array.ndim != 1 or n not in (None, len(array)):
         wanted = "(N,)" if n is None else f"({n},), like the cells"

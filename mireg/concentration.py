@@ -1,4 +1,4 @@
-r"""What counts prove in finite samples: bounds on divergences and on mutual information. Each function is one inequality, proved in the guide."""
+r"""Finite-sample bounds from counts, on divergences and on mutual information. Each function is one inequality, proved in the guide."""
 
 __all__ = [
     "divergence_radius",
@@ -13,14 +13,14 @@ import math
 import numpy as np
 
 SLOPES = np.geomspace(1e-4, 0.95, 200)
-"""The exponents s that an interval is the best of. Any fixed set is valid; this one is fine enough to lose nothing that is seen."""
+"""The exponents s over which an interval is optimised. Any fixed set is valid; a finer one would change nothing visible."""
 
 LABEL_SHARE, LOWER_SHARE, UPPER_SHARE = 0.05, 0.2, 0.75
-"""How the error probability is divided: the shares of labels, the limit from below and the limit from above."""
+"""The parts of the error probability: for the shares of labels, the lower limit and the upper limit."""
 
 
 def moment_ratio(s: np.ndarray, x: float) -> np.ndarray:
-    r"""Gives the ratio :math:`r_s(x)` that bounds the moments of an information density.
+    r"""Returns the ratio :math:`r_s(x)` that bounds the moments of an information density.
 
     .. math:: r_s(x) = \frac{1 - e^{-s x} - s (1 - e^{-x})}{x + e^{-x} - 1}
 
@@ -39,12 +39,12 @@ def moment_ratio(s: np.ndarray, x: float) -> np.ndarray:
 
 
 def divergence_radius(degrees: int, error: float, units: int) -> float:
-    r"""Gives what the divergence of an empirical distribution from the true one exceeds with at most this probability, in nats.
+    r"""Returns a radius that the divergence of an empirical from the true distribution exceeds with at most a given probability, in nats.
 
     .. math:: P(n \, \mathrm{KL}(\hat{p} \,\|\, p) \geq 2 \log \tfrac{1}{\delta} + 2 d \log 2) \leq \delta
 
     References:
-        | Finite-Sample Concentration of the Multinomial in Relative Entropy (Agrawal, 2020), whose moment bound is used at 1/2
+        | Finite-Sample Concentration of the Multinomial in Relative Entropy (Agrawal, 2020), whose moment bound is applied at 1/2
         | https://arxiv.org/abs/1904.02291
 
     Arguments:
@@ -56,11 +56,11 @@ def divergence_radius(degrees: int, error: float, units: int) -> float:
 
 
 def kl_limits(mean: np.ndarray, radius: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    r"""Gives the least and the largest :math:`p` with :math:`\mathrm{kl}(m \,\|\, p) \leq \rho`, the divergence of two coins.
+    r"""Returns the least and the largest :math:`p` with :math:`\mathrm{kl}(m \,\|\, p) \leq \rho`, the divergence between two coins.
 
     Arguments:
         mean: The values :math:`m` from 0 to 1, with any shape.
-        radius: The radius :math:`\rho` in nats, that broadcasts against them.
+        radius: The radius :math:`\rho` in nats, which broadcasts against `mean`.
 
     Example:
         >>> [float(limit.round(3)) for limit in kl_limits(np.array(0.9), 0.01)]
@@ -86,10 +86,10 @@ def _coin_divergence(m: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 def plug_in_information(table: np.ndarray) -> float:
-    r"""Gives :math:`I(c; y | z)` of a table of probabilities, in nats.
+    r"""Returns :math:`I(c; y | z)` of a table of probabilities, in nats.
 
     Arguments:
-        table: The probabilities, with shape (Z, K, M) of strata, cells and labels; any scale.
+        table: The probabilities, with shape (Z, K, M) for strata, cells and labels. Their scale does not matter.
 
     Example:
         >>> round(plug_in_information(np.eye(2)[None]), 3)  # one bit
@@ -106,11 +106,11 @@ def plug_in_information(table: np.ndarray) -> float:
 
 
 def information_interval(table: np.ndarray, units: int, error: float) -> tuple[float, float]:
-    r"""Gives an interval that holds :math:`I(c; y | z)` with probability :math:`1 - \delta`, in finite samples.
+    r"""Returns an interval that contains :math:`I(c; y | z)` with probability :math:`1 - \delta`, in finite samples.
 
     Arguments:
-        table: The shares of strata, cells and labels in the sample, with shape (Z, K, M). A label that can occur has a column, seen or not.
-        units: The number of independent units n that the table is made of.
+        table: The shares of strata, cells and labels in the sample, with shape (Z, K, M). Every label that can occur needs a column, even if it does not occur in the sample.
+        units: The number of independent units n in the table.
         error: The error probability :math:`\delta`.
 
     Returns:

@@ -1,8 +1,8 @@
-r"""What a target in nats buys: how well anyone can attack a code that tells at most :math:`\epsilon` nats.
+r"""What a target in nats means: limits on how well anyone can attack a code that reveals at most :math:`\epsilon` nats.
 
-Each bound holds for every attacker who sees one code, of any size and trained on any number of samples, if the true :math:`I(\pi, \alpha) \leq \epsilon`. An
-estimate of a critic that reads :math:`\epsilon` promises less: see :func:`mireg.audit`. All functions take and give plain numbers, and raise a `ValueError` at those
-that are out of range.
+Each bound holds for every attacker who sees one code, whatever model and data the attacker uses, if the true :math:`I(\pi, \alpha) \leq \epsilon`. A critic's
+estimate of :math:`\epsilon` does not imply this: see :func:`mireg.audit`. All functions take and return plain numbers, and raise a `ValueError` for numbers that
+are out of range.
 """
 
 __all__ = [
@@ -27,13 +27,13 @@ Numbers = npt.NDArray[np.float64]
 
 
 def accuracy_bound(epsilon: float, chance: float) -> float:
-    r"""Gives the accuracy that no attacker exceeds, by Fano's inequality.
+    r"""Returns the accuracy that no attacker exceeds, by Fano's inequality.
 
     .. math:: \max \{ p : d(p \,\|\, c) \leq \epsilon \}, \qquad d(p \,\|\, c) = p \log \frac{p}{c} + (1 - p) \log \frac{1 - p}{1 - c}
 
-    A guess is right with probability :math:`p` where :math:`\pi` and :math:`\alpha` belong together, and with no more than :math:`c` where they are paired at random. No
-    function of both brings the two cases further apart than they are, so :math:`d(p \,\|\, c) \leq I(\pi, \alpha)`. For :math:`K` classes of equal shares this is
-    Fano's inequality, :math:`\log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)`, which some attacker meets.
+    A guess is right with probability :math:`p` if :math:`\pi` and :math:`\alpha` belong together, and with probability at most :math:`c` if they are paired at random. By
+    data processing, :math:`d(p \,\|\, c) \leq I(\pi, \alpha)`. For :math:`K` classes with equal shares this is Fano's inequality,
+    :math:`\log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)`. For some codes an attacker attains it.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 2.10
@@ -64,7 +64,7 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
 
 
 def pinsker_accuracy_bound(epsilon: float, chance: float) -> float:
-    r"""Gives an accuracy that no attacker exceeds, by Pinsker's inequality: simpler than :func:`accuracy_bound`, and never below it.
+    r"""Returns an accuracy that no attacker exceeds, by Pinsker's inequality. It is simpler than :func:`accuracy_bound`, and never smaller.
 
     .. math:: c + \sqrt{\epsilon / 2}
 
@@ -85,12 +85,12 @@ def pinsker_accuracy_bound(epsilon: float, chance: float) -> float:
 
 
 def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
-    r"""Gives the largest target that keeps every attacker at an accuracy: the inverse of :func:`accuracy_bound`.
+    r"""Returns the largest target at which no attacker exceeds an accuracy: the inverse of :func:`accuracy_bound`.
 
     .. math:: \epsilon = d(p \,\|\, c)
 
     Arguments:
-        accuracy: The accuracy :math:`p` to allow, at least `chance`.
+        accuracy: The accuracy :math:`p`, at least `chance`.
         chance: The accuracy :math:`c` without a code: the share of the most frequent class.
 
     Returns:
@@ -107,7 +107,7 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
 
 
 def auc_bound(epsilon: float, share: float) -> float:
-    r"""Returns the area under the ROC curve that no score of :math:`\pi` exceeds, for a class that makes up a share of the samples.
+    r"""Returns the area under the ROC curve that no score computed from :math:`\pi` exceeds, for a class with a given share.
 
     .. math:: \max_q \left\{ \frac{\int_0^1 u \, q(u) \, du / s - s / 2}{1 - s} :
         \int_0^1 q(u) \, du = s, \; h(s) - \int_0^1 h(q(u)) \, du \leq \epsilon \right\},
@@ -115,11 +115,11 @@ def auc_bound(epsilon: float, share: float) -> float:
 
     Proof. Give each score its rank :math:`u`, ties spread evenly: it is uniform on [0, 1], and :math:`q(u)` is the probability of the class there. The AUC is the
     probability that a sample of the class has the higher rank, ties counted half, and since the density of the class at :math:`u` is :math:`q(u) / s` and that of the
-    rest :math:`(1 - q(u)) / (1 - s)`, it is the expression above. The score is a function of :math:`\pi`, so its information on the class,
+    rest :math:`(1 - q(u)) / (1 - s)`, it is the expression above. The score is a function of :math:`\pi`, so its information about the class,
     :math:`h(s) - \int h(q)` with the entropy :math:`h` of a coin, is at most :math:`\epsilon`. The AUC is linear in :math:`q` and the information convex, so the Lagrangian
     :math:`b u q + a q + h(q)`, which is largest at the logistic :math:`q` for each :math:`u`, gives the maximum. The score whose :math:`q` is logistic attains it.
 
-    For several classes take each against the rest: what :math:`\pi` tells of one is at most what it tells of all.
+    For several classes, apply it to each class against the rest: :math:`\pi` reveals at most as much about one class as about all.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 2.8, for the data-processing inequality
@@ -163,7 +163,7 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
     :math:`b / (K s_c) \, P_c(c) \leq \mathrm{KL}(P_c \| m) + \log(1 + m_c (e^{b / (K s_c)} - 1))`. Weigh by :math:`s_c`, add up, and replace :math:`m` by the worst. Every :math:`b` gives a bound. The
     lowest is attained, since it is the dual of the rate-distortion problem whose distortion is 0 for a right guess and :math:`1 / (K s_c)` for a wrong one.
 
-    Twice what lies above 1/2 is, for two classes, the largest gap of demographic parity: :func:`parity_gap_bound` is simpler, and never below it.
+    For two classes, twice its excess over 1/2 is the largest gap of demographic parity. :func:`parity_gap_bound` is simpler, and never smaller.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), sections 10.7 and 10.8
@@ -186,7 +186,7 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
     check_epsilon(epsilon)
     s = np.array([shares, 1 - shares] if isinstance(shares, float | int) else shares, dtype=float)
     if len(s) < 2 or not (s > 0).all() or abs(s.sum() - 1) > 1e-6:
-        raise ValueError(f"shares must be above 0 with sum 1, of 2 classes or more, got {shares}")
+        raise ValueError(f"shares must be above 0 with sum 1, for 2 classes or more, got {shares}")
 
     def bound(log_b: float) -> float:
         b = math.exp(log_b)
@@ -201,14 +201,14 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
 
 
 def parity_gap_bound(epsilon: float, share: float = 0.5) -> float:
-    r"""Gives how far the rates of any decision on :math:`\pi` can differ between two groups: the gap of demographic parity.
+    r"""Returns how far the rates of any decision on :math:`\pi` can differ between two groups: the gap of demographic parity.
 
     .. math:: |P(\hat{y} = 1 | \alpha = 1) - P(\hat{y} = 1 | \alpha = 0)| \leq \sqrt{\frac{\epsilon}{2 s (1 - s)}}
 
     It follows from Pinsker's inequality for each group against the whole.
 
     Arguments:
-        epsilon: The information :math:`\epsilon` in nats that :math:`\pi` has of the group.
+        epsilon: The information :math:`\epsilon` in nats that :math:`\pi` has about the group.
         share: The share :math:`s` of one of the two groups.
 
     Returns:
@@ -259,7 +259,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
 def _logistic_score(b: float, s: float) -> tuple[float, float]:
-    """Returns the information on a class of share s, and the AUC, of the score whose rank u tells the class with probability sigmoid(a + b u)."""
+    """Returns the information on a class of share s, and the AUC, of a score at whose rank u the class has probability sigmoid(a + b u)."""
 
     def log_expm1(x: float) -> float:
         return x + math.log(-math.expm1(-x))
@@ -293,7 +293,7 @@ def _best_guess(gain: Numbers, s: Numbers) -> float:
 
 
 def _divergence(p: float, q: float) -> float:
-    """Gives the Kullback-Leibler divergence of a coin from another, in nats."""
+    """Returns the Kullback-Leibler divergence of one coin from another, in nats."""
     parts = ((p, q), (1 - p, 1 - q))
     return sum(a * math.log(a / b) for a, b in parts if a > 0)
 

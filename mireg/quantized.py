@@ -1,4 +1,4 @@
-r"""An encoder whose code is one of finitely many cells: what such a code reveals can be certified from counts."""
+r"""An encoder whose code takes finitely many values, so that what it reveals can be certified from counts."""
 
 __all__ = ["QuantizedEncoder"]
 
@@ -16,9 +16,9 @@ from .encoders import read_code
 class QuantizedEncoder(nn.Module):
     r"""Creates an encoder whose code :math:`\pi` is one of k cells, as a one-hot vector.
 
-    The output of any encoder becomes the logits of a distribution over cells, from which the cell is drawn. Gradients pass the draw straight through. The
-    posterior is a torch Distribution, so that :class:`mireg.RobustMIConstraint` and :class:`mireg.EncoderPair` take it as they take a Gaussian; its prior is then
-    the uniform distribution over cells, and the bound of eq. (9) is at most :math:`\log k`.
+    A linear layer turns the output of any encoder into the logits of a distribution over cells, from which the cell is drawn. Gradients use the straight-through
+    estimator. The posterior is a torch Distribution, so :class:`mireg.RobustMIConstraint` and :class:`mireg.EncoderPair` accept it like a Gaussian. Its prior is
+    then the uniform distribution over cells, and the bound of eq. (9) is at most :math:`\log k`.
 
     .. code-block:: python
 
@@ -36,7 +36,7 @@ class QuantizedEncoder(nn.Module):
         | https://arxiv.org/abs/1308.3432
 
     Arguments:
-        encoder: The encoder. It returns what encoders of :class:`mireg.EncoderPair` return.
+        encoder: The encoder, with any output that :class:`mireg.EncoderPair` supports.
         features: The number of features of its code, or its shape.
         cells: The number k of cells.
 
@@ -58,7 +58,7 @@ class QuantizedEncoder(nn.Module):
     def forward(self, x: Any) -> OneHotCategoricalStraightThrough:
         r"""
         Arguments:
-            x: What the encoder takes.
+            x: The input of the encoder.
 
         Returns:
             The distribution of the cell, with batch shape :math:`(N,)` and event shape :math:`(k)`.
@@ -69,10 +69,10 @@ class QuantizedEncoder(nn.Module):
 
     @torch.no_grad()
     def cells(self, x: Any) -> Tensor:
-        """Draws the cells, integers with shape :math:`(N,)`: store these, and certify them.
+        """Returns cells drawn from the posterior, integers with shape :math:`(N,)`. Publish and certify these.
 
         Arguments:
-            x: What the encoder takes.
+            x: The input of the encoder.
         """
         posterior = self(x)
         cells: Tensor = posterior.sample().argmax(-1)

@@ -1,4 +1,4 @@
-"""The worked examples of the page on auditing: audits that look like an all-clear, or like a leak, and are none.
+"""The worked examples of the page on auditing: an income as integers, and a rare label.
 
 `PYTHONPATH=.:tests python tests/audit_examples.py` prints the reports.
 """

@@ -101,7 +101,7 @@ def test_small_strata_are_left_out_said_and_never_cleared():
     inputs, parts = inputs_of([1200, 60])
     found = conditional.combined(inputs, parts, lambda *_: report(0.001), 0.95, 0.05, "label")
     assert found.verdict == "undecided"
-    assert found.strata[1].mi is None and "under 200 samples" in found.strata[1].note
+    assert found.strata[1].mi is None and "fewer than 200 samples" in found.strata[1].note
     assert any("4.8 % of the samples are too small" in text for text in found.warnings)
     assert "left out" in str(found)
     tiny, parts = inputs_of([5990, 10])
@@ -175,7 +175,7 @@ BASE = read_inputs(
         (np.random.default_rng(0).standard_normal(600), "cut numbers into bins"),
         (np.arange(600), "cut numbers into bins"),
         (np.zeros(600, int), "at least 2 classes"),
-        (np.arange(600) % 6, "leaves no stratum to audit: each needs 200 samples"),
+        (np.arange(600) % 6, "leaves no stratum to audit: a stratum needs 200 samples"),
     ],
 )
 def test_what_cannot_be_given_is_refused_with_the_fix(given, text):

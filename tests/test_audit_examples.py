@@ -24,7 +24,7 @@ def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
     found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2, kind="label")
     assert found.mi < 0.1
     assert found.verdict == "undecided"
-    assert any("under 20 samples a label" in text for text in found.warnings)
+    assert any("fewer than 20 samples per label" in text for text in found.warnings)
 
 
 def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
@@ -57,7 +57,7 @@ def test_a_posterior_that_is_not_that_of_the_codes_is_refused_or_mentioned():
     assert "in this order" in check_posterior(posterior, pi.flip(0))[0]
     for wrong in (mean[:500], mean[:, :1], mean.repeat(1, 2)):
         of_wrong = mireg.diagonal_gaussian(wrong, torch.zeros_like(wrong))
-        with pytest.raises(ValueError, match="one for each row of pi: pi has shape"):
+        with pytest.raises(ValueError, match="one row for each row of pi: pi has shape"):
             mireg.audit(pi, mean, posterior=of_wrong)
 
 
@@ -112,7 +112,7 @@ def test_command_says_what_alpha_is_and_names_the_file(asked, capsys):
     assert seen["classes"] == 7 and seen["given"].tolist() == [0, 1] * 300
     assert "codes.npz, 600 samples" in capsys.readouterr().out
     assert asked("below", "--given", "age")[0] == 2
-    assert "must hold pi and alpha, and age, got pi, alpha, sex" in capsys.readouterr().err
+    assert "must contain pi, alpha and age, got pi, alpha, sex" in capsys.readouterr().err
 
 
 def test_command_refuses_pickled_names_with_the_fix(tmp_path, capsys):

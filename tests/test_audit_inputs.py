@@ -77,7 +77,7 @@ def test_what_is_declared_unknown_takes_no_part(alpha, unknown, left_out):
     assert found.classes == 2
     if left_out is not None:
         assert (~found.known).sum() == left_out
-        assert f"; {left_out:,} samples of unknown alpha left out" in found.words
+        assert f"; {left_out:,} samples with unknown alpha left out" in found.words
     assert len(found.values) == found.known.sum()
 
 
@@ -94,10 +94,15 @@ def test_unknown_samples_leave_with_their_codes_and_groups():
 @pytest.mark.parametrize(
     ("alpha", "options", "error", "text"),
     [
-        (np.where(NAMES == "old", None, NAMES), {}, TypeError, "declare what is missing with unk"),
+        (
+            np.where(NAMES == "old", None, NAMES),
+            {},
+            TypeError,
+            "declare missing values with unknown",
+        ),
         (np.where(LABELS == 2, np.nan, LABELS), {"kind": "label"}, ValueError, "unknown=float"),
         (NAMES, {"kind": "number"}, TypeError, "must be numbers with kind='number', got names"),
-        (np.stack((NAMES, NAMES), 1), {}, TypeError, "2 columns of names: audit one at a time"),
+        (np.stack((NAMES, NAMES), 1), {}, TypeError, "2 columns of names: audit one column"),
         (LABELS, {"classes": 2}, ValueError, "integers from 0 to 1 with classes=2, got 0 to 2"),
         (LABELS / 2, {"classes": 9}, ValueError, "integers from 0 to 8"),
         (LABELS, {"classes": 3, "kind": "number"}, ValueError, "classes is the number of labels"),
@@ -105,7 +110,7 @@ def test_unknown_samples_leave_with_their_codes_and_groups():
         (RANDOM.standard_normal((N, 2)), {"kind": "label"}, ValueError, "got 2 columns of numbers"),
         (np.zeros(N, "datetime64[s]"), {}, TypeError, "array of numbers, or of names"),
         ([1, "a"] * 300, {}, TypeError, "got int, str"),
-        (np.full(N, -1), {"unknown": -1}, ValueError, "must be known of some samples"),
+        (np.full(N, -1), {"unknown": -1}, ValueError, "must be known for some samples"),
         (np.full(N, "a"), {}, ValueError, "at least 2 classes, got only a"),
     ],
 )
@@ -122,7 +127,7 @@ def test_a_code_with_nan_is_refused_with_the_fix():
 
 def test_minus_one_that_was_not_declared_is_mentioned():
     found = read_variable("alpha", LABELS - 1)
-    assert "say unknown=-1" in found.warnings[0]
+    assert "pass unknown=-1" in found.warnings[0]
     assert not read_variable("alpha", LABELS).warnings
 
 
@@ -135,5 +140,5 @@ def test_samples_that_can_show_nothing_are_never_cleared():
     assert "the verdict is never below" in rare.inconclusive
     assert rare.inconclusive in rare.warnings
     few = read_inputs(pi[:300], LABELS[:300])
-    assert "under 500 samples" in few.inconclusive
+    assert "fewer than 500 samples" in few.inconclusive
     assert not read_inputs(pi, NAMES).inconclusive

@@ -78,7 +78,7 @@ def test_few_groups_are_never_settled(groups, settled):
 
 def test_a_classifier_that_finds_less_than_the_panel_is_no_ceiling():
     group = Recognition(0.44, 0.02, 0.04, 265)
-    assert "no ceiling" in group.meaning(0.58)
+    assert "not a ceiling" in group.meaning(0.58)
     assert "a ceiling, as far as classifiers see" in group.meaning(0.3)
 
 

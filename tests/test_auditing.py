@@ -306,7 +306,7 @@ def test_report_serves_people_and_programs(report, tmp_path):
     matplotlib.use("Agg")
     text = str(report)
     assert "above ε = 0.5" in text
-    assert "never from above" in text
+    assert "from below only" in text
     values = json.loads(report.to_json())
     for name in ("mi", "standard_error", "log_z", "dv", "lower_bound", "verdict"):
         assert name in values

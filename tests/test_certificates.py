@@ -199,7 +199,7 @@ def test_a_label_that_can_occur_and_does_not_widens_the_interval():
         ({"labels": np.zeros(3)}, r"labels must have shape \(4,\), like the cells"),
         ({"groups": np.zeros(5)}, r"groups must have shape \(4,\)"),
         ({"labels": np.zeros(4)}, "2 samples and 2 labels, got 4 and 1"),
-        ({"classes": 1}, "classes=1, but there are 2 labels"),
+        ({"classes": 1}, "labels that occur, 2, got 1"),
         ({"confidence": 95}, "confidence must be in"),
         ({"labels": np.array([0, 1, np.nan, 1])}, "labels must be finite"),
     ],

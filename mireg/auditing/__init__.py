@@ -1,4 +1,4 @@
-"""Fresh critics on frozen codes: how much do they find, and how sure is that?"""
+"""The auditor: fresh critics estimate the information in frozen codes."""
 
 from .audit import audit
 from .report import AuditReport

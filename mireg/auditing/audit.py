@@ -1,4 +1,4 @@
-r"""The auditor: fresh critics on frozen codes, judged on samples that they never saw."""
+r"""The auditor: fresh critics on frozen codes, evaluated on held-out samples."""
 
 __all__ = ["audit"]
 
@@ -26,7 +26,7 @@ from .report import AuditReport
 from .verdict import decide, normalized
 
 FEW_SAMPLES = 1000
-"""With fewer samples the report says what they cannot show."""
+"""With fewer samples the report says that weak or complicated dependence may go unnoticed."""
 
 
 def audit(
@@ -45,38 +45,38 @@ def audit(
     folds: int | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
-    r"""Judges how much two frozen codes tell of each other, with critics that no encoder has met.
+    r"""Estimates how much two frozen codes reveal about each other, with fresh critics that no encoder was trained against.
 
-    A panel of critics (linear, perceptrons of two sizes, towers, and one that sees fine detail; for labels also nearest neighbours), on scaled codes and on
-    normal scores, is cross-fitted: those that do best are combined and judged on samples, and groups, that had no part in their training.
-    The best critic learns from a quarter and from half of the training codes as well: where the estimate still rises it is not settled, and never "below".
-    Draw `pi` from its posterior, as the decoder sees it; the means of a stochastic encoder tell more than its samples.
+    The panel consists of linear critics, perceptrons of two sizes, towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled codes and
+    normal scores, and is cross-fitted: the best critics are combined and evaluated on samples, and groups, that had no part in their training.
+    The best critic is also trained on a quarter and on half of the training codes. If the estimate still rises, the verdict is never `below`.
+    Pass samples of the posterior as `pi` if the decoder sees samples: the means of a stochastic encoder reveal more.
 
     Arguments:
         pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to 1,000,000.
-            Under 500 the verdict is never `below`.
-        alpha: The codes :math:`\alpha` likewise, or labels with shape :math:`(N,)`: strings, bools, categories, one-hot rows, and integers of which each has 20 samples on
-            average. Other integers are ordered numbers. The report says how it was read. Arrays, tensors, lists and series of pandas are understood.
-        groups: What each sample comes from, with shape :math:`(N,)`: an identity, a patient, a video. No group is split between training and evaluation.
-            Give them wherever several samples share one :math:`\alpha`.
-        epsilon: The target to judge, in nats.
-        seed: The seed of folds and critics; the random state of torch stays as it is.
-        given: Labels :math:`y` with shape :math:`(N,)`: the audit is then of :math:`I(\pi, \alpha \,|\, y)`, what :math:`\pi` tells of :math:`\alpha` beyond what :math:`y` does.
-            Each value is audited by itself, and needs 200 samples.
-        kind: What alpha is, `"label"` or `"number"`, where evidence shall not decide.
-        classes: The number of labels, integers from 0 to `classes` - 1.
-        unknown: The value, or the values, of alpha that stand for unknown, such as -1. `None` and NaN stand for all that is missing. These samples take no part.
-        posterior: The distribution :math:`q(\pi | x)` of all samples, for the bound from above beside the estimate.
+            With fewer than 500 samples the verdict is never `below`.
+        alpha: The codes :math:`\alpha`, likewise; or labels with shape :math:`(N,)`: strings, bools, categories, one-hot rows, or integers with at least 20 samples per
+            value on average. Other integers are ordered numbers. The report says how alpha was read. Arrays, tensors, lists and pandas series are accepted.
+        groups: The source of each sample, with shape :math:`(N,)`: an identity, a patient, a video. No group is split between training and evaluation.
+            Pass groups whenever several samples come from one source.
+        epsilon: The target in nats.
+        seed: The seed of folds and critics. The global random state of torch does not change.
+        given: Labels :math:`y` with shape :math:`(N,)`. If given, the audit is of :math:`I(\pi, \alpha \,|\, y)`: what :math:`\pi` reveals about :math:`\alpha` beyond
+            :math:`y`. Each value of y is audited separately and needs 200 samples.
+        kind: What alpha is, `"label"` or `"number"`. By default, the values decide.
+        classes: The number of labels, if alpha consists of integers from 0 to `classes` - 1.
+        unknown: The value, or the values, of alpha that mean unknown, such as -1. `None` and NaN mean any missing value. These samples are left out.
+        posterior: The distribution :math:`q(\pi | x)` of all samples, for an upper bound beside the estimate.
         confidence: The confidence of the certified lower bound.
         folds: The number of folds: 5 by default, 2 for more than 100,000 samples.
-        progress: Called with what is done and the share that is over.
+        progress: A function that is called with the current stage and the share of the audit that is done.
 
     Returns:
-        The report, an :class:`AuditReport`: `print` it.
+        The report, an :class:`AuditReport`. `print` shows it.
 
     Raises:
-        TypeError: If something is no array of numbers or names.
-        ValueError: If shapes, sizes or values are not such that an audit means something.
+        TypeError: If an argument is not an array of numbers or names.
+        ValueError: If shapes or values do not fit together, or if there are too few or too many samples.
 
     Example:
         >>> pi = torch.randn(400, 2)
@@ -89,11 +89,11 @@ def audit(
     if epsilon is not None:
         check_epsilon(epsilon)
     if not 0.5 <= confidence < 1:
-        raise ValueError(f"the confidence must be in [0.5, 1), got {confidence}")
+        raise ValueError(f"confidence must be in [0.5, 1), got {confidence}")
     inputs = read_inputs(pi, alpha, groups, kind, classes, unknown)
     odd = () if posterior is None else check_posterior(posterior, pi)
     if folds is not None and not 2 <= folds <= 20:
-        raise ValueError(f"the number of folds must be from 2 to 20, got {folds}")
+        raise ValueError(f"folds must be from 2 to 20, got {folds}")
     if given is None:
         report = _examine(inputs, epsilon, seed, confidence, folds, progress)
     else:
@@ -117,7 +117,7 @@ def audit(
 
 
 def _shared_progress(progress: Progress | None, parts: int) -> Iterator[Progress | None]:
-    """Gives each of several audits its part of the progress."""
+    """Returns each of several audits its part of the progress."""
     for part in range(parts):
 
         def tell(what: str, share: float, part: int = part) -> None:
@@ -135,7 +135,7 @@ def _examine(
     folds: int | None,
     progress: Progress | None,
 ) -> AuditReport:
-    """Audits samples that were read."""
+    """Audits samples that were already read and checked."""
     count = folds or (5 if len(inputs.pi) <= 100_000 else 2)
     generator = torch.Generator().manual_seed(seed)
     split = make_folds(inputs.groups, count, generator)
@@ -163,14 +163,16 @@ def _examine(
         bound = code_bound(blocks, evidence.stop, confidence)
     warnings = list(inputs.warnings)
     if not normalized(mi, log_z):
-        warnings.append(f"log Z is {log_z:.2f}: the estimate is not to be believed, only the bound")
+        warnings.append(
+            f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the certified bound"
+        )
     if mi > 0.6 * math.log(units):
-        warnings.append("there is more information than so many samples can measure")
+        warnings.append("the information is larger than this number of samples can measure")
     groups_count = len(of_joint.unique())
     if len(inputs.pi) < FEW_SAMPLES:
         warnings.append(
-            f"only {len(inputs.pi)} samples: critics see what is strong and smooth, so that finding little shows little, "
-            f"and at most about {ceiling(units):.1f} nats can be certified"
+            f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a small estimate shows little. "
+            f"At most about {ceiling(units):.1f} nats can be certified"
         )
     curve, recognition = evidence.curve, evidence.recognition
     reasons = () if curve is None else open_questions(curve, groups_count)
@@ -204,7 +206,7 @@ def _examine(
 
 
 def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:
-    """Returns how well labels are recognised, by the names of the report."""
+    """Returns how well labels are recognised, by the field names of the report."""
     if not inputs.classes:
         return {}
     rows = torch.cat(evidence.rows)
@@ -227,14 +229,14 @@ def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:
 
 
 def _ratios(inputs: AuditInputs, evidence: Evidence, labels: Tensor) -> Tensor | None:
-    """Returns the critics' logits for every label, where they are known: of two labels one tells the other."""
+    """Returns the critics' logits for every label, if they are known; for two labels, the logit of one determines the other."""
     if evidence.ratios:
         return torch.cat([*evidence.ratios], dim=1)
     return ratios_of_two(torch.cat(evidence.joint), labels) if inputs.classes == 2 else None
 
 
 def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
-    """Gives log Z, the quantile of random pairings, the p-value and the accuracy."""
+    """Returns log Z, the quantile of random pairings, the p-value and the accuracy."""
     log_z = log_partition(evidence.marginal)
     marginal = evidence.marginal
     right = torch.cat([_mean_of_counted(block, (block <= 0).double(), 0) for block in marginal])
@@ -252,6 +254,6 @@ def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
 
 
 def _mean_of_counted(logits: Tensor, values: Tensor, dim: int) -> Tensor:
-    """Gives the mean of the values of pairs that count: those of two groups."""
+    """Returns the mean of the values of pairs that count: those of two groups."""
     counted = logits.isfinite()
     return torch.where(counted, values, 0.0).sum(dim) / counted.sum(dim).clamp(min=1)

@@ -1,4 +1,4 @@
-r"""Lower bounds on a mean by betting against it: what a gambler wins on bounded values is proof that their mean is greater."""
+r"""Lower bounds on the mean of bounded values by betting: if a bet against a mean wins much, the true mean is probably larger."""
 
 __all__ = ["MOST_UNITS", "betting_bound", "block_means", "log_wealth", "promise"]
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 MOST_UNITS = 4096
-"""More values than these are averaged in blocks first: so many prove as much, and cost less."""
+"""If there are more values than this, they are averaged in blocks first: the bound is about as tight, and costs less."""
 
 SPREAD = (0.25, 0.5, 1.0, 2.0)
-"""The bets, as multiples of the one that is best for a mean and a variance that were guessed on other data. The wealth is shared between them."""
+"""The bets, as multiples of the best bet for a mean and a variance that were estimated on other data. Each gets the same part of the wealth."""
 
 
 def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
-    r"""Gives the logarithm of what bets win: :math:`\log \prod_i (1 + \lambda (v_i - m))`.
+    r"""Returns the logarithm of the wealth that bets reach: :math:`\log \prod_i (1 + \lambda (v_i - m))`.
 
     If the true mean is at most m, the product is at least :math:`1 / \delta` with a probability of no more than :math:`\delta` (Ville, 1939).
 
@@ -27,7 +27,7 @@ def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
     Arguments:
         values: Independent values, with shape (..., m).
         mean: The mean :math:`m` to bet against.
-        bets: The bets :math:`\lambda`, with shape (B,), below the reciprocal of the mean less the least value.
+        bets: The bets :math:`\lambda`, with shape (B,), below the reciprocal of the mean minus the least value.
 
     Returns:
         The logarithms, with shape (B, ...).
@@ -36,13 +36,13 @@ def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
 
 
 def promise(mean: float, variance: float, least: float, units: int, confidence: float) -> float:
-    """Gives about the bound that so many values with this mean and variance will give, for choosing on data that the bound is not made of."""
+    """Returns approximately the bound to expect from values with this mean and variance. It is used to choose settings on other data."""
     log = math.log(1 / (1 - confidence)) / units
     return mean - math.sqrt(2 * variance * log) - (mean - least) * log / 3
 
 
 def best_bets(variance: float, units: int, confidence: float) -> Tensor:
-    """Gives the bets to share the wealth between, for values with this variance, with shape (B,)."""
+    """Returns bets for values with this variance, with shape (B,)."""
     best = math.sqrt(2 * math.log(1 / (1 - confidence)) / (units * max(variance, 1e-6)))
     return best * torch.tensor(SPREAD, dtype=torch.float64)
 
@@ -55,18 +55,18 @@ def betting_bound(
     confidence: float,
     boldest: float = 0.95,
 ) -> float:
-    r"""Gives the greatest mean that the wealth proves to be too low, with a confidence.
+    r"""Returns the greatest mean that the wealth refutes at a confidence: a lower bound on the true mean.
 
     Arguments:
-        wealth: Gives the logarithm of the wealth of each bet against a mean, with shape (B,), falling in the mean.
-        bets: The bets, with shape (B,); lowered where a value could ruin them.
-        least: What no value is below.
-        most: What the mean is below, if only of the sample.
+        wealth: Returns the logarithm of the wealth of each bet against a mean, with shape (B,). It must fall in the mean.
+        bets: The bets, with shape (B,). A bet that one value could ruin is lowered.
+        least: A lower limit of the values.
+        most: An upper limit of the bound, such as the sample mean.
         confidence: The confidence :math:`1 - \delta`.
-        boldest: The share of the wealth that a bet can lose at most.
+        boldest: The largest share of the wealth that one value may lose.
 
     Returns:
-        The bound, `least` if nothing is proved.
+        The bound; `least` if no mean is refuted.
     """
     wanted = math.log(1 / (1 - confidence))
     low, high = least, most
@@ -79,7 +79,7 @@ def betting_bound(
 
 
 def block_means(values: Tensor) -> Tensor:
-    """Gives means of blocks of equal size, with shape (B, *), of values with shape (m, *); at most a block less one is left out."""
+    """Returns means of blocks of equal size, with shape (B, *), of values with shape (m, *). Up to one block minus one value is left out."""
     size = max(1, len(values) // MOST_UNITS)
     blocks = len(values) // size
     in_blocks: Tensor = values[: size * blocks].unflatten(0, (blocks, size))

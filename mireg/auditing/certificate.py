@@ -1,6 +1,6 @@
-r"""What held-out logits prove: a lower bound on :math:`I(\pi, \alpha)` that holds with a stated confidence.
+r"""Certified lower bounds on :math:`I(\pi, \alpha)` from held-out logits, which hold with a stated confidence.
 
-The critic of a fold is fixed on other data. As always where folds are crossed, the values of different folds are counted as independent.
+The critic of a fold is fixed on other data. As usual in cross-fitting, values of different folds are counted as independent.
 """
 
 __all__ = [
@@ -23,20 +23,20 @@ from ..concentration import kl_limits
 from .betting import best_bets, betting_bound, block_means, log_wealth, promise
 
 MATCHINGS = 100
-"""In how many ways groups are paired where pairs of them were judged."""
+"""The number of ways to pair groups, if enough pairs of groups were evaluated."""
 
 FLOORS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""The shares of the prior that a classifier is mixed with, which keep its log score bounded."""
+"""The candidate shares of the prior in the mixture with the classifier: the mixture keeps the log score bounded."""
 
 LABEL_SHARE = 0.1
-"""The share of the error probability for how frequent labels are."""
+"""The share of the error probability that is spent on the label frequencies."""
 
 Stop = list[tuple[Tensor, Tensor, Tensor]]
 """Joint logits, swapped logits and groups of the stopping samples of each fold, each with shape (N,)."""
 
 
 class Block(NamedTuple):
-    """Logits of held-out samples that one critic has judged, those of one group neighbours."""
+    """Logits of one critic for held-out samples. Samples of one group are neighbours."""
 
     joint: Tensor
     """The logits of joint pairs, with shape (N,)."""
@@ -47,21 +47,21 @@ class Block(NamedTuple):
     marginal: Tensor | None = None
     """The logits of more marginal pairs, with shape (S, N)."""
     partners: Tensor | None = None
-    """Whom each sample is paired with in them, with shape (S, N), as an index of the block."""
+    """The partner of each sample in `marginal`, as an index of the block, with shape (S, N)."""
 
 
 def count_units(blocks: list[Block]) -> int:
-    """Gives the number of independent values that pairs of groups make."""
+    """Returns the number of independent values: disjoint pairs of groups."""
     return sum(len(block.groups.unique_consecutive()) // 2 for block in blocks)
 
 
 def ceiling(units: int) -> float:
-    """Gives about the most that so many independent values can prove, half the logarithm of their number, in nats."""
+    """Returns about the largest bound that this number of independent values can prove: half its logarithm, in nats."""
     return math.log(units) / 2
 
 
 def group_means(values: Tensor, groups: Tensor) -> Tensor:
-    """Gives the mean of each group in order, with shape (G, *), of values with shape (N, *), those of one group neighbours."""
+    """Returns the mean of each group in order, with shape (G, *), of values with shape (N, *) in which samples of one group are neighbours."""
     _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(sizes), *values.shape[1:]).index_add(0, group, values)
     means: Tensor = sums / sizes.view(-1, *[1] * (values.ndim - 1))
@@ -72,19 +72,19 @@ def group_means(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tensor:
-    r"""Gives independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010), for several ways to pair groups.
+    r"""Returns independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010), for several ways to pair groups.
 
     .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \mathbb{E}_{p(\pi) p(\alpha)} e^T + 1
 
-    Each value comes from two groups: their joint pairs, and those that samples of one make with samples of the other.
+    Each value comes from two groups: from their joint pairs, and from pairs of a sample of one with a sample of the other.
 
     Arguments:
         block: The logits.
-        clip: The limits :math:`a < 0 < b` that logits are clipped to: a clipped critic is a critic.
+        clip: The limits :math:`a < 0 < b` to which logits are clipped. A clipped critic is a valid critic.
         seed: The seed of the ways to pair groups.
 
     Returns:
-        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 where few pairs of groups were judged.
+        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 if few pairs of groups were evaluated.
     """
     joint = group_means(block.joint.double().clamp(*clip), block.groups) + 1
     count = len(joint) // 2
@@ -104,7 +104,7 @@ def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tenso
 
 
 def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> Tensor | None:
-    """Gives the mean of e^T for samples of two groups, with shape (G, G): NaN for pairs that were not judged, `None` if these are most."""
+    """Returns the mean of e^T for samples of two groups, with shape (G, G). Pairs that were not evaluated are NaN. Returns `None` if there are too few others."""
     if block.marginal is None or block.partners is None or count**2 > block.marginal.numel():
         return None
     _, group = block.groups.unique_consecutive(return_inverse=True)
@@ -117,13 +117,13 @@ def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> 
 
 
 def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
-    r"""Gives a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
+    r"""Returns a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
 
-    Values of one way to pair groups are independent, and what a bet wins is averaged over ways: an average of fair bets is fair.
+    For one way to pair groups the values are independent. The wealth is averaged over several ways: an average of fair bets is a fair bet.
 
     Arguments:
         blocks: The logits of held-out samples.
-        stop: Those of the samples that told critics when to stop: limits and bets are chosen on them.
+        stop: The logits of the stopping samples, on which limits and bets are chosen.
         confidence: The confidence.
     """
     units = count_units(blocks)
@@ -161,17 +161,17 @@ def label_bound(
     stop: Stop,
     confidence: float,
 ) -> float:
-    r"""Gives a lower bound on :math:`I(\pi, y)` for labels from a classifier q, at least 0, in nats.
+    r"""Returns a lower bound on :math:`I(\pi, y)` for labels from a classifier q, at least 0, in nats.
 
     .. math:: I(\pi, y) \geq \mathbb{E} \log \frac{q(y | \pi)}{p(y)}
 
-    The shares :math:`p(y)` of labels are not known. Those of the sample stand for them, and what that may cost is taken off: see the guide.
+    The true shares :math:`p(y)` of labels are unknown. The shares of the sample replace them, and the largest possible loss from this is subtracted: see the guide.
 
     Arguments:
         blocks: The logits :math:`\log q(y | \pi) - \log r(y)` of held-out samples.
         labels: Their labels, with shape (N,).
         log_prior: The logarithm of :math:`r(y)` for the critic of each block, with shape (C,).
-        stop: The logits of the samples that told critics when to stop: the floor and the bets are chosen on them.
+        stop: The logits of the stopping samples, on which the floor and the bets are chosen.
         confidence: The confidence.
     """
     units = sum(len(block.groups.unique_consecutive()) for block in blocks)
@@ -216,7 +216,7 @@ def label_bound(
 def _price_of_shares(
     z: Tensor, share_of: Tensor, p: Tensor, bets: Tensor, shift: tuple[float, float]
 ) -> Tensor:
-    r"""Gives what the logarithm of the wealth can fall by if labels have other shares than in the sample, with shape (B,).
+    r"""Returns an upper bound on how far the logarithm of the wealth falls if labels have other shares than in the sample, with shape (B,).
 
     With :math:`b_y = \log (\hat{p}_y / p_y)` a value changes by :math:`f_i \cdot b`. By :math:`\log (1 + u) \geq u - u^2` and
     :math:`\hat{p} \cdot b = \mathrm{KL}(\hat{p} \,\|\, p) \geq \hat{p} \cdot b^2 / 2 c`, the fall is at most a parabola's depth.

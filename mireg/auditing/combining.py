@@ -1,4 +1,4 @@
-r"""How the members of a panel become one critic: a mixture of their logits, found on samples that they did not learn from."""
+r"""The mixture of the members of a panel into one critic, fitted on samples that the members were not trained on."""
 
 __all__ = ["CodeMixture", "LabelMixture"]
 
@@ -27,17 +27,17 @@ def _minimize(loss: Callable[[Tensor], Tensor], size: int, samples: int) -> Tens
 
 
 def _scale(free: Tensor) -> Tensor:
-    """Gives a scale of at most 1.2, and of 1 at 0."""
+    """Returns a scale of at most 1.2, and of 1 at 0."""
     return 1.2 * torch.sigmoid(free + 1.609)
 
 
 class CodeMixture:
-    """Creates the mixture, its scale and its bias, that tell joint from marginal pairs best.
+    """Creates the mixture of code critics whose scale, bias and weights minimise the logistic loss between joint and marginal pairs.
 
     Arguments:
         joint: The logits of each member for joint pairs, with shape (M, N).
         marginal: Its logits for marginal pairs, with shape (M, K, N).
-        mask: Which of them count, with shape (K, N).
+        mask: Which marginal pairs count, with shape (K, N).
     """
 
     def __init__(self, joint: Tensor, marginal: Tensor, mask: Tensor) -> None:
@@ -56,12 +56,12 @@ class CodeMixture:
         return torch.add(_scale(free[-2]) * mixed, free[-1])
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Gives the logits, with shape (K, N), from those of each member, with shape (M, K, N)."""
+        """Returns the logits, with shape (K, N), from those of each member, with shape (M, K, N)."""
         return self._mix(self.free.to(logits.dtype), logits).clamp(max=self.most)
 
 
 class LabelMixture:
-    """Creates the mixture and its scale that predict labels best; its probabilities sum to 1.
+    """Creates the mixture of classifiers whose scale and weights minimise the cross-entropy. Its probabilities sum to 1.
 
     Arguments:
         ratios: The logits of each member for every label, with shape (M, C, N).
@@ -85,5 +85,5 @@ class LabelMixture:
         return torch.sub(mixed, torch.logsumexp(mixed + self.log_prior[:, None].to(mixed.dtype), 0))
 
     def __call__(self, ratios: Tensor) -> Tensor:
-        """Gives the logits for every label, with shape (C, N), from those of each member, with shape (M, C, N)."""
+        """Returns the logits for every label, with shape (C, N), from those of each member, with shape (M, C, N)."""
         return self._mix(self.free.to(ratios.dtype), ratios)

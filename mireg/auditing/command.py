@@ -17,7 +17,7 @@ from .verdict import exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command, and returns its exit status: 0 where the codes are below the target, 1 above, 2 where that cannot be told or for an error."""
+    """Runs the command and returns its exit status: 0 for `below` and `not asked`, 1 for `above`, 2 for `undecided`, `not settled` and errors."""
     options = _parser().parse_args(arguments)
     try:
         return _audit(options)
@@ -28,45 +28,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mireg", description="Regularizers of mutual information."
+        prog="python -m mireg",
+        description="Regularizers that keep mutual information below a target.",
     )
     parser.add_argument("--version", action="version", version=f"mireg {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
         "audit",
-        help="judge how much two frozen codes tell of each other",
-        description="Judge how much two frozen codes tell of each other. "
-        "The exit status is 0 where they are below --epsilon, 1 where they are above, "
-        "and 2 where that is undecided or not settled, or for an error.",
+        help="estimate how much two frozen codes reveal about each other",
+        description="Estimate how much two frozen codes reveal about each other, with fresh critics. "
+        "The exit status is 0 if the verdict is below or no --epsilon was given, 1 if it is above, "
+        "and 2 if it is undecided or not settled, or after an error.",
     )
     command.add_argument(
         "codes",
         type=Path,
-        help="a file of numpy.savez with pi and alpha, one row a sample; also groups, and mean and log_var of the posterior, if there are",
+        help="a file of numpy.savez with pi and alpha, one row per sample; optionally groups, and mean and log_var of the posterior",
     )
-    command.add_argument("--kind", choices=("label", "number"), help="what alpha is")
-    command.add_argument("--classes", type=int, help="the number of labels, from 0 on")
+    command.add_argument(
+        "--kind",
+        choices=("label", "number"),
+        help="what alpha is (default: decided from its values)",
+    )
+    command.add_argument(
+        "--classes",
+        type=int,
+        help="the number of labels: alpha is an integer from 0 to CLASSES - 1",
+    )
     command.add_argument(
         "--unknown",
         type=_value,
         action="append",
         default=[],
         metavar="VALUE",
-        help="a value of alpha that stands for unknown, such as -1 or nan; may be repeated",
+        help="a value of alpha that means unknown, such as -1 or nan; may be repeated",
     )
     command.add_argument(
-        "--given", metavar="NAME", help="an array of the file with labels that are known beside pi"
+        "--given",
+        metavar="NAME",
+        help="the name of an array of the file with labels y: audit I(pi, alpha | y)",
     )
-    command.add_argument("--epsilon", type=float, help="the target to judge, in nats")
+    command.add_argument("--epsilon", type=float, help="the target, in nats")
     command.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
-    command.add_argument("--html", type=Path, help="write the report as a page")
+    command.add_argument("--html", type=Path, help="write the report as an HTML page")
     command.add_argument("--json", type=Path, help="write the report as JSON")
     command.add_argument(
         "--allow-undecided",
         action="store_true",
-        help="exit with 0 where the verdict is undecided or not settled",
+        help="exit with 0 instead of 2 if the verdict is undecided or not settled",
     )
-    command.add_argument("--quiet", action="store_true", help="show no progress")
+    command.add_argument("--quiet", action="store_true", help="hide the progress bar")
     return parser
 
 
@@ -101,7 +112,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _value(text: str) -> str | int | float:
-    """Returns the number that a text is, and else the text."""
+    """Returns the number that a text spells, or the text."""
     for number in (int, float):
         try:
             return number(text)
@@ -118,13 +129,13 @@ def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
             data = {name: file[name] for name in file.files}
     except Exception as error:
         raise ValueError(
-            f"{path} must be a file of numpy.savez, names as arrays of strings (x.astype(str)): {error}"
+            f"{path} must be a file of numpy.savez, with names as arrays of strings (x.astype(str)): {error}"
         ) from error
     wanted = ["pi", "alpha"] if given is None else ["pi", "alpha", given]
     missing = [name for name in wanted if name not in data]
     if missing:
-        more = "" if given is None else f", and {given}"
-        raise ValueError(f"{path} must hold pi and alpha{more}, got {', '.join(data) or 'nothing'}")
+        names = f"{', '.join(wanted[:-1])} and {wanted[-1]}"
+        raise ValueError(f"{path} must contain {names}, got {', '.join(data) or 'nothing'}")
     return data
 
 

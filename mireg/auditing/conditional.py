@@ -1,4 +1,4 @@
-r"""What π tells of α once labels y are known: each stratum is audited by itself.
+r"""What π reveals about α beyond labels y: each stratum is audited separately.
 
 .. math:: I(\pi, \alpha \mid y) = \sum_y p(y) \, I(\pi, \alpha \mid y = y)
 """
@@ -20,29 +20,29 @@ from .report import AuditReport, Stratum
 from .verdict import decide, normalized
 
 MOST_LEFT_OUT = 0.01
-"""With a larger share of samples in strata that are too small the verdict is never below."""
+"""If a larger share of the samples is in strata that are too small, the verdict is never `below`."""
 
 
 class Part(NamedTuple):
     """A stratum before it is audited."""
 
     name: str
-    """The value of what is given."""
+    """The value of the given labels."""
     rows: Tensor
     """Its samples, as indices."""
     inputs: AuditInputs | None
-    """What is to be audited, `None` where there is nothing to audit."""
+    """The samples to audit, or `None` if the stratum is not audited."""
     note: str
-    """Why there is nothing."""
+    """Why the stratum is not audited."""
     zero: bool
-    """Whether there is nothing since one side does not vary: the information is 0 there."""
+    """Whether one side does not vary, so that the information in the stratum is 0."""
 
 
 def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, list[str], str]:
     """Returns the stratum of each sample that is audited, the names of the strata, and how they were read.
 
     Raises:
-        ValueError: If there are no labels, one for each sample.
+        ValueError: If `given` is not one label for each sample.
     """
     array = as_values("given", given)
     if len(array) != samples:
@@ -54,7 +54,7 @@ def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, 
     variable = read_variable("given", array)
     if not variable.classes:
         raise ValueError(
-            f"given must be labels, of which each makes a stratum, got {variable.words}: cut numbers into bins"
+            f"given must be labels, since each label is a stratum, got {variable.words}: cut numbers into bins"
         )
     labels = torch.from_numpy(variable.values)
     first = [int((labels == c).nonzero()[0]) for c in range(variable.classes)]
@@ -62,7 +62,7 @@ def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, 
 
 
 def cut(inputs: AuditInputs, strata: Tensor, names: list[str]) -> list[Part]:
-    """Cuts samples into strata."""
+    """Splits the samples into strata."""
     parts = []
     for value, name in enumerate(names):
         rows = (strata == value).nonzero().squeeze(1)
@@ -70,17 +70,17 @@ def cut(inputs: AuditInputs, strata: Tensor, names: list[str]) -> list[Part]:
         note, zero = "", False
         count = len(groups.unique())
         if not _varies(pi) or not _varies(alpha):
-            note, zero = "one side does not vary: nothing to tell", True
+            note, zero = "one side does not vary: the information is 0", True
         elif len(rows) < MINIMUM:
-            note = f"left out: under {MINIMUM} samples"
+            note = f"left out: fewer than {MINIMUM} samples"
         elif count < INDEPENDENT_MINIMUM:
-            note = f"left out: under {INDEPENDENT_MINIMUM} groups"
+            note = f"left out: fewer than {INDEPENDENT_MINIMUM} groups"
         of = None if note else _select(inputs, pi, alpha, groups)
         parts.append(Part(name, rows, of, note, zero))
     if all(part.inputs is None and not part.zero for part in parts):
         raise ValueError(
-            f"given leaves no stratum to audit: each needs {MINIMUM} samples and {INDEPENDENT_MINIMUM} groups, "
-            f"the largest of {len(names)} has {max(len(part.rows) for part in parts)} samples"
+            f"given leaves no stratum to audit: a stratum needs {MINIMUM} samples and {INDEPENDENT_MINIMUM} groups, "
+            f"the largest of the {len(names)} has {max(len(part.rows) for part in parts)} samples"
         )
     return parts
 
@@ -108,7 +108,7 @@ def _select(inputs: AuditInputs, pi: Tensor, alpha: Tensor, groups: Tensor) -> A
 
 
 def shares_margin(strata: int, units: int, delta: float) -> float:
-    r"""Returns how far the shares of strata can be from the true ones, as a total variation.
+    r"""Returns how far the shares of strata can be from the true shares, in total variation.
 
     .. math:: \tfrac{1}{2} \Big( \sqrt{\tfrac{K - 1}{G}} + \sqrt{\tfrac{2 \ln(1 / \delta)}{G}} \Big)
 
@@ -118,7 +118,7 @@ def shares_margin(strata: int, units: int, delta: float) -> float:
     Arguments:
         strata: The number :math:`K` of strata.
         units: The number :math:`G` of independent groups.
-        delta: How often it may be further.
+        delta: The probability that they are further apart.
     """
     return (math.sqrt((strata - 1) / units) + math.sqrt(2 * math.log(1 / delta) / units)) / 2
 
@@ -131,19 +131,19 @@ def combined(
     epsilon: float | None,
     words: str,
 ) -> AuditReport:
-    r"""Audits each stratum and adds up.
+    r"""Returns the audit of all strata: the weighted sum of their audits.
 
     The certified bound is :math:`\sum_y \hat{p}(y) \, l_y - (\max l - \min l) \, \tau` with the bounds :math:`l_y` of the strata and the margin :math:`\tau` of their
-    shares. Each of the K bounds and the margin fails with probability at most :math:`\delta / (K + 1)`, so that the sum holds with :math:`1 - \delta`. A
-    stratum that was left out counts as 0 in it.
+    shares. Each of the K bounds and the margin fails with probability at most :math:`\delta / (K + 1)`, so the sum holds with confidence :math:`1 - \delta`. A
+    stratum that was left out counts as 0.
 
     Arguments:
         inputs: All samples.
         parts: Their strata.
         examine: Audits some samples at a confidence.
         confidence: The confidence of the sum.
-        epsilon: The target.
-        words: How what is given was read.
+        epsilon: The target in nats.
+        words: How the given labels were read.
     """
     n, delta = len(inputs.pi), (1 - confidence) / (len(parts) + 1)
     reports = [None if p.inputs is None else examine(p.inputs, 1 - delta) for p in parts]
@@ -179,7 +179,7 @@ def combined(
     if left_out > 0:
         never = ", and the verdict is never below" if left_out > MOST_LEFT_OUT else ""
         warnings.append(
-            f"strata with {100 * left_out:.1f} % of the samples are too small to be audited: the estimate is of the others{never}"
+            f"strata with {100 * left_out:.1f} % of the samples are too small to be audited: the estimate is about the other strata{never}"
         )
     first = audited[0][1] if audited else None
     verdict = decide(mi, error, off, bound, epsilon, settled, conclusive)
@@ -211,7 +211,7 @@ def combined(
 
 
 def _group_shares(groups: Tensor, rows: list[Tensor]) -> list[float]:
-    """Returns the mean over groups of the share that each stratum has of a group: that of samples where each is its own group."""
+    """Returns the share of each stratum, averaged over groups."""
     sizes = groups.bincount().double()
     return [float((1 / sizes[groups[r]]).sum()) / len(sizes) for r in rows]
 
@@ -219,7 +219,7 @@ def _group_shares(groups: Tensor, rows: list[Tensor]) -> list[float]:
 def _error(
     inputs: AuditInputs, parts: list[Part], reports: list[AuditReport | None], whole: float
 ) -> float:
-    """Returns the standard error of the weighted mean: that of the strata, and that of their shares."""
+    """Returns the standard error of the weighted mean, from the errors of the strata and of their shares."""
     n, units = len(inputs.pi), int(inputs.groups.max()) + 1
     terms, spread, total = [], 0.0, 0.0
     for part, report in zip(parts, reports, strict=True):
@@ -254,7 +254,7 @@ def _stratum(part: Part, share: float, report: AuditReport | None) -> Stratum:
 
 
 def _with_labels(report: AuditReport, audited: list[tuple[float, AuditReport]]) -> AuditReport:
-    """Adds how well labels are recognised: the mean over the strata that say."""
+    """Adds how well labels are recognised, averaged over the strata for which this is known."""
     found: dict[str, Any] = {}
     for name in ("label_accuracy", "label_chance", "label_auc", "label_balanced_accuracy"):
         told = [(w, r) for w, r in audited if getattr(r, name) is not None]

@@ -17,15 +17,15 @@ from .linear import CanonicalCritic
 from .members import CodeCritics, Nearest, Neighbours, code_members, label_members
 
 EPOCHS = 100
-"""How often critics see the training samples, at most."""
+"""The most passes over the training samples."""
 
 FEWEST_STEPS, MOST_STEPS = 600, 1500
 
 NEIGHBOURS = (10, 50)
-"""How many nearest neighbours are asked."""
+"""The numbers of nearest neighbours."""
 
 MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
-"""How many pairs of a sample and a training code nearest neighbours compare, and how many training codes they are chosen from."""
+"""The most pairs of a sample and a training code that are compared to find neighbours, and the limits on the number of training codes to choose from."""
 
 
 class Prepared(NamedTuple):
@@ -73,13 +73,13 @@ def _padded(x: Tensor, columns: int) -> Tensor:
 
 
 class CrossFit:
-    """Creates what makes and trains the critics of all folds of some codes.
+    """Creates the cross-fitting of some codes: it makes, trains and evaluates the critics of all folds.
 
     Arguments:
         inputs: The codes.
-        folds: Which samples train, stop and judge.
-        preprocessing: The names of the preprocessings to show the codes in.
-        generator: Where batches and pairs come from.
+        folds: The training, stopping and test samples.
+        preprocessing: The names of the preprocessings.
+        generator: The source of batches and pairs.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CrossFit:
     def makers(
         self, preprocessing: str, which: slice = slice(None)
     ) -> dict[str, Callable[[], nn.Module]]:
-        """Gives the makers of the critics of some folds, by kind."""
+        """Returns the makers of the critics of some folds, by kind."""
         of = self.prepared[preprocessing]
         if self.inputs.classes:
             return label_members(self.log_prior[which], of.train[0].x.shape[1])
@@ -109,7 +109,7 @@ class CrossFit:
         return code_members(of.linear[which], *widths)
 
     def trial(self, preprocessing: str, kind: str) -> float:
-        """Trains a critic of the first fold for a third of the steps, and gives its loss where it stopped."""
+        """Trains a critic of the first fold for a third of the steps, and returns its lowest loss on the stopping samples."""
         of = self.prepared[preprocessing]
         network = self.makers(preprocessing, slice(0, 1))[kind]()
         parts = of.train[:1], of.stop[:1]
@@ -119,7 +119,7 @@ class CrossFit:
     def train(
         self, preprocessing: str, kind: str, progress: Callable[[float], None] | None = None
     ) -> tuple[Member, float]:
-        """Trains the critics of all folds, and gives them with their mean loss where they stopped."""
+        """Trains the critics of all folds, and returns them with their mean loss on the stopping samples."""
         of = self.prepared[preprocessing]
         network = self.makers(preprocessing)[kind]()
         trained, lowest = fit(
@@ -128,7 +128,7 @@ class CrossFit:
         return Member(trained, of.stop, of.test), float(lowest.mean())
 
     def untrained(self, preprocessing: str) -> dict[str, Member]:
-        """Gives the members that need no training: nearest neighbours for labels, and what is linear for codes."""
+        """Returns the members that need no training: nearest neighbours for labels, linear critics for codes."""
         of = self.prepared[preprocessing]
         if self.inputs.classes:
             asked = max(FEWEST_ASKED, min(MOST_ASKED, MOST_COMPARED // len(self.inputs.pi)))
@@ -143,7 +143,7 @@ class CrossFit:
         return {f"linear on {preprocessing}": Member(linear, of.stop, of.test)}
 
     def evaluate(self, members: dict[str, Member], folds: Folds, pairs: int = PAIRS) -> Evidence:
-        """Lets members judge what was held out."""
+        """Evaluates members on held-out samples."""
         return evaluate(members, folds, self.inputs, self.log_prior, self.generator, pairs)
 
 

@@ -1,4 +1,4 @@
-r"""Whether more codes would find more: the panel is judged again with critics that learnt from a quarter and from half of the training groups."""
+r"""The learning curve: would the estimate rise with more training codes?"""
 
 __all__ = [
     "LearningCurve",
@@ -20,30 +20,30 @@ from .._numerics import log_mean_exp
 from .inputs import FEW_GROUPS, Folds
 
 SHARES = (4, 2)
-"""The whole of the training groups over the part that critics of the curve learn from."""
+"""The divisors of the training groups for the smaller trainings: a quarter and half."""
 
 TOLERANCE = 0.05
-"""A rise of less than this share of the estimate is what two trainings of the same critic differ by."""
+"""Two trainings of the same critic differ by about this share of the estimate: smaller rises are noise."""
 
 LEAST_RISE = 0.005
-"""A rise of fewer nats is of no matter."""
+"""A rise of fewer nats is ignored."""
 
 
 class LearningCurve(NamedTuple):
-    """Holds what one critic of the panel, beside the linear one, finds on the same held-out samples after learning from fewer and from all training codes."""
+    """The estimates of one critic of the panel, combined with the linear one, after training on fewer and on all training codes. The held-out samples are the same."""
 
     sizes: tuple[int, ...]
-    """The number of training codes of a fold: about a quarter, half and all of them."""
+    """The numbers of training codes in a fold: about a quarter, half and all of them."""
     groups: tuple[int, ...]
-    """The number of groups that they come from."""
+    """The numbers of groups that these codes come from."""
     estimates: tuple[float, ...]
     """The estimates, in nats."""
     standard_errors: tuple[float, ...]
     """Their standard errors over groups, in nats."""
     rise: float
-    """The last estimate less the one before, in nats."""
+    """The last estimate minus the one before, in nats."""
     rise_error: float
-    """The standard error of the rise: the same held-out samples are judged twice, which makes it less than that of the estimates."""
+    """The standard error of the rise. Both estimates use the same held-out samples, so it is smaller than their standard errors suggest."""
 
     @property
     def rises(self) -> bool:
@@ -57,31 +57,31 @@ class LearningCurve(NamedTuple):
 
 
 class Recognition(NamedTuple):
-    r"""Holds how well π reveals which group a sample comes from, on other samples of the groups that critics learnt from.
+    r"""How well a classifier recognises the group of a sample from π, on held-out samples of the same groups.
 
     .. math:: I(\pi, \alpha) \leq I(\pi, g) + I(\pi, \alpha | g)
 
-    by the chain rule and data processing. The second term is 0 if π and α depend on one another through the group :math:`g` alone: α is one code for all samples
-    of a group, or comes from another sample of it than π. Where π and α are codes of the same sample, the second term stays.
+    by the chain rule and data processing. The second term is 0 if π and α depend on each other through the group :math:`g` only: if all samples of a group share one
+    α, or if α comes from another sample of the group than π. If π and α are codes of the same sample, the second term remains.
 
-    The inequality holds for the information, not for what is found of it. A classifier learns each group from its own samples, while critics learn from all groups
-    that are alike in α. If it finds less of the group than the panel finds of α, it bounds nothing, and :meth:`meaning` says so.
+    The inequality holds for the true information, not for estimates. A classifier learns each group from the samples of that group, while critics learn from all
+    groups with similar α. If the classifier finds less about the group than the panel finds about α, it bounds nothing, and :meth:`meaning` says so.
     """
 
     mi: float
-    """The estimate of what π reveals of the group, in nats: at most the logarithm of the number of groups."""
+    """The estimate of what π reveals about the group, in nats: at most the logarithm of the number of groups."""
     standard_error: float
     """Its standard error over groups, in nats."""
     accuracy: float
-    """How often the group is named."""
+    """How often the group is recognised."""
     groups: int
     """The number of groups."""
 
     def missed(self, mi: float) -> bool:
-        """Tells whether the classifier found less of the group than was found of α: then it is no ceiling.
+        """Returns whether the classifier found less about the group than the panel found about α. If so, it is not a ceiling.
 
         Arguments:
-            mi: The estimate of what π reveals of α, in nats.
+            mi: The estimate of what π reveals about α, in nats.
 
         Example:
             >>> Recognition(0.44, 0.02, 0.04, 265).missed(0.58), Recognition(1.0, 0.02, 0.4, 71).missed(0.58)
@@ -91,27 +91,27 @@ class Recognition(NamedTuple):
 
     @property
     def numbers(self) -> str:
-        """The numbers in words."""
+        """The numbers as text."""
         return (
-            f"{self.mi:.3f} ± {self.standard_error:.3f} nats by pi, named in {100 * self.accuracy:.1f} % "
-            f"of other samples of the same {self.groups} groups"
+            f"{self.mi:.3f} ± {self.standard_error:.3f} nats, recognised in {100 * self.accuracy:.1f} % "
+            f"of held-out samples of the same {self.groups} groups"
         )
 
     def meaning(self, mi: float) -> str:
-        """Gives what follows from the numbers beside an estimate of what π reveals of α."""
+        """Returns what follows from the numbers for an estimate of what π reveals about α."""
         if self.missed(mi):
-            return "less than was found of alpha, and so no ceiling"
-        return "a ceiling, as far as classifiers see, on an alpha that is tied to pi by the group alone"
+            return "less than was found about alpha, so this is not a ceiling"
+        return "a ceiling, as far as classifiers see, if alpha depends on pi through the group only"
 
 
 def still_rises(rise: float, error: float, estimate: float) -> bool:
-    """Tells whether an estimate still grows with the number of training codes, by more than noise explains.
+    """Returns whether an estimate still rises with the number of training codes, by more than noise explains.
 
-    Noise is two standard errors of the held-out samples, and what two trainings differ by: 0.005 nats or 5 % of the estimate.
+    Noise is two standard errors, or the difference between two trainings of the same critic: 0.005 nats or 5 % of the estimate. The largest of the three counts.
 
     Arguments:
-        rise: What the last doubling of the training codes added, in nats.
-        error: Its standard error, in nats.
+        rise: The rise over the last doubling of the training codes, in nats.
+        error: The standard error of the rise, in nats.
         estimate: The estimate with all training codes, in nats.
 
     Example:
@@ -122,12 +122,12 @@ def still_rises(rise: float, error: float, estimate: float) -> bool:
 
 
 def smaller_folds(folds: Folds, groups: Tensor, share: int) -> Folds:
-    """Keeps one group of `share` of those that train; what stops and what judges stays.
+    """Returns folds that keep one in `share` training groups, and all stopping and test samples.
 
     Arguments:
         folds: The folds, in which samples of one group are neighbours.
         groups: The group of each sample, with shape (N,).
-        share: The whole over the part that is kept.
+        share: The divisor: 4 keeps a quarter.
 
     Example:
         >>> groups = torch.arange(400) // 2
@@ -145,7 +145,7 @@ def smaller_folds(folds: Folds, groups: Tensor, share: int) -> Folds:
 
 
 def log_partition(marginal: list[Tensor]) -> float:
-    r"""Gives :math:`\log \mathbb{E}_{p(\pi) p(\alpha)} e^T`, in nats. Samples count alike, whatever the number of their shifts.
+    r"""Returns :math:`\log \mathbb{E}_{p(\pi) p(\alpha)} e^T`, in nats. Each sample has the same weight, whatever its number of shifts.
 
     Arguments:
         marginal: The logits of marginal pairs in blocks, one shift a row, with shape (S, n): minus infinity for pairs that do not count.
@@ -157,9 +157,10 @@ def log_partition(marginal: list[Tensor]) -> float:
 
 
 def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:
-    r"""Gives the estimate of :math:`I(\pi, \alpha)`: the mean logit of joint pairs, less log Z where that is below 0, in nats.
+    r"""Returns the estimate of :math:`I(\pi, \alpha)`: the mean logit of joint pairs, minus log Z if that is below 0, in nats.
 
-    Critics that say too little of marginal pairs say too little of joint ones. Those that say too much of a few mean nothing by it.
+    If log Z is below 0, all logits are too low by about that much. If it is above 0, a few marginal pairs with too high logits are the usual cause, and subtracting it
+    would make the estimate far too low.
 
     Arguments:
         joint: The logits of joint pairs in blocks, with shape (n,).
@@ -174,10 +175,9 @@ def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:
 
 
 def open_questions(curve: LearningCurve, groups: int) -> tuple[str, ...]:
-    """Gives what keeps an estimate from being settled, in words, and which codes would settle it; nothing if it is.
+    """Returns why an estimate is not settled, and how many samples or groups could settle it; empty if it is settled.
 
-    It is not settled if the learning curve still rises, and never with few groups: they are too few to learn how α differs between groups that critics have not seen.
-    That a classifier finds little of the group settles nothing either, since it learns each group from its few samples.
+    An estimate is not settled if the learning curve still rises, or with fewer than 200 groups: critics cannot learn from so few how α differs between groups.
 
     Arguments:
         curve: The learning curve.
@@ -194,11 +194,11 @@ def open_questions(curve: LearningCurve, groups: int) -> tuple[str, ...]:
         of_groups = "" if alone else f" of {curve.groups[-1]:,} groups"
         reasons.append(
             f"the estimate still rises, by {curve.rise:.3f} ± {curve.rise_error:.3f} nats from half "
-            f"to all of the {curve.sizes[-1]:,} training codes{of_groups}: it takes at least twice as "
-            f"many {'samples' if alone else 'groups'} to see where it ends"
+            f"to all of the {curve.sizes[-1]:,} training codes{of_groups}: repeat the audit with at least twice as "
+            f"many {'samples' if alone else 'groups'}"
         )
     if groups < FEW_GROUPS:
         reasons.append(
-            f"{groups} groups are too few to learn how much of that alpha shares: it takes {FEW_GROUPS} or more"
+            f"{groups} groups are too few to learn how alpha differs between groups: give {FEW_GROUPS} or more"
         )
     return tuple(reasons)

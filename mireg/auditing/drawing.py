@@ -1,4 +1,4 @@
-r"""The pictures of a report as inline SVG: the interval against the target, and the learning curve."""
+r"""The drawings of a report as inline SVG: the interval against the target, and the learning curve."""
 
 __all__ = ["curve_svg", "interval_svg", "ticks"]
 
@@ -12,7 +12,7 @@ WIDTH, LEFT, RIGHT = 400, 24, 376
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Returns round numbers from `low` to `high`, at most so many and one."""
+    """Returns round numbers from `low` to `high`, at most `most` + 1 of them."""
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * (1 - 1e-9))
@@ -21,7 +21,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def interval_svg(report: "AuditReport") -> str:
-    """Returns estimate, interval, certified bound and target on one axis of nats."""
+    """Returns a drawing of estimate, interval, certified bound and target on one axis in nats."""
     low, high = report.interval
     right = 1.15 * max(high, report.epsilon or 0, report.lower_bound, 0.05)
     left = min(0.0, 1.05 * low)
@@ -54,7 +54,7 @@ def interval_svg(report: "AuditReport") -> str:
 
 
 def curve_svg(report: "AuditReport") -> str:
-    """Returns the learning curve: what the panel finds with so many training codes, on a logarithmic axis."""
+    """Returns a drawing of the learning curve: the estimate against the number of training codes, on a logarithmic axis."""
     points = report.curve.points if report.curve else []
     lows, highs = [m - 1.96 * s for _, m, s in points], [m + 1.96 * s for _, m, s in points]
     bottom = min(0.0, *lows)
@@ -63,7 +63,7 @@ def curve_svg(report: "AuditReport") -> str:
 
     def x_at(size: int) -> str:
         share = 0.5 if last == first else (math.log(size) - first) / (last - first)
-        return f"{64 + 276 * share:.1f}"
+        return f"{84 + 258 * share:.1f}"
 
     def y_at(value: float) -> str:
         return f"{150 - 138 * (value - bottom) / (top - bottom):.1f}"
@@ -71,11 +71,11 @@ def curve_svg(report: "AuditReport") -> str:
     parts = []
     for value in ticks(bottom, top, 4):
         y = y_at(value)
-        parts.append(f'<line x1="40" x2="{RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
-        parts.append(f'<text x="35" y="{float(y) + 4:.1f}" class="end">{value:g}</text>')
+        parts.append(f'<line x1="60" x2="{RIGHT}" y1="{y}" y2="{y}" class="grid"/>')
+        parts.append(f'<text x="54" y="{float(y) + 4:.1f}" class="end">{value:g}</text>')
     if report.epsilon is not None:
         y = y_at(report.epsilon)
-        parts.append(f'<line x1="40" x2="{RIGHT}" y1="{y}" y2="{y}" class="epsilon"/>')
+        parts.append(f'<line x1="60" x2="{RIGHT}" y1="{y}" y2="{y}" class="epsilon"/>')
     path = " ".join(f"{x_at(n)},{y_at(m)}" for n, m, _ in points)
     parts.append(f'<polyline points="{path}" class="curve"/>')
     for (n, m, _), low, high in zip(points, lows, highs, strict=True):
@@ -83,7 +83,8 @@ def curve_svg(report: "AuditReport") -> str:
         parts.append(f'<line x1="{x}" x2="{x}" y1="{y_at(low)}" y2="{y_at(high)}" class="bar"/>')
         parts.append(f'<circle cx="{x}" cy="{y_at(m)}" r="4" class="estimate"/>')
         parts.append(f'<text x="{x}" y="168">{n:,}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="186">training codes</text>')
+    parts.append('<text x="213" y="186">training codes</text>')
+    parts.append('<text x="-81" y="14" transform="rotate(-90)">estimate in nats</text>')
     label = "; ".join(f"{n} codes: {m:.3f} nats" for n, m, _ in points)
     return _svg(192, label, parts)
 

@@ -1,4 +1,4 @@
-r"""What the combined critic of each fold says of pairs that had no part in its training."""
+r"""The logits of the combined critic of each fold on held-out pairs."""
 
 __all__ = ["Evidence", "Member", "evaluate", "standard_error", "swap_index"]
 
@@ -20,12 +20,12 @@ from .recognition import clustered_error
 
 BLOCK = 20_000
 PAIRS = 1_000_000
-"""The marginal pairs of which blocks get the most shifts. A test of random pairings needs many shifts of some samples, not a few of all."""
+"""The number of marginal pairs that get the most shifts. A test of random pairings needs many shifts of some samples, not a few of all."""
 
 MOST_SHIFTS, FEWEST_SHIFTS = 99, 4
 
 MOST_RANKED = 100
-"""The most labels whose AUC is worked out: with more, the logits of all labels take much memory."""
+"""The most labels for which the AUC is computed: the logits of all labels take memory."""
 
 
 class Member(NamedTuple):
@@ -44,40 +44,40 @@ class Evidence(NamedTuple):
     joint: list[Tensor]
     """The logits of the joint pairs, with shape (n,)."""
     marginal: list[Tensor]
-    """The logits of marginal pairs, one shift a row, with shape (S, n): minus infinity if both are of one group, whose codes are not independent."""
+    """The logits of marginal pairs, one shift a row, with shape (S, n); minus infinity if both samples are of one group, since they are not independent."""
     swapped: list[Tensor]
     """The logits of disjoint marginal pairs: each sample with its partner, with shape (n,)."""
     stop: list[tuple[Tensor, Tensor, Tensor]]
     """Joint and swapped logits of the stopping samples of each fold, and their groups."""
     hits: list[Tensor]
-    """Whether the most probable label was right, with shape (n,), where α is a label."""
+    """Whether the most probable label was right, with shape (n,), if α is a label."""
     panel: dict[str, float]
-    """What each member found on the samples that told it when to stop, in nats."""
+    """The estimate of each member on the stopping samples, in nats."""
     curve: LearningCurve | None = None
-    """What critics that learnt from fewer codes find."""
+    """The estimates of a critic that was trained on fewer codes."""
     recognition: Recognition | None = None
-    """How well π reveals the group, where groups have enough samples."""
+    """How well π reveals the group, if groups have enough samples."""
     partners: Sequence[Tensor] = ()
-    """Whom each sample of a block is paired with in `marginal`, with shape (S, n)."""
+    """The partner of each sample of a block in `marginal`, with shape (S, n)."""
     log_prior: Sequence[Tensor] = ()
-    """The logarithm of each label's frequency that the critic of a block knows, with shape (C,)."""
+    """The logarithm of each label's frequency in the training fold of a block, with shape (C,)."""
     ratios: Sequence[Tensor] = ()
-    """The logits of every label, with shape (C, n), where α is a label."""
+    """The logits of every label, with shape (C, n), if α is a label."""
 
 
 def standard_error(values: Tensor, groups: Tensor) -> float:
-    """Gives the standard error of a mean of samples whose groups are independent; both have shape (N,)."""
+    """Returns the standard error of a mean of samples whose groups are independent; both have shape (N,)."""
     return clustered_error(values - values.mean(), groups)
 
 
 def swap_index(groups: Tensor) -> Tensor:
-    """Gives the partner of each sample: groups pair up, and those of one find partners in the other, so that pairs of groups are disjoint.
+    """Returns the partner of each sample. Groups are paired, and each sample gets a partner in the other group of its pair.
 
     Arguments:
-        groups: The groups, with shape (N,): those of one group are neighbours.
+        groups: The groups, with shape (N,). Samples of one group are neighbours.
 
     Returns:
-        An index with shape (N,): samples of a group that is left over stay with themselves.
+        An index with shape (N,). Samples of a group that is left over are their own partners.
     """
     _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
     starts = sizes.cumsum(0) - sizes
@@ -97,15 +97,15 @@ def evaluate(
     generator: Generator,
     most_pairs: int = PAIRS,
 ) -> Evidence:
-    """Combines the members of each fold, and lets the combination judge what was held out.
+    """Combines the members of each fold, and evaluates the combination on held-out samples.
 
     Arguments:
         members: The trained members by name.
-        folds: The folds to judge: they may be the first of those that the members were trained for.
+        folds: The folds to evaluate: all folds of the members, or the first few.
         inputs: The codes.
         log_prior: The logarithm of each label's frequency, with shape (F, C).
-        generator: Where pairs come from.
-        most_pairs: The marginal pairs of which blocks get the most shifts: 0 if no random pairings are needed.
+        generator: The source of pairs.
+        most_pairs: The number of marginal pairs that get the most shifts; 0 if no random pairings are needed.
     """
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
     partners, priors, of_labels = [], [], []
@@ -163,19 +163,19 @@ def evaluate(
 
 
 def _pairs(groups: Tensor, shifts: int, generator: Generator) -> Tensor:
-    """Gives the pairs to judge as an index (2 + shifts, N): joint ones, disjoint ones of :func:`swap_index`, and cyclic shifts."""
+    """Returns the pairs to evaluate as an index (2 + shifts, N): joint pairs, disjoint pairs of :func:`swap_index`, and cyclic shifts."""
     n = len(groups)
     return torch.cat((torch.arange(n)[None], swap_index(groups)[None], rolls(n, shifts, generator)))
 
 
 def _blocks(n: int, size: int) -> list[Tensor]:
-    """Splits n samples into blocks of nearly one size."""
+    """Splits n samples into blocks of nearly equal size."""
     count = -(-n // size)
     return list(torch.arange(n).tensor_split(count))
 
 
 def _of_pairs(members: dict[str, Member], parts: list[FoldData], index: Tensor, k: int) -> Tensor:
-    """Gives the logits of each member for pairs, with shape (M, K, N)."""
+    """Returns the logits of each member for pairs, with shape (M, K, N)."""
     rows = max(1, 400_000 // index.shape[1])
     return torch.stack(
         [
@@ -186,7 +186,7 @@ def _of_pairs(members: dict[str, Member], parts: list[FoldData], index: Tensor, 
 
 
 def _of_labels(members: dict[str, Member], parts: list[FoldData], classes: int, k: int) -> Tensor:
-    """Gives the logits of each member for every label, with shape (M, C, N)."""
+    """Returns the logits of each member for every label, with shape (M, C, N)."""
     labels = torch.arange(classes)
     index = labels[:, None].expand(-1, len(parts[0].x))
     return torch.stack(
@@ -199,7 +199,7 @@ def _of_labels(members: dict[str, Member], parts: list[FoldData], classes: int, 
 
 @torch.no_grad()
 def _of_fold(network: nn.Module, fold: FoldData, index: Tensor, k: int) -> Tensor:
-    """Gives the logits of the critic of fold k alone, with the shape of the index."""
+    """Returns the logits of the critic of fold k alone, with the shape of the index."""
     if isinstance(network, Neighbours):
         return network.of_fold(k, fold.x)[:, fold.y[index[:, 0]]].T
     tensors = {

@@ -1,7 +1,7 @@
-r"""How codes are shown to critics: scaled, or as normal scores, which no monotone transformation of a coordinate changes.
+r"""The preprocessing of codes: scaled, or as normal scores, which do not change under monotone transformations of a coordinate.
 
-Everything is fitted on training samples alone. A function of :math:`\pi` holds no more information than :math:`\pi`, so that no choice here can raise what
-an audit finds above the truth.
+Everything is fitted on training samples only. A function of :math:`\pi` contains no more information than :math:`\pi`, so no choice here can raise the
+information above the truth.
 """
 
 __all__ = ["PREPROCESSING", "NormalScores", "Preprocessing", "Standardize", "with_radius"]
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 LIMIT = 8.0
-"""Values further out than so many standard deviations are brought back: one outlier must not drown the rest."""
+"""Values are clipped to this number of standard deviations, so that a single outlier does not dominate."""
 
 
 class Standardize:
@@ -37,11 +37,11 @@ class NormalScores:
 
     .. math:: x \mapsto \Phi^{-1}((r(x) + 1/2) / (n + 1))
 
-    Ties take the middle of their ranks, and values between two of the training samples are interpolated.
+    Ties get the middle of their ranks. Values between two training samples are interpolated.
 
     Arguments:
         x: The training samples, with shape (N, D).
-        knots: The most quantiles to keep of each coordinate.
+        knots: The most quantiles to store for each coordinate.
     """
 
     def __init__(self, x: Tensor, knots: int = 20_000) -> None:
@@ -76,13 +76,13 @@ PREPROCESSING: dict[str, Callable[[Tensor], Preprocessing]] = {
 
 
 def with_radius(x: Tensor) -> Tensor:
-    r"""Adds the logarithm of the length of a code: heavy tails and rotations depend on it, and networks are slow to find it.
+    r"""Adds the logarithm of the length of a code as a coordinate: heavy tails and rotations depend on it, and networks learn it slowly.
 
     Arguments:
         x: Preprocessed codes, with shape (N, D).
 
     Returns:
-        The codes with one more coordinate where D > 1, with shape (N, D + 1).
+        The codes with shape (N, D + 1); unchanged if D is 1.
     """
     if x.shape[1] == 1:
         return x

@@ -1,4 +1,4 @@
-r"""How the critics of a fold learn, and when they stop: on samples of their training folds that they do not learn from."""
+r"""The training of critics, with early stopping on samples of the training folds that are kept for it."""
 
 __all__ = ["BATCH", "FoldData", "contrastive_loss", "fit", "label_loss", "rolls"]
 
@@ -18,7 +18,7 @@ STOP_LIMIT = 4000
 
 
 class FoldData(NamedTuple):
-    """What a critic sees of the samples of one fold; the same for all folds, where tensors differ in their rows."""
+    """The samples of one fold as critics see them. For several folds, each tensor has the fold as an additional first dimension."""
 
     x: Tensor
     """Features of π, with shape (N, D)."""
@@ -32,12 +32,12 @@ class FoldData(NamedTuple):
     """Groups, with shape (N,)."""
 
     def at(self, rows: Tensor | slice | None) -> "FoldData":
-        """Gives some of the samples, by any index of a tensor."""
+        """Returns a part of the samples, by any tensor index."""
         return FoldData(*(x[rows] for x in self))
 
 
 def rolls(n: int, count: int, generator: Generator) -> Tensor:
-    """Gives `count` different cyclic shifts of n samples as an index, with shape (count, n); no sample stays in its place."""
+    """Returns `count` different cyclic shifts of n samples as an index, with shape (count, n). No sample stays in its place."""
     count = min(count, n - 1)
     steps = torch.randperm(n - 1, generator=generator)[:count] + 1
     return (torch.arange(n) + steps[:, None]) % n
@@ -54,17 +54,17 @@ def fit(
     patience: int = 8,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[nn.Module, Tensor]:
-    """Trains the critics of all folds side by side, and keeps of each the weights that did best where it did not learn.
+    """Trains the critics of all folds side by side. For each fold, keeps the weights with the lowest loss on its stopping samples.
 
     Arguments:
         network: The critics, with the fold as first dimension of each parameter.
-        loss: Gives the loss of each fold for a batch that is stacked likewise, with shape (F,).
+        loss: Returns the loss of each fold for a batch with the fold as first dimension, with shape (F,).
         train: The training samples of each fold.
-        stop: The samples of each fold that tell when to stop.
-        steps: The most steps to make.
-        generator: Where batches and pairs come from.
+        stop: The stopping samples of each fold.
+        steps: The most steps.
+        generator: The source of batches and pairs.
         rate: The highest learning rate.
-        patience: After how many checks without gain in any fold to stop.
+        patience: The number of checks without gain in any fold after which training stops.
         progress: Called after each check with the share of the steps that is done.
 
     Returns:
@@ -118,13 +118,13 @@ def fit(
 
 
 def _stack(folds: list[FoldData]) -> FoldData:
-    """Makes folds one tensor with the fold as first dimension; the longer ones lose their last rows."""
+    """Stacks folds along a new first dimension. Longer folds lose their last rows."""
     shortest = slice(min(len(fold.x) for fold in folds))
     return FoldData(*(torch.stack(x) for x in zip(*(f.at(shortest) for f in folds), strict=True)))
 
 
 def contrastive_loss(network: nn.Module, batch: FoldData, generator: Generator) -> Tensor:
-    """Gives the logistic loss of eq. (10) on each fold, with several negatives a sample, or with all while critics learn that can."""
+    """Returns the logistic loss of eq. (10) on each fold, with several negatives per sample; with all pairs of the batch if the critics are towers in training."""
     if network.training and network.all_pairs:
         scores = cast(Callable[[FoldData], Tensor], network.every)(batch)
         others = batch.groups[:, :, None] != batch.groups[:, None]
@@ -139,6 +139,6 @@ def contrastive_loss(network: nn.Module, batch: FoldData, generator: Generator) 
 
 
 def label_loss(network: nn.Module, batch: FoldData, generator: Generator) -> Tensor:
-    """Gives the cross-entropy of each fold."""
+    """Returns the cross-entropy of each fold."""
     log_probability: Tensor = cast(Callable[[Tensor], Tensor], network.log_probability)(batch.x)
     return -log_probability.gather(2, batch.y[..., None]).squeeze(2).mean(1)

@@ -1,4 +1,4 @@
-"""What is audited: codes that were checked and brought into one form, and the folds that they are split into."""
+"""The inputs of an audit: codes that were checked and brought into one form, and their folds."""
 
 __all__ = ["AuditInputs", "Folds", "make_folds", "read_inputs"]
 
@@ -11,46 +11,46 @@ from torch import Tensor
 from .kinds import PER_LABEL, Array, Kind, as_values, read_variable
 
 MINIMUM = 200
-"""The fewest samples that an audit takes: fewer certify nothing."""
+"""The fewest samples that an audit accepts: fewer certify nothing."""
 
 FEW_SAMPLES = 500
-"""With fewer samples an audit can show that codes leak, and not that they do not."""
+"""With fewer samples an audit can show that codes leak, but not that they do not."""
 
 MAXIMUM = 1_000_000
-"""The most samples that an audit takes."""
+"""The most samples that an audit accepts."""
 
 INDEPENDENT_MINIMUM = 20
-"""The fewest groups that an audit takes: samples of one group count as one where independence matters."""
+"""The fewest groups that an audit accepts: for independence, all samples of a group count as one."""
 
 FEW_GROUPS = 200
-"""With fewer groups the report warns: what critics learn of one group has to carry over to others."""
+"""With fewer groups the report warns: critics have to generalise from the training groups to others."""
 
 
 class AuditInputs(NamedTuple):
-    """Codes in one form, and what was odd about them."""
+    """Codes in one form, with warnings about them."""
 
     pi: Tensor
     """The codes π, float32, with shape (N, D)."""
     alpha: Tensor
     """The codes α, float32, with shape (N, E); or labels from 0 to C - 1, int64, with shape (N,)."""
     groups: Tensor
-    """The group of each sample from 0 to G - 1, with shape (N,): its own index where none were given."""
+    """The group of each sample from 0 to G - 1, with shape (N,). Without groups, each sample is its own group."""
     classes: int
-    """The number of classes C, 0 where α is a code."""
+    """The number of classes C; 0 if α is a code."""
     warnings: tuple[str, ...]
-    """What the report has to mention."""
+    """Warnings for the report."""
     words: str = ""
     """How α was read."""
     known: Tensor | None = None
-    """Which of the samples that were given are these, with shape (M,), where some were left out."""
+    """Which of the given samples were kept, with shape (M,), if some were left out."""
 
     @property
     def inconclusive(self) -> str:
-        """Why finding little shows nothing, if so: too few samples, or too few of each label."""
+        """Why a small estimate shows nothing: too few samples, or too few of each label. Empty if it does."""
         if len(self.pi) < FEW_SAMPLES:
-            return f"under {FEW_SAMPLES} samples show that codes leak, or nothing: the verdict is never below"
+            return f"fewer than {FEW_SAMPLES} samples can show that codes leak, but not that they do not: the verdict is never below"
         if self.classes > len(self.pi) // PER_LABEL:
-            return f"under {PER_LABEL} samples a label show that codes leak, or nothing: the verdict is never below"
+            return f"fewer than {PER_LABEL} samples per label can show that codes leak, but not that they do not: the verdict is never below"
         return ""
 
 
@@ -62,19 +62,19 @@ def read_inputs(
     classes: int | None = None,
     unknown: Any = (),
 ) -> AuditInputs:
-    r"""Checks what a user gave, and brings it into one form.
+    r"""Checks the arguments of an audit, and returns them in one form.
 
     Arguments:
         pi: Codes, an array or a tensor with shape (N, \*).
         alpha: Codes likewise, or labels with shape (N,).
         groups: A label for each sample, with shape (N,), or `None`.
-        kind: What alpha is, if evidence shall not decide: see :func:`read_variable`.
+        kind: What alpha is. By default, its values decide: see :func:`read_variable`.
         classes: The number of labels.
-        unknown: The values of alpha that stand for unknown: their samples are left out.
+        unknown: The values of alpha that mean unknown. Their samples are left out.
 
     Raises:
-        TypeError: If something is no array of numbers or names.
-        ValueError: If shapes, sizes or values are not such that an audit means something.
+        TypeError: If an argument is not an array of numbers or names.
+        ValueError: If shapes or values do not fit together, or if there are too few or too many samples.
     """
     warnings: list[str] = []
     x, y = _as_numbers("pi", pi), as_values("alpha", alpha)
@@ -119,7 +119,7 @@ def _as_numbers(name: str, x: Any) -> Array:
 
 
 def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str]) -> Array:
-    """Returns groups from 0 to G - 1: the index of each sample where none were given."""
+    """Returns groups from 0 to G - 1; the index of each sample if none were given."""
     if groups is None:
         n = len(codes["pi"])
         group = np.arange(n)
@@ -127,8 +127,8 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
             repeated = n - len(np.unique(code, axis=0))
             if repeated > 0.01 * n:
                 warnings.append(
-                    f"{repeated} of {n} rows of {name} repeat others: if they come from the same sources, give groups, "
-                    "or copies on both sides of a split pass for evidence"
+                    f"{repeated} of {n} rows of {name} repeat others. If they come from the same sources, pass groups: "
+                    "otherwise critics are evaluated on copies of their training samples, and the estimate is too high"
                 )
     else:
         if groups.dtype.kind == "O":
@@ -144,7 +144,7 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
         )
     if groups is not None and count < FEW_GROUPS:
         warnings.append(
-            f"only {count} groups: critics see too few different alpha to learn much, and finding little shows little"
+            f"only {count} groups: critics see too few different alpha to learn from, so a small estimate shows little"
         )
     return group
 
@@ -153,7 +153,7 @@ def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
     x = x.reshape(len(x), -1)
     bad = ~np.isfinite(x).all(axis=1)
     if bad.any():
-        fix = "; declare what is unknown: unknown=float('nan')" if name == "alpha" else ""
+        fix = "; declare unknown values: unknown=float('nan')" if name == "alpha" else ""
         raise ValueError(
             f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity, "
             f"the first at index {int(bad.argmax())}{fix}"
@@ -170,24 +170,24 @@ def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
 
 
 class Folds(NamedTuple):
-    """Which samples train, stop and evaluate the critics of each fold, as indices."""
+    """The training, stopping and test samples of each fold, as indices."""
 
     train: list[Tensor]
-    """Those that critics learn from."""
+    """The samples that critics are trained on."""
     stop: list[Tensor]
-    """Those that tell when a critic has learnt enough."""
+    """The samples that decide when training stops."""
     test: list[Tensor]
-    """Those that judge: every sample is in one of these."""
+    """The samples that critics are evaluated on. Every sample is in exactly one of these."""
 
 
 def make_folds(groups: Tensor, count: int, generator: torch.Generator, stop: float = 0.1) -> Folds:
-    """Splits the groups at random, so that no group is on two sides of a fold; samples of one group stay neighbours.
+    """Splits the groups at random. No group is on two sides of a fold, and samples of one group stay neighbours.
 
     Arguments:
         groups: The group of each sample, from 0 to G - 1, with shape (N,).
         count: The number of folds.
-        generator: Where the split comes from.
-        stop: The share of the training groups that tells when to stop.
+        generator: The source of the split.
+        stop: The share of the training groups that decides when training stops.
     """
     n_groups = int(groups.max()) + 1
     place = torch.empty(n_groups, dtype=torch.int64)

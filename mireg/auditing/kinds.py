@@ -1,4 +1,4 @@
-r"""What a variable is: labels or numbers, decided by what was given, and said in words."""
+r"""Whether a variable consists of labels or of numbers, and a description of how it was read."""
 
 __all__ = ["PER_LABEL", "Kind", "Variable", "as_values", "read_variable"]
 
@@ -15,26 +15,26 @@ Array = npt.NDArray[Any]
 Kind = Literal["label", "number"]
 
 PER_LABEL = 20
-"""Samples that a label needs on average: whole numbers with more values than these allow are ordered numbers."""
+"""The samples per value from which whole numbers are read as labels. With fewer on average, they are ordered numbers."""
 
 
 class Variable(NamedTuple):
-    """A variable in one form, and how it was read."""
+    """A variable in one form, with a description of how it was read."""
 
     values: Array
     """Numbers with shape (N, D) for the known samples; or labels from 0 to C - 1 with shape (N,)."""
     known: Array
-    """Which of all samples are known, with shape (N,)."""
+    """Which samples are known, with shape (N,)."""
     classes: int
-    """The number of labels C, 0 for numbers."""
+    """The number of labels C; 0 for numbers."""
     words: str
-    """How it was read."""
+    """How the variable was read."""
     warnings: tuple[str, ...]
-    """What the report has to mention."""
+    """Warnings for the report."""
 
 
 def as_values(name: str, x: Any) -> Array:
-    """Returns an array of a tensor, an array, a list or a series: what has a method `to_numpy` need not be imported to be understood."""
+    """Returns a tensor, an array, a list or a series as an array. Objects with a method `to_numpy` are supported without importing their library."""
     if isinstance(x, Tensor):
         # numpy has no bfloat16.
         x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
@@ -56,34 +56,36 @@ def read_variable(
     classes: int | None = None,
     unknown: Any = (),
 ) -> Variable:
-    r"""Decides whether a variable is a label or a number.
+    r"""Returns a variable as labels or as numbers.
 
-    Strings, bools and categories are labels. Whole numbers are labels where each value has at least 20 samples on average, and ordered numbers otherwise. One-hot rows are
-    labels, and rows of several bools one label for each combination, if each has 20 samples on average. All else is numbers.
+    Strings, bools and categories are labels. Whole numbers are labels if there are at least 20 samples per value on average, and ordered numbers otherwise. One-hot rows
+    are labels. Rows of several bools are one label per combination, if there are 20 samples per combination on average. Everything else is numbers.
 
     Arguments:
-        name: What to call it.
+        name: The name of the variable, for messages.
         x: The variable, with shape (N,) or (N, \*).
-        kind: What it is, if that is known.
+        kind: What the variable is, if its values are not to decide.
         classes: The number of labels, from 0 to `classes` - 1.
-        unknown: The value, or the values, that stand for unknown. `None` and NaN stand for all that is missing.
+        unknown: The value, or the values, that mean unknown. `None` and NaN mean any missing value.
 
     Raises:
-        TypeError: If its values are neither numbers nor names.
-        ValueError: If values are missing, or are not what was said.
+        TypeError: If the values are neither numbers nor names.
+        ValueError: If values are missing, or do not match `kind` or `classes`.
     """
     if kind not in (None, "label", "number"):
         raise ValueError(f"kind must be 'label' or 'number', got {kind!r}")
     if classes is not None and (kind == "number" or classes < 2):
         raise ValueError(
-            f"classes is the number of labels, 2 or more, got {classes} with kind={kind!r}"
+            f"classes is the number of labels and must be 2 or more, without kind='number', got {classes} with kind={kind!r}"
         )
     category = _is_category(x)
     array = as_values(name, x)
     known = ~_is_unknown(array, unknown)
     array = _of_one_type(name, array[known])
     if not len(array):
-        raise ValueError(f"{name} must be known of some samples, got none with unknown={unknown!r}")
+        raise ValueError(
+            f"{name} must be known for some samples, got none with unknown={unknown!r}"
+        )
     left_out = int((~known).sum())
 
     labels, words = _as_labels(name, array, kind, classes, category)
@@ -98,27 +100,27 @@ def read_variable(
             raise ValueError(f"labels need at least 2 classes, got only {names[0]} in {name}")
         if -1 in names[:1] and names.dtype.kind == "i":
             warnings.append(
-                f"-1 is a label of its own in {name}, {counts[0]} times: say unknown=-1 if it stands for unknown"
+                f"-1 is read as a label of {name} ({counts[0]} samples): pass unknown=-1 if it means unknown"
             )
         if counts.min() < PER_LABEL:
             warnings.append(
-                f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} samples: little can be learnt of them"
+                f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} samples: critics can learn little about them"
             )
         words = f"label, {count} classes ({words}{_shown(names)})"
     if left_out:
-        words += f"; {left_out:,} samples of unknown {name} left out"
+        words += f"; {left_out:,} samples with unknown {name} left out"
     return Variable(values, known, count, words, tuple(warnings))
 
 
 def _as_labels(
     name: str, array: Array, kind: Kind | None, classes: int | None, category: bool
 ) -> tuple[Array | None, str]:
-    """Returns a label for each sample, or `None` for numbers, and what speaks for it."""
+    """Returns a label for each sample, or `None` for numbers, and the reason."""
     forced = kind == "label" or classes is not None
     if array.dtype.kind == "U":
         if array.ndim > 1:
             raise TypeError(
-                f"{name} must be one column of names, or numbers, got {array.shape[1]} columns of names: audit one at a time"
+                f"{name} must be one column of names, or numbers, got {array.shape[1]} columns of names: audit one column at a time"
             )
         if kind == "number":
             raise TypeError(f"{name} must be numbers with kind='number', got names ({array[0]!r})")
@@ -149,12 +151,12 @@ def _as_labels(
         return array.astype(np.int64), "integers"
     return None, (
         f"ordered numbers: {count:,} different integers in {len(array):,} samples are too many for labels; "
-        "kind='label' or classes= if they are names"
+        "pass kind='label' or classes= if they are labels"
     )
 
 
 def _of_rows(name: str, rows: Array, forced: bool) -> tuple[Array | None, str]:
-    """Reads a matrix: one-hot rows, several bools, or a code."""
+    """Returns a matrix as labels if it consists of one-hot rows or of a few bools, and the reason."""
     if rows.dtype.kind == "b" or bool(((rows == 0) | (rows == 1)).all()):
         if bool((rows.sum(1) == 1).all()):
             return rows.argmax(1), "one-hot rows"
@@ -170,7 +172,7 @@ def _of_rows(name: str, rows: Array, forced: bool) -> tuple[Array | None, str]:
 
 
 def _of_one_type(name: str, array: Array) -> Array:
-    """Returns numbers, bools or strings: arrays of objects hold what their values are."""
+    """Returns an array of objects as an array of the type of its values: numbers, bools or strings."""
     if array.dtype.kind == "O":
         kinds = {type(v) for v in array.reshape(-1)}
         if all(issubclass(k, str) for k in kinds):
@@ -179,7 +181,7 @@ def _of_one_type(name: str, array: Array) -> Array:
             names = ", ".join(sorted(k.__name__ for k in kinds)[:4])
             raise TypeError(
                 f"{name} must be an array of numbers, or of names (one column), got {names}: "
-                "declare what is missing with unknown="
+                "declare missing values with unknown="
             )
         array = np.array(array.tolist())
     if array.dtype.kind in "ST":
@@ -192,7 +194,7 @@ def _of_one_type(name: str, array: Array) -> Array:
 
 
 def _is_unknown(array: Array, unknown: Any) -> Array:
-    """Tells the samples of which any value was declared unknown."""
+    """Returns which samples have any value that was declared unknown."""
     many = isinstance(unknown, Collection) and not isinstance(unknown, str | bytes)
     declared = list(unknown) if many else [unknown]
     found = np.zeros(array.shape, dtype=bool)
@@ -217,7 +219,7 @@ def _missing(array: Array) -> Array:
 
 
 def _is_missing(value: Any) -> bool:
-    """Tells None, NaN and what pandas has in their place, whose comparisons are neither true nor false."""
+    """Returns whether a value is None, NaN, or the pandas NA or NaT, whose comparisons are neither true nor false."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and math.isnan(value)
@@ -241,5 +243,5 @@ def _size(array: Array) -> str:
 
 
 def _shown(names: Array) -> str:
-    """Returns a few names."""
+    """Returns the first names, for a description."""
     return ": " + ", ".join(str(n) for n in names[:4]) + (", …" if len(names) > 4 else "")

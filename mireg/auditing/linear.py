@@ -1,4 +1,4 @@
-r"""What is linear in the dependence of two codes, in closed form: the log-ratio of a Gaussian with the same canonical correlations."""
+r"""The linear critic in closed form: the log-ratio of a Gaussian with the same canonical correlations."""
 
 __all__ = ["CanonicalCritic"]
 
@@ -8,22 +8,22 @@ from torch import Tensor
 from ..functional import critic_loss
 
 CHANCE = 4.0
-"""The square of a correlation, times the number of samples, that is taken for chance: its mean is 1 where there is no dependence."""
+"""The squared correlation, times the number of samples, that is attributed to chance. Its mean is 1 without dependence."""
 
 
 class CanonicalCritic:
-    r"""Creates the critic that is optimal where the codes are jointly Gaussian.
+    r"""Creates the critic that is optimal if the codes are jointly Gaussian.
 
     .. math:: T = \sum_i -\tfrac{1}{2} \log(1 - \rho_i^2)
         + \frac{\rho_i}{1 - \rho_i^2} \left( u_i v_i - \tfrac{\rho_i}{2} (u_i^2 + v_i^2) \right)
 
-    with the canonical variables :math:`u_i, v_i` of :math:`\pi, \alpha` and their correlations :math:`\rho_i`. How many pairs count is
-    for samples to tell that the others were not fitted to.
+    with the canonical variables :math:`u_i, v_i` of :math:`\pi, \alpha` and their correlations :math:`\rho_i`. The number of
+    canonical pairs is chosen on further samples.
 
     Arguments:
         x: Training codes, with shape (N, D).
         y: Training codes, with shape (N, E).
-        x_judge: Further codes, with shape (M, D), that tell how many pairs count.
+        x_judge: Further codes, with shape (M, D), on which the number of canonical pairs is chosen.
         y_judge: Further codes, with shape (M, E).
     """
 
@@ -53,7 +53,7 @@ class CanonicalCritic:
         return (x.double() - self.mean_x) @ self.to_u, (y.double() - self.mean_y) @ self.to_v
 
     def variables(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the canonical variables that count, with shape (N, count) each."""
+        """Returns the canonical variables that count, with shape (N, count) each."""
         u, v = self._variables(x, y)
         return u[:, : self.count], v[:, : self.count]
 

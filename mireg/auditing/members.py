@@ -1,4 +1,4 @@
-r"""The members of the panel: critics of all folds, which give logits for the pairs that an index names.
+r"""The members of the panel: critics of all folds, which return logits for the pairs of an index.
 
 For labels a critic is a classifier, :math:`T(\pi, \alpha) = \log q(\alpha | \pi) - \log p(\alpha)`.
 """
@@ -19,12 +19,12 @@ from .networks import Concatenated, FoldMLP, Separable, Towers
 
 
 class CodeCritics(nn.Module):
-    """Creates critics of codes: what is linear in closed form, and networks for the rest.
+    """Creates critics of codes: a linear part in closed form, and networks for the rest.
 
     Arguments:
         linear: The linear critic of each fold.
-        rank: The number of canonical variables that the samples come with, at least that of any fold.
-        branches: Networks whose logits add to it.
+        rank: The number of canonical variables of the samples, at least that of every fold.
+        branches: Networks whose logits are added.
     """
 
     rho: Tensor
@@ -40,7 +40,7 @@ class CodeCritics(nn.Module):
         self.all_pairs = bool(branches) and all(isinstance(b, Towers) for b in branches)
 
     def forward(self, batch: FoldData, index: Tensor) -> Tensor:
-        """Gives logits with shape (F, K, N): of each sample of a batch, and of its partner in each row of the index (K, N)."""
+        """Returns the logits of each sample of a batch with its partner in each row of the index (K, N), with shape (F, K, N)."""
         rho = self.rho[:, None]
         rest = 1 - rho**2
         u, v = batch.base_x, batch.base_y
@@ -53,7 +53,7 @@ class CodeCritics(nn.Module):
         return logits
 
     def every(self, batch: FoldData) -> Tensor:
-        """Gives the logits of all pairs of a batch, with shape (F, N, N)."""
+        """Returns the logits of all pairs of a batch, with shape (F, N, N)."""
         rho = self.rho[:, None]
         rest = 1 - rho**2
         u, v = batch.base_x, batch.base_y
@@ -67,15 +67,15 @@ class CodeCritics(nn.Module):
 
 
 class LabelCritics(nn.Module):
-    """Creates critics of labels: a classifier a fold, beside the frequency of each label.
+    """Creates critics of labels: one classifier per fold, whose logits are added to the log-frequency of each label.
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
         x_features: The number of features of the code.
         width: The number of hidden units.
-        depth: The number of hidden layers: none make it linear.
-        dropout: The share of hidden units that is left out while training.
-        octaves: In how many octaves of sines and cosines the code is shown beside its values.
+        depth: The number of hidden layers; 0 for a linear classifier.
+        dropout: The dropout probability of hidden units.
+        octaves: The number of octaves of sines and cosines that are added to the code.
     """
 
     log_prior: Tensor
@@ -97,7 +97,7 @@ class LabelCritics(nn.Module):
         self.mlp = FoldMLP(folds, inputs, width, depth, classes, dropout)
 
     def log_probability(self, x: Tensor) -> Tensor:
-        """Gives the log-probability of each label, with shape (F, N, C)."""
+        """Returns the log-probability of each label, with shape (F, N, C)."""
         return F.log_softmax(self.mlp(self.octaves(x)) + self.log_prior[:, None], dim=-1)
 
     def forward(self, batch: FoldData, index: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class LabelCritics(nn.Module):
 
 
 class Nearest:
-    """Creates what looks up the labels of the nearest training codes, and remembers its last answer: several critics ask the same.
+    """Creates a look-up of the labels of the nearest training codes. It caches its last result, since several critics share it.
 
     Arguments:
         train: The training samples of each fold.
@@ -135,12 +135,12 @@ class Nearest:
 
 
 class Neighbours(nn.Module):
-    """Creates critics of labels that ask the nearest training codes: they see what is too fine for a network to learn.
+    """Creates critics of labels from the nearest training codes. They find dependence that is too fine for a network to learn.
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
-        nearest: What looks up the neighbours.
-        count: How many of them are asked.
+        nearest: The look-up.
+        count: The number of neighbours.
     """
 
     def __init__(self, log_prior: Tensor, nearest: Nearest, count: int) -> None:
@@ -164,7 +164,7 @@ class Neighbours(nn.Module):
 def code_members(
     linear: list[CanonicalCritic], rank: int, x_features: int, y_features: int
 ) -> dict[str, Callable[[], nn.Module]]:
-    """Gives the makers of critics of codes that are trained."""
+    """Returns constructors of the trained critics of codes, by kind."""
     folds = len(linear)
     sizes = (folds, x_features, y_features)
     return {
@@ -180,7 +180,7 @@ def code_members(
 
 
 def label_members(log_prior: Tensor, x_features: int) -> dict[str, Callable[[], nn.Module]]:
-    """Gives the makers of critics of labels that are trained."""
+    """Returns constructors of the trained critics of labels, by kind."""
     return {
         "linear": lambda: LabelCritics(log_prior, x_features, 0, 0),
         "small": lambda: LabelCritics(log_prior, x_features, 64, 1),

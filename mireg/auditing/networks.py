@@ -1,6 +1,6 @@
-r"""The critics of the panel that are trained, one for each fold side by side: a fold is the first dimension of every tensor.
+r"""The networks of the panel, one per fold, trained side by side: the fold is the first dimension of every tensor.
 
-They judge the same pairs: each sample with itself and with others of its batch, given as an index.
+All networks take the same pairs, given as an index: each sample with itself and with other samples of its batch.
 """
 
 __all__ = ["Concatenated", "FoldLinear", "FoldMLP", "Separable", "Towers"]
@@ -16,7 +16,7 @@ from ..layers import shown_in_octaves
 
 
 class FoldLinear(nn.Module):
-    """Creates a linear layer a fold, from (F, N, inputs) to (F, N, outputs)."""
+    """Creates one linear layer per fold, from (F, N, inputs) to (F, N, outputs)."""
 
     def __init__(self, folds: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class FoldLinear(nn.Module):
 
 
 class FoldMLP(nn.Sequential):
-    """Creates a perceptron a fold, with `depth` hidden layers."""
+    """Creates one perceptron per fold, with `depth` hidden layers."""
 
     def __init__(
         self, folds: int, inputs: int, width: int, depth: int, outputs: int, dropout: float
@@ -49,20 +49,20 @@ class FoldMLP(nn.Sequential):
 
 
 def _paired(y: Tensor, index: Tensor) -> Tensor:
-    """Gives the rows of (F, N, E) that an index (K, N) names, with shape (F, K, N, E)."""
+    """Returns the rows of (F, N, E) at an index (K, N), with shape (F, K, N, E)."""
     return y[:, index]
 
 
 class Concatenated(nn.Module):
-    """Creates a perceptron on both codes, whose first layer passes over each code once.
+    """Creates a perceptron on both codes, whose first layer is computed once per code, not once per pair.
 
     Arguments:
         folds: The number of folds.
         x_features: The number of features of the first code.
         y_features: The number of features of the second.
         width: The number of hidden units.
-        dropout: The share of them that is left out while training.
-        octaves: In how many octaves of sines and cosines the codes are shown beside their values.
+        dropout: The dropout probability of hidden units.
+        octaves: The number of octaves of sines and cosines that are added to the codes.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Concatenated(nn.Module):
 
 
 class Separable(nn.Module):
-    """Creates two towers with an inner product, and a term of each code alone."""
+    """Creates two towers with an inner product, and a term for each code alone."""
 
     def __init__(
         self, folds: int, x_features: int, y_features: int, width: int, dropout: float = 0.0
@@ -122,8 +122,8 @@ class Towers(nn.Module):
         folds: The number of folds.
         x_features: The number of features of the first code.
         y_features: The number of features of the second.
-        width: The number :math:`w` of hidden units, and of the outputs that meet in the product.
-        dropout: The share of hidden units that is left out while training.
+        width: The number :math:`w` of hidden units, and of outputs in the product.
+        dropout: The dropout probability of hidden units.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Towers(nn.Module):
             nn.init.normal_(cast(Tensor, cast(FoldMLP, tower)[-1].weight), std=0.5 * width**-0.5)
 
     def towers(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives what each tower makes of its codes, with shape (F, N, w + 1): the last feature is a term of the code alone."""
+        """Returns the outputs of both towers, with shape (F, N, w + 1). The last feature is a term for the code alone."""
         g, h = (
             linear(codes) + deep(codes)
             for linear, deep, codes in zip(self.linear, self.deep, (x, y), strict=True)
@@ -153,7 +153,7 @@ class Towers(nn.Module):
         return cast(Tensor, alone + products * self.width**-0.5)
 
     def every(self, x: Tensor, y: Tensor) -> Tensor:
-        """Gives the logits of each row of x with each row of y, with shape (F, N, M)."""
+        """Returns the logits of each row of x with each row of y, with shape (F, N, M)."""
         g, h = self.towers(x, y)
         alone = g[..., -1:] + h[..., -1:].mT
         return torch.baddbmm(alone, g[..., :-1], h[..., :-1].mT, alpha=self.width**-0.5)

@@ -1,4 +1,4 @@
-r"""A report as one page of HTML that needs nothing else: readable on a telephone, and in the dark."""
+r"""A report as one self-contained HTML page, for desktop and phone, light and dark."""
 
 __all__ = ["to_html"]
 
@@ -6,14 +6,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from .drawing import curve_svg, interval_svg
-from .rows import member_in_words
+from .rows import fixed, member_in_words
 
 if TYPE_CHECKING:
     from .report import AuditReport
 
 
 def to_html(report: "AuditReport", note: str) -> str:
-    """Returns the page: the verdict, a sentence, pictures with legends, the numbers with their meaning, warnings and the panel."""
+    """Returns the page: verdict, summary, drawings with legends, warnings, numbers with their meaning, and the panel."""
     verdict, _, read = report.title.partition(" (alpha read as ")
     rows = "".join(
         f"<tr><th>{escape(row.name)}</th><td>{escape(row.text)}"
@@ -24,7 +24,7 @@ def to_html(report: "AuditReport", note: str) -> str:
     warnings = "".join(f"<p class=warning>{escape(text)}</p>" for text in report.warnings)
     where = f"{escape(report.source)}, " if report.source else ""
     parts = [
-        f'<h1 class="{report.verdict.replace(" ", "-")}">{escape(verdict)}</h1>',
+        f'<h1 class="{report.verdict.replace(" ", "-")}">{_unbroken(escape(verdict))}</h1>',
         f"<p class=summary>{escape(report.summary)}</p>",
         f"<p class=meaning>{where}alpha read as {escape(read.removesuffix(')'))}. {report.date}, mireg {report.version}.</p>"
         if read
@@ -34,13 +34,18 @@ def to_html(report: "AuditReport", note: str) -> str:
         f"<h2>The numbers</h2><table>{rows}</table>",
         _curve(report),
         _panel(report),
-        f"<p class=meaning>{escape(note)}</p>",
+        f"<p class='meaning note'>{escape(note)}</p>",
     ]
     return _HEAD + "".join(parts) + "</main></body></html>\n"
 
 
+def _unbroken(verdict: str) -> str:
+    """Returns the verdict with the target on one line."""
+    return verdict.replace("ε = ", "ε&nbsp;=&nbsp;")
+
+
 def _legend(report: "AuditReport", curve: bool) -> str:
-    """Returns a legend of what is drawn, and of nothing else."""
+    """Returns a legend of what is drawn."""
     marks = [
         (
             "<line x1='1' x2='27' y1='7' y2='7' class='interval'/><circle cx='14' cy='7' r='4' class='estimate'/>",
@@ -51,7 +56,7 @@ def _legend(report: "AuditReport", curve: bool) -> str:
         marks = [
             (
                 "<line x1='14' x2='14' y1='0' y2='14' class='bar'/><circle cx='14' cy='7' r='4' class='estimate'/>",
-                "estimate with so many training codes, and its 95 % interval",
+                "estimate of one critic and its 95 % interval",
             )
         ]
     elif report.lower_bound > 0:
@@ -71,9 +76,9 @@ def _curve(report: "AuditReport") -> str:
     if report.curve is None:
         return ""
     said = (
-        "The estimate has stopped rising: more codes would not be expected to change it."
+        "One critic was trained on a quarter, half and all of the training codes. The estimate has stopped rising: more codes are not expected to raise it."
         if not report.curve.rises
-        else "The estimate still rises with the number of training codes: more codes would show more."
+        else "One critic was trained on a quarter, half and all of the training codes. The estimate still rises: more codes are expected to raise it."
     )
     figure = f"<figure>{curve_svg(report)}{_legend(report, True)}</figure>"
     return f"<h2>The learning curve</h2><p>{said}</p>{figure}"
@@ -84,12 +89,12 @@ def _panel(report: "AuditReport") -> str:
         return ""
     ranked = sorted(report.panel.items(), key=lambda item: -item[1])
     rows = "".join(
-        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{value:.3f}</td></tr>"
+        f"<tr><td>{escape(member_in_words(name))}</td><td class=number>{fixed(value)}</td></tr>"
         for name, value in ranked
     )
     return (
-        "<h2>The panel</h2><p>What each critic found, in nats, in the samples that told it when to stop. "
-        f"The verdict is that of their combination in other samples.</p><table>{rows}</table>"
+        "<h2>The panel</h2><p>The estimate of each critic, in nats, on the samples that decide when its training stops. "
+        f"The verdict comes from a combination of these critics, on other samples.</p><table>{rows}</table>"
     )
 
 
@@ -105,17 +110,18 @@ main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wra
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
 .above { color: var(--red) } .below { color: var(--green) } .undecided, .not-settled { color: var(--amber) }
 .summary { font-size: 1.1rem; margin: .5rem 0 } .meaning { color: var(--soft); font-size: .875rem; margin: .1rem 0 }
-.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px }
+.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px } .warning::first-letter { text-transform: uppercase }
+.note { margin-top: 1.5rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; font-weight: normal }
-th { width: 9rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
-figure { margin: 1.2rem 0; max-width: 34rem } figure > svg { width: 100%; height: auto; display: block }
+th { width: 10.5rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
+figure { margin: 1.2rem 0 } figure > svg { width: 100%; max-width: 30rem; height: auto; display: block }
 ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .3rem 0; font-size: .875rem; color: var(--soft) }
 li { display: flex; align-items: center; gap: .4rem } .mark { width: 28px; height: 14px; flex: none }
 text { font-size: 13px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
 .estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 } .bar { stroke-width: 1.5 }
 .curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) } .grid { stroke: var(--rule) }
-.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .certified { fill: var(--red); opacity: .3 }
+.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .mark .epsilon { stroke-dasharray: 3 2 } .certified { fill: var(--red); opacity: .3 }
 @media (max-width: 30rem) { tr, th, td { display: block; width: auto } th { border: 0; padding-bottom: 0 } td { padding-top: 0 }
  tr:has(td.number) { display: flex; justify-content: space-between; border-bottom: 1px solid var(--rule) }
  tr:has(td.number) td { border: 0; padding-top: .45rem } }

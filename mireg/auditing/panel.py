@@ -1,4 +1,4 @@
-r"""The panel judges: critics of several kinds are tried, the best are cross-fitted, and one combination a fold meets the samples that it never saw."""
+r"""The panel: critics of several kinds are tried, the best are cross-fitted, and one combination per fold is evaluated on held-out samples."""
 
 __all__ = ["Progress", "judge"]
 
@@ -15,13 +15,13 @@ from .settling import learning_curve, recognize
 FINALISTS = 2
 
 Progress = Callable[[str, float], None]
-"""Is told what an audit does, and the share that is done."""
+"""A function of the current stage of an audit and the share that is done."""
 
 
 def judge(
     inputs: AuditInputs, folds: Folds, generator: Generator, progress: Progress | None = None
 ) -> Evidence:
-    """Trains the panel, and gives what its combination says of held-out pairs."""
+    """Trains the panel, and returns the logits of its combination on held-out pairs."""
     tell = progress or (lambda what, share: None)
     panel = CrossFit(inputs, folds, PREPROCESSING, generator)
 

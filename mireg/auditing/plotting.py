@@ -1,8 +1,8 @@
-r"""The pictures of a report with matplotlib, which is asked for only here."""
+r"""The drawings of a report with matplotlib, which only this module imports."""
 
 __all__ = ["draw"]
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -11,28 +11,30 @@ if TYPE_CHECKING:
 
 
 def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
-    """Draws what the page draws: see :meth:`AuditReport.plot`."""
+    """Draws what the HTML page draws: see :meth:`AuditReport.plot`."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError("AuditReport.plot needs matplotlib: pip install matplotlib") from error
     curve = None
     if ax is None and report.curve is not None:
-        _, (ax, curve) = plt.subplots(
-            2, figsize=(6, 4.5), height_ratios=(1, 2), layout="constrained"
-        )
+        _, (ax, curve) = plt.subplots(2, figsize=(6, 5), height_ratios=(1, 2), layout="constrained")
     elif ax is None:
-        _, ax = plt.subplots(figsize=(6, 1.8), layout="constrained")
+        _, ax = plt.subplots(figsize=(6, 2.2), layout="constrained")
     low, high = report.interval
     ends = [[report.mi - low], [high - report.mi]]
-    ax.errorbar([report.mi], [0], xerr=ends, fmt="o", capsize=4, label="estimate, 95 % interval")
+    name = "estimate, 95 % interval"
+    drawn: list[Any] = [ax.errorbar([report.mi], [0], xerr=ends, fmt="o", capsize=4, label=name)]
     if report.lower_bound > 0:
-        ax.axvspan(0, report.lower_bound, color="tab:red", alpha=0.2, lw=0, label="certified")
+        certified = ax.axvspan(0, report.lower_bound, color="tab:red", alpha=0.2, lw=0)
+        certified.set_label("certified")
+        drawn.append(certified)
     if report.epsilon is not None:
-        ax.axvline(report.epsilon, color="black", linestyle="--", label="target ε")
-    ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, low) - 0.01, None))
+        drawn.append(ax.axvline(report.epsilon, color="black", linestyle="--", label="target ε"))
+    right = 1.15 * max(high, report.epsilon or 0, report.lower_bound, 0.05)
+    ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, 1.05 * low), right))
     ax.set_title(report.title.partition(" (")[0], loc="left")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    ax.legend(handles=drawn, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.5), frameon=False)
     if curve is not None:
         _draw_curve(report, curve)
     return ax
@@ -44,6 +46,8 @@ def _draw_curve(report: "AuditReport", ax: "Axes") -> None:
     ax.errorbar(sizes, estimates, yerr=[1.96 * e for e in errors], fmt="o-", capsize=4)
     if report.epsilon is not None:
         ax.axhline(report.epsilon, color="black", linestyle="--")
-    ax.set(xscale="log", xlabel="training codes", ylabel="estimate in nats")
+    top = 1.1 * max(*(m + 1.96 * e for _, m, e in report.curve.points), report.epsilon or 0, 0.05)
+    bottom = min(0.0, *(m - 1.96 * e for _, m, e in report.curve.points))
+    ax.set(xscale="log", xlabel="training codes", ylabel="estimate in nats", ylim=(bottom, top))
     ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
     ax.minorticks_off()

@@ -1,4 +1,4 @@
-r"""The bound from above, where a posterior is given: does it belong to the codes, and what does it promise?"""
+r"""The upper bound from a posterior, and a check that the posterior belongs to the codes."""
 
 __all__ = ["bound_from_above", "check_posterior"]
 
@@ -13,10 +13,10 @@ from .kinds import as_values
 
 
 def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
-    """Checks that a posterior has the batch and the width of the codes, and returns what is odd about them.
+    """Checks that a posterior has the shape of the codes, and returns warnings if the codes do not look like its samples.
 
     Raises:
-        ValueError: If it has another shape.
+        ValueError: If the shapes differ.
     """
     x = as_values("pi", pi)
     shape, wanted = tuple(posterior.batch_shape + posterior.event_shape), tuple(x.shape)
@@ -24,7 +24,7 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
         shape = shape[:1]
     if shape != wanted:
         raise ValueError(
-            "the posterior must be that of the codes, one for each row of pi: "
+            "the posterior must belong to the codes, with one row for each row of pi: "
             f"pi has shape {wanted}, got batch {tuple(posterior.batch_shape)} and event {tuple(posterior.event_shape)}"
         )
     base = _base(posterior)
@@ -34,21 +34,21 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
     distance = float(((codes - base.loc) / base.scale).detach().square().mean())
     if distance < 0.25:
         return (
-            "pi is closer to the posterior's mean than a sample is: the variational bound is one of samples, and the means tell more",
+            "pi is closer to the posterior's mean than samples are. The variational bound holds for samples only; means reveal more",
         )
     if distance > 4:
         return (
-            f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, where a sample is 1: is it the posterior of these codes, in this order?",
+            f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, samples are 1. Is it the posterior of these codes, in this order?",
         )
     return ()
 
 
 def bound_from_above(posterior: Distribution, known: Tensor | None = None) -> float:
-    """Returns the bound of eq. (9): any prior serves, and the one with the moments of the codes is close.
+    """Returns the upper bound of eq. (9). Any prior is valid; this one has the moments of the codes, which keeps the bound tight.
 
     Arguments:
         posterior: The posterior of all samples.
-        known: Which of them are audited, with shape (N,); all by default.
+        known: Which samples are audited, with shape (N,). Defaults to all.
     """
     base = _base(posterior)
     shape = posterior.batch_shape + posterior.event_shape

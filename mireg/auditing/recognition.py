@@ -1,4 +1,4 @@
-r"""How well labels are recognised, in numbers that a rare label cannot hide from: the AUC and the balanced accuracy beside the accuracy."""
+r"""How well labels are recognised: the AUC and the balanced accuracy, in which a rare label counts as much as a frequent one."""
 
 __all__ = [
     "Share",
@@ -35,7 +35,7 @@ def clustered_error(residuals: Tensor, groups: Tensor) -> float:
     .. math:: \frac{1}{N} \sqrt{\frac{G}{G - 1} \sum_g \Big( \sum_{i \in g} r_i \Big)^2}
 
     Arguments:
-        residuals: What each sample adds, less the mean of that, with shape (N,).
+        residuals: The value of each sample minus the mean, with shape (N,).
         groups: The group of each sample, with shape (N,).
     """
     _, index = groups.unique(return_inverse=True)
@@ -45,11 +45,11 @@ def clustered_error(residuals: Tensor, groups: Tensor) -> float:
 
 
 def wilson_interval(value: float, error: float, units: float) -> Share:
-    r"""Returns the interval of Wilson (1927) for a share, of as many samples as its standard error is worth.
+    r"""Returns the interval of Wilson (1927) for a share, with the effective number of samples that its standard error implies.
 
     .. math:: \frac{p + z^2 / 2m \pm z \sqrt{p (1 - p) / m + z^2 / 4 m^2}}{1 + z^2 / m}, \qquad m = \frac{p (1 - p)}{\sigma^2}
 
-    It stays within 0 and 1, and does not shrink to a point where all samples were right.
+    It stays within 0 and 1, and does not shrink to a point if all samples were right.
 
     References:
         | Probable Inference, the Law of Succession, and Statistical Inference (Wilson, 1927)
@@ -58,7 +58,7 @@ def wilson_interval(value: float, error: float, units: float) -> Share:
     Arguments:
         value: The share :math:`p`.
         error: Its standard error :math:`\sigma`.
-        units: The number of independent samples, for :math:`m` where the error is 0.
+        units: The number of independent samples, which replaces :math:`m` if the error is 0.
     """
     m = value * (1 - value) / error**2 if error > 0 and 0 < value < 1 else units
     centre = value + Z * Z / (2 * m)
@@ -68,9 +68,9 @@ def wilson_interval(value: float, error: float, units: float) -> Share:
 
 
 def placements(scores: Tensor, positive: Tensor) -> Tensor:
-    r"""Returns for each sample the share of the other class that it is on the right side of, ties counted half.
+    r"""Returns for each sample the share of the other class that it is ranked correctly against, with ties counted half.
 
-    The mean over either class is the AUC. A sample that is placed otherwise than its class on average is what makes the AUC vary.
+    The mean over either class is the AUC. The variance of the placements determines that of the AUC.
 
     References:
         | Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves (DeLong et al., 1988)
@@ -89,7 +89,7 @@ def placements(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def ratios_of_two(joint: Tensor, labels: Tensor) -> Tensor:
-    r"""Returns the logits for both of two labels from those for the true one: their probabilities sum to 1.
+    r"""Returns the logits of both labels from the logits of the true label: their probabilities sum to 1.
 
     .. math:: \log \frac{1 - p e^t}{1 - p}
 
@@ -109,9 +109,9 @@ def ratios_of_two(joint: Tensor, labels: Tensor) -> Tensor:
 def of_labels(
     ratios: Tensor, labels: Tensor, groups: Tensor, classes: int
 ) -> tuple[Share, Share] | None:
-    r"""Returns the AUC, each label against the rest and averaged, and the balanced accuracy.
+    r"""Returns the AUC (each label against the rest, averaged) and the balanced accuracy.
 
-    Labels are guessed by the largest ratio: by the largest probability a rare label would never be guessed. Standard errors are over groups
+    The guess is the label with the largest ratio. By the largest probability, a rare label would never be guessed. Standard errors are over groups
     (Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, 1997, for the AUC).
 
     Arguments:
@@ -121,7 +121,7 @@ def of_labels(
         classes: The number of labels C.
 
     Returns:
-        Both, or `None` where fewer than two labels occur.
+        Both, or `None` if fewer than two labels occur.
     """
     counts = labels.bincount(minlength=classes)
     there = [c for c in range(classes) if 0 < counts[c] < len(labels)]

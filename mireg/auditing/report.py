@@ -1,4 +1,4 @@
-r"""What an audit found, for people and for programs."""
+r"""The result of an audit, for people and for programs."""
 
 __all__ = ["AuditReport", "Stratum"]
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 NOTE = (
-    "Samples alone bound mutual information from below, never from above: another critic may find more. "
-    "Only a variational bound bounds from above. 0.69 nats (ln 2) tell for certain which of two equal classes it is."
+    "Samples bound mutual information from below only: another critic may find more. "
+    "Of these numbers, only a variational bound is an upper bound. "
+    "For scale: 0.69 nats (ln 2) identify one of two equally frequent classes with certainty."
 )
 
 
@@ -34,27 +35,27 @@ def _today() -> str:
 
 @dataclass(frozen=True)
 class Stratum:
-    """Holds what was found where what is given has one value."""
+    """The result for one value of the given labels."""
 
     name: str
-    """The value."""
+    """The value of the given labels."""
     share: float
     """Its share of the samples."""
     samples: int
     """The number of its samples."""
     mi: float | None
-    """The estimate in nats, `None` where the stratum was left out."""
+    """The estimate in nats, `None` if the stratum was left out."""
     standard_error: float | None
     """Its standard error."""
     lower_bound: float
-    """What is certified, at the confidence that makes all strata and their shares hold together."""
+    """The certified lower bound, at the confidence at which the bounds of all strata and their shares hold together."""
     note: str = ""
-    """Why it was left out, or needed no critic."""
+    """Why the stratum was left out, or needed no critic."""
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    r"""Holds what fresh critics found in frozen codes, in nats. `print` shows it, the verdict first.
+    r"""The result of :func:`audit`: estimates in nats, a certified lower bound and a verdict. `print` shows all of it.
 
     Example:
         >>> report = AuditReport(0.31, 0.02, 0.01, 0.30, 0.22, 0.95, 4.2, 0.01, 0.02, 0.66, 5000, 5000)
@@ -63,55 +64,55 @@ class AuditReport:
     """
 
     mi: float
-    r"""The estimate of :math:`I(\pi, \alpha)`: the mean held-out logit of joint pairs, less log Z where that is below 0."""
+    r"""The estimate of :math:`I(\pi, \alpha)`: the mean held-out logit of joint pairs, minus log Z if that is below 0."""
     standard_error: float
-    """Its standard error, over groups where there are some."""
+    """The standard error of the estimate, over groups if groups were given."""
     log_z: float
-    r"""The logarithm of :math:`\mathbb{E}_{p(\pi) p(\alpha)} e^T` on held-out pairs: the estimate is to be believed where this is near 0."""
+    r"""The logarithm of :math:`\mathbb{E}_{p(\pi) p(\alpha)} e^T` on held-out pairs. Trust the estimate only if this is near 0."""
     dv: float
-    """The estimate of Donsker and Varadhan: the mean held-out logit of joint pairs less `log_z`."""
+    """The estimate of Donsker and Varadhan: the mean held-out logit of joint pairs minus `log_z`."""
     lower_bound: float
-    r"""What :math:`I(\pi, \alpha)` is at least, with `confidence`."""
+    r"""The certified lower bound on :math:`I(\pi, \alpha)`, which holds with `confidence`."""
     confidence: float
     """The confidence of the lower bound."""
     ceiling: float
-    """About the most that so many samples can certify."""
+    """About the largest lower bound that this number of samples can certify."""
     p_value: float
-    """How often a random pairing of the held-out samples looked as dependent."""
+    """How often a random pairing of the held-out samples looked at least as dependent."""
     null: float
-    """The 95 % quantile of what random pairings gave, less their mean."""
+    """The 95 % quantile of the estimates of random pairings, minus their mean."""
     accuracy: float
-    """How well joint and marginal pairs are told apart; 0.5 is chance."""
+    """The share of joint and marginal pairs that the critics classify correctly; 0.5 is chance."""
     samples: int
     """The number of samples."""
     groups: int
-    """The number of groups, that of samples where none were given."""
+    """The number of groups; the number of samples if no groups were given."""
     epsilon: float | None = None
-    """The target that was asked about."""
+    """The target in nats."""
     verdict: Verdict = "not asked"
-    r"""Where :math:`I(\pi, \alpha)` is to :math:`\epsilon`, as far as the panel sees: `below`, `above`, `undecided`, `not settled`, or `not asked`."""
+    r"""How :math:`I(\pi, \alpha)` compares with :math:`\epsilon`: `below`, `above`, `undecided`, `not settled`, or `not asked`."""
     classes: int = 0
-    """The number of labels, 0 where α is a code."""
+    """The number of labels; 0 if α is a code."""
     label_accuracy: float | None = None
-    """How well the label is predicted from π."""
+    """How often the most probable label is right."""
     label_chance: float | None = None
-    """How often the most frequent label is right."""
+    """The share of the most frequent label."""
     variational_bound: float | None = None
-    """The bound from above of eq. (9), where a posterior was given."""
+    """The upper bound of eq. (9), if a posterior was given."""
     panel: dict[str, float] = field(default_factory=dict)
-    """What each member of the panel found on the samples that told it when to stop."""
+    """The estimate of each member of the panel on its stopping samples, in nats."""
     curve: LearningCurve | None = None
-    """What the best critic finds after learning from a quarter, half and all of the training codes."""
+    """The estimates of the best critic after training on a quarter, half and all of the training codes."""
     settled: bool = True
-    """Whether more codes are not expected to raise the estimate: the curve no longer rises, and there are enough groups."""
+    """Whether more samples are not expected to raise the estimate: the curve no longer rises, and there are enough groups."""
     recognition: Recognition | None = None
     """How well π reveals the group, if groups of several samples were given."""
     warnings: tuple[str, ...] = ()
-    """What stands against taking the numbers at their word."""
+    """Reasons to doubt the numbers."""
     seed: int = 0
     """The seed of the audit."""
     seconds: float = 0.0
-    """How long it took."""
+    """The duration of the audit."""
     alpha: str = ""
     """How α was read."""
     label_accuracy_interval: tuple[float, float] | None = None
@@ -119,19 +120,19 @@ class AuditReport:
     label_auc: float | None = None
     """The area under the ROC curve of each label against the rest, averaged over the labels; 0.5 is chance."""
     label_auc_interval: tuple[float, float] | None = None
-    """Its 95 % interval, over groups."""
+    """The 95 % interval of `label_auc`, over groups."""
     label_balanced_accuracy: float | None = None
     """How often a label is recognised, averaged over the labels; 1 / C is chance."""
     label_balanced_accuracy_interval: tuple[float, float] | None = None
-    """Its 95 % interval, over groups."""
+    """The 95 % interval of `label_balanced_accuracy`, over groups."""
     label_shares: tuple[float, ...] = ()
     """The share of each label."""
     given: str = ""
-    """What is known beside π, where the information is conditional."""
+    """How the given labels were read, if the information is conditional."""
     strata: tuple[Stratum, ...] = ()
-    """What was found for each value of what is given."""
+    """The result for each value of the given labels."""
     source: str = ""
-    """The file that the codes came from, where there is one."""
+    """The file that the codes came from, if any."""
     date: str = field(default_factory=_today)
     """The day of the audit."""
     version: str = field(default_factory=_version)
@@ -139,12 +140,12 @@ class AuditReport:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The estimate less and plus 1.96 standard errors."""
+        """The estimate minus and plus 1.96 standard errors."""
         return self.mi - 1.96 * self.standard_error, self.mi + 1.96 * self.standard_error
 
     @property
     def reliable(self) -> bool:
-        """Whether the critics' logits are normalised well enough for the estimate to be believed."""
+        """Whether log Z is near enough to 0 for the estimate to be trusted."""
         return normalized(self.mi, self.log_z)
 
     @property
@@ -157,15 +158,15 @@ class AuditReport:
 
     @property
     def summary(self) -> str:
-        """The finding in a sentence."""
+        """The finding in one to three sentences."""
         return sentence(self)
 
     def from_file(self, name: str) -> "AuditReport":
-        """Returns the report with the name of the file that the codes came from."""
+        """Returns a copy of the report that names the file that the codes came from."""
         return replace(self, source=name)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all numbers by name, as plain values, with the sentences and the meaning of each row."""
+        """Returns all numbers by name, as plain values, and the report's texts."""
         texts = {"title": self.title, "summary": self.summary, "reliable": self.reliable}
         parts = {
             name: None if part is None else part._asdict()
@@ -180,7 +181,7 @@ class AuditReport:
         return json.dumps(self.to_dict(), indent=2)
 
     def rows(self) -> list[Row]:
-        """Returns the report as rows of a name, a text and what it means."""
+        """Returns the lines of the report, each with a name, a text and its meaning."""
         return rows_of(self)
 
     def __str__(self) -> str:
@@ -195,10 +196,10 @@ class AuditReport:
         return "\n".join([*lines, f"  {NOTE}"])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draws estimate, interval, certified bound and target, and the learning curve where there is one; needs matplotlib.
+        """Draws the estimate, its interval, the certified bound, the target, and the learning curve if there is one. Requires matplotlib.
 
         Arguments:
-            ax: Where to draw the first; a new figure by default, with the curve below.
+            ax: The axis of the estimate. By default, creates a figure with the learning curve below the estimate; with `ax`, the curve is left out.
 
         Returns:
             The axis of the estimate.
@@ -211,7 +212,7 @@ class AuditReport:
         return draw(self, ax)
 
     def to_html(self) -> str:
-        """Returns the report as one page that needs nothing else."""
+        """Returns the report as a self-contained HTML page."""
         return to_html(self, NOTE)
 
     def save_html(self, path: str | Path) -> None:

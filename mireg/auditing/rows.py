@@ -1,6 +1,6 @@
-r"""The numbers of a report in words, each with its meaning."""
+r"""The numbers of a report as text, each with its meaning."""
 
-__all__ = ["Row", "member_in_words", "rows_of"]
+__all__ = ["Row", "fixed", "member_in_words", "rows_of"]
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A number of the report."""
+    """One line of the report."""
 
     name: str
-    """What it is called."""
+    """The name of the number."""
     text: str
-    """The number."""
+    """The number, with its unit and interval."""
     meaning: str = ""
-    """What it means."""
+    """What the number means."""
 
 
 def rows_of(report: "AuditReport") -> list[Row]:
@@ -32,15 +32,15 @@ def _information(r: "AuditReport") -> list[Row]:
     rows = [
         Row(
             "estimate",
-            f"{r.mi:.3f} nats, 95 % interval {low:.3f} to {high:.3f}",
-            "what the panel finds in samples that it never saw; the interval covers their noise alone",
+            f"{fixed(r.mi)} nats, 95 % interval {fixed(low)} to {fixed(high)}",
+            "found in held-out samples; the interval covers the noise of these samples only",
         ),
         Row(
             "certified",
             f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
             if r.lower_bound > 0
             else "nothing",
-            f"the truth is lower in at most {100 - 100 * r.confidence:g} % of such audits, whatever the critics are",
+            f"the true value is lower in at most {100 - 100 * r.confidence:g} % of audits, whatever the critics are",
         ),
     ]
     if r.variational_bound is not None:
@@ -48,35 +48,35 @@ def _information(r: "AuditReport") -> list[Row]:
             Row(
                 "variational bound",
                 f"at most {r.variational_bound:.3f} nats",
-                "no one finds more in samples of the posterior, up to the noise of its mean",
+                "an upper bound for samples of the posterior, up to the noise of this mean over the samples",
             )
         )
     return [
         *rows,
         Row(
             "ceiling",
-            f"{r.ceiling:.1f} nats is about the most that so many samples certify",
-            "a certified bound near it says nothing of what is above",
+            f"about {r.ceiling:.1f} nats",
+            "the largest bound that this number of samples can certify, whatever the truth",
         ),
         Row(
             "log Z",
-            f"{r.log_z:.3f} ({'good' if r.reliable else 'far from 0'})",
-            "near 0 where the critics are calibrated; far from 0 do not believe the estimate",
+            f"{fixed(r.log_z)} ({'near 0' if r.reliable else 'far from 0'})",
+            "near 0 if the critics are calibrated; if it is far from 0, do not trust the estimate",
         ),
         Row(
             "Donsker-Varadhan",
-            f"{r.dv:.3f} nats",
-            "the mean logit less log Z; too low where a few pairs have far too high logits",
+            f"{fixed(r.dv)} nats",
+            "a second estimate, the mean logit minus log Z; too low if a few pairs have far too high logits",
         ),
         Row(
-            "chance",
-            f"p = {r.p_value:.3f} under random pairings, 95 % of which give less than {r.null:.3f}",
-            "a small p: what was found is not luck; a large p does not show independence",
+            "random pairings",
+            f"p = {r.p_value:.3f}; 95 % of them yield less than {r.null:.3f} nats",
+            "a small p rules out luck; a large p does not show independence",
         ),
         Row(
-            "joint or marginal",
-            f"{100 * r.accuracy:.1f} % of pairs told apart, chance 50 %",
-            "whether a code and an alpha belong together",
+            "pairs",
+            f"{100 * r.accuracy:.1f} % classified correctly, chance 50 %",
+            "how often the critics recognise whether a code and an alpha come from the same sample",
         ),
     ]
 
@@ -84,13 +84,13 @@ def _information(r: "AuditReport") -> list[Row]:
 def _learning(r: "AuditReport") -> list[Row]:
     rows = []
     if r.curve is not None:
-        found = ", ".join(f"{value:.3f}" for value in r.curve.estimates)
+        found = ", ".join(map(fixed, r.curve.estimates))
         sizes = ", ".join(f"{size:,}" for size in r.curve.sizes)
         rows.append(
             Row(
                 "learning curve",
                 f"{found} nats from {sizes} training codes",
-                "what one critic finds; if it still rises, more codes would show more",
+                "the estimates of one critic; if they still rise, more samples may raise the estimate above",
             )
         )
     if r.recognition is not None:
@@ -107,7 +107,7 @@ def _recognition(r: "AuditReport") -> list[Row]:
             "accuracy",
             f"{_share(r.label_accuracy, r.label_accuracy_interval)}, chance {100 * chance:.1f} %"
             + ("" if r.given else _allowed(r, accuracy_bound(r.epsilon or 0, min(chance, 0.9999)))),
-            "how often the most probable label is right; chance is always the most frequent one",
+            "how often the most probable label is right; chance is to always guess the most frequent label",
         )
     ]
     if r.label_auc is not None:
@@ -117,7 +117,7 @@ def _recognition(r: "AuditReport") -> list[Row]:
                 "AUC",
                 f"{r.label_auc:.3f}{_interval(r.label_auc_interval, 1)}, chance 0.5"
                 + ("" if r.given or not r.epsilon else f", ε allows {most:.3f}"),
-                "how often a sample of a label scores higher than one of the rest, averaged over labels",
+                "how often a sample with a label scores higher than one without it, averaged over labels",
             )
         )
     if r.label_balanced_accuracy is not None:
@@ -130,7 +130,7 @@ def _recognition(r: "AuditReport") -> list[Row]:
                 "balanced accuracy",
                 f"{_share(r.label_balanced_accuracy, r.label_balanced_accuracy_interval)}, "
                 f"chance {100 / max(2, r.classes):.1f} %{allowed}",
-                "how often a label is recognised, averaged over labels: a rare one counts like the rest",
+                "how often a label is recognised, averaged over labels: a rare label counts as much as a frequent one",
             )
         )
     return rows
@@ -141,7 +141,9 @@ def _strata(r: "AuditReport") -> list[Row]:
     for s in r.strata:
         text = s.note
         if s.mi is not None:
-            text = f"{s.mi:.3f} nats, at least {s.lower_bound:.3f}" + (f"; {s.note}" * bool(s.note))
+            text = f"{fixed(s.mi)} nats, at least {s.lower_bound:.3f}" + (
+                f"; {s.note}" * bool(s.note)
+            )
         rows.append(Row(f"given {s.name}", f"{text} ({s.samples:,} samples)"))
     return rows
 
@@ -153,14 +155,25 @@ def _data(r: "AuditReport") -> list[Row]:
     if r.source:
         of = f"{r.source}, {of}"
     return [
-        Row("alpha", r.alpha or "not said", "how alpha was read: kind= and classes= change it"),
+        Row("alpha", r.alpha or "not said", "how alpha was read; kind= and classes= change this"),
         *(
-            [Row("given", r.given, "what is known beside pi: all numbers are of what pi adds")]
+            [
+                Row(
+                    "given",
+                    r.given,
+                    "labels known beside pi: every number is about what pi adds to them",
+                )
+            ]
             * bool(r.given)
         ),
         Row("data", f"{of}; seed {r.seed}, {r.seconds:.0f} s"),
         Row("made", f"{r.date} with mireg {r.version}"),
     ]
+
+
+def fixed(value: float) -> str:
+    """Returns a number with three digits, without a minus sign if it rounds to 0."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _inner(shares: tuple[float, ...]) -> list[float]:
@@ -183,22 +196,21 @@ def _allowed(r: "AuditReport", bound: float) -> str:
 
 
 KINDS = {
-    "linear": "what is linear",
+    "linear": "a linear critic",
     "small": "a small network",
     "large": "a large network",
-    "separable": "two networks, one for each side, and a product",
-    "towers": "two networks, one for each side, and a product",
-    "octaves": "a network that sees fine detail",
-    "neighbours": "the nearest codes",
+    "towers": "two networks and their inner product",
+    "octaves": "a network for fine detail",
+    "neighbours": "nearest neighbours",
 }
-CODES = {"standard": "codes as they are, scaled", "scores": "ranks of the codes"}
+CODES = {"standard": "on scaled codes", "scores": "on ranks of the codes"}
 
 
 def member_in_words(name: str) -> str:
-    """Returns what a member of the panel is: `octaves on scores` looks at ranks for fine detail."""
+    """Returns a description of a member of the panel, such as `octaves on scores`."""
     kind, _, codes = name.partition(" on ")
     words = next((text for key, text in KINDS.items() if key in kind), kind)
     count = kind.split()[0]
     if count.isdigit():
-        words = f"the {count} nearest codes"
-    return f"{words}; sees {CODES.get(codes, codes)}" if codes else words
+        words = f"{count} nearest neighbours"
+    return f"{words}, {CODES.get(codes, f'on {codes}')}" if codes else words

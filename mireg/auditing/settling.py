@@ -1,4 +1,4 @@
-r"""What a panel is asked about itself: would it find more with more codes, and how well does π reveal the group?"""
+r"""The learning curve of a panel, and how well π reveals the group."""
 
 __all__ = ["learning_curve", "recognize"]
 
@@ -11,25 +11,25 @@ from .evaluation import Member, standard_error
 from .inputs import AuditInputs, Folds, make_folds
 
 JUDGES, MOST_FOLDS = 1500, 2
-"""The held-out groups that judge the learning curve, of one fold or two: more would cost as much as the panel."""
+"""The number of held-out groups from which one fold suffices for the learning curve, and the most folds: more would cost as much as the panel."""
 
 MOST_SAMPLES = 20_000
-"""The most samples that judge the learning curve in a fold, and that groups are recognised by."""
+"""The most samples of a fold on which the learning curve is evaluated, and the most on which groups are recognised."""
 
 FEWEST_OF_GROUP, MOST_GROUPS = 10, 1000
-"""The samples that a group needs to be recognised by, and the most groups that are."""
+"""The fewest samples of a group that is to be recognised, and the most groups."""
 
 
 def learning_curve(
     panel: CrossFit, members: dict[str, Member], preprocessing: str, kind: str
 ) -> LearningCurve:
-    """Judges one kind of critics after they learnt from a quarter, half and all of the training groups.
+    """Returns the estimates of one kind of critics after training on a quarter, half and all of the training groups.
 
     Arguments:
-        panel: The panel that learnt from all.
+        panel: The panel that was trained on all.
         members: Its trained members.
         preprocessing: The preprocessing of the kind.
-        kind: The kind that did best where it stopped.
+        kind: The kind with the lowest loss on the stopping samples.
     """
     inputs, name = panel.inputs, f"{kind} on {preprocessing}"
     count = 1 if len(inputs.groups[panel.folds.test[0]].unique()) >= JUDGES else MOST_FOLDS
@@ -60,14 +60,14 @@ def learning_curve(
 
 
 def recognize(inputs: AuditInputs, generator: Generator) -> Recognition | None:
-    """Judges how well π reveals the group, on samples of the same groups that classifiers did not learn from.
+    """Returns how well classifiers recognise the group from π, on held-out samples of the same groups.
 
     Arguments:
         inputs: The codes.
-        generator: Where the split, batches and pairs come from.
+        generator: The source of the split, batches and pairs.
 
     Returns:
-        `None` where groups are too many, or most samples are of groups too small to be recognised.
+        The result, or `None` if there are too many groups, or if most samples belong to groups that are too small.
     """
     _, index, sizes = inputs.groups.unique(return_inverse=True, return_counts=True)
     kept = (sizes[index] >= FEWEST_OF_GROUP).nonzero().squeeze(1)

@@ -1,4 +1,4 @@
-r"""What the numbers of an audit say of a target, in a word and in a sentence."""
+r"""The verdict of an audit on a target, as a word and as a sentence."""
 
 __all__ = ["Verdict", "decide", "exit_status", "normalized", "sentence"]
 
@@ -11,7 +11,7 @@ Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 
 
 def normalized(mi: float, log_z: float) -> bool:
-    """Tells whether log Z is near 0, beside the estimate that it belongs to."""
+    """Returns whether log Z is near 0: within 0.1 nats, or within a tenth of the estimate."""
     return abs(log_z) <= max(0.1, 0.1 * abs(mi))
 
 
@@ -24,7 +24,7 @@ def decide(
     settled: bool = True,
     conclusive: bool = True,
 ) -> Verdict:
-    """Judges by the certified bound, and else by the estimates and two standard errors.
+    """Returns the verdict: by the certified bound, or by the estimates and two standard errors.
 
     Arguments:
         mi: The estimate in nats.
@@ -33,10 +33,10 @@ def decide(
         bound: The certified lower bound.
         epsilon: The target, or `None`.
         settled: Whether the estimate has stopped rising with the number of training codes.
-        conclusive: Whether the samples are such that finding little shows something.
+        conclusive: Whether the samples suffice for `below`.
 
     Returns:
-        `above` comes first: what was found is there, whatever more would be found.
+        The verdict. `above` takes precedence: more samples cannot make found information disappear.
     """
     if epsilon is None:
         return "not asked"
@@ -50,11 +50,11 @@ def decide(
 
 
 def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
-    """Returns the exit status of the command: 0 for below, 1 for above, 2 where the target was neither shown to be kept nor to be missed.
+    """Returns the exit status of the command: 0 for `below` and `not asked`, 1 for `above`, 2 for `undecided` and `not settled`.
 
     Arguments:
-        verdict: The verdict; `not asked` is 0.
-        allow_undecided: Whether 2 is 0.
+        verdict: The verdict.
+        allow_undecided: Whether to return 0 instead of 2.
     """
     if verdict == "above":
         return 1
@@ -62,24 +62,24 @@ def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
 
 
 def sentence(report: "AuditReport") -> str:
-    """Returns the finding in one sentence, and for labels one more: no formula, no name of a method."""
+    """Returns the finding in one or two sentences, and for labels one more: no formula, no name of a method."""
     found = f"about {max(0.0, report.mi):.3f} nats"
     target = f"the target of {report.epsilon:g} nats" if report.epsilon is not None else ""
-    of = "the code reveals of alpha" + (" beyond what is given" if report.given else "")
+    beyond = " beyond what is given" if report.given else ""
     proved = f"at least {report.lower_bound:.3f} with {100 * report.confidence:g} % confidence"
     if report.lower_bound <= 0:
         proved = "none of it certified"
     text = {
-        "above": f"What {of} is more than {target}: {found}, {proved}.",
-        "below": f"What new critics found of what {of} stays below {target}: {found}. No one has proved that others cannot find more.",
-        "undecided": f"Whether what {of} is below {target} cannot be told from these samples: {found}, {proved}.",
-        "not settled": f"Do not call {target} kept: critics still find more the more codes they learn from, {found} so far.",
-        "not asked": f"What {of}: {found}, {proved}. No target was given.",
+        "above": f"The code reveals more about alpha{beyond} than {target}: {found}, {proved}.",
+        "below": f"The critics found less about alpha{beyond} than {target}: {found}. This is not a proof: other critics may find more.",
+        "undecided": f"These samples do not show whether the code reveals less about alpha{beyond} than {target}: {found}, {proved}.",
+        "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: {found} so far, {proved}.",
+        "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. No target was given.",
     }[report.verdict]
     if report.label_balanced_accuracy is not None:
         chance = 1 / max(2, report.classes)
         text += (
-            f" With the code, labels are recognised in {100 * report.label_balanced_accuracy:.0f} % of cases, "
-            f"averaged over the labels; without it in {100 * chance:.0f} %."
+            f" From the code, a label is recognised in {100 * report.label_balanced_accuracy:.0f} % of cases, "
+            f"averaged over the labels; chance is {100 * chance:.0f} %."
         )
     return text
