@@ -236,12 +236,14 @@ def main() -> None:
     for name, judge in judges.items():
         with torch.no_grad():
             found = judge(test.x)
-        rows[name] = {**gaps(found, test), **audited(found, test, options.samples)}
+        rows[name] = gaps(found, test)
+        if not options.smoke or ("odds" in name and "mireg" in name):
+            rows[name] |= audited(found, test, options.samples)
     draw(rows, options.out / "equalized_odds.png")
-    names = list(next(iter(rows.values())))
+    names = max(map(list, rows.values()), key=len)
     print(f"{'':25}" + "".join(f"{name:>{len(name) + 2}}" for name in names))
     for row, values in rows.items():
-        print(f"{row:25}" + "".join(f"{values[name]:{len(name) + 2}.3f}" for name in names))
+        print(f"{row:25}" + "".join(f"{values[x]:{len(x) + 2}.3f}" for x in names if x in values))
     print("weights tried, on the validation part:")
     for row, values in tried.items():
         print(f"{row:25}" + "".join(f"{values[name]:{len(name) + 2}.3f}" for name in names[:3]))
