@@ -115,12 +115,20 @@ class Regularizer(nn.Module):
         """
         raise NotImplementedError
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         r"""Returns the loss of the critics alone, for steps beside those of the encoders, as on a replay of earlier codes.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
             alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
+            posterior: Not used: it is here so that the same codes fit both calls.
             groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
 
         Returns:
@@ -224,7 +232,14 @@ class Scaled(Regularizer):
         part = self.inner(pi, alpha, posterior, groups=groups)
         return Penalty(self.factor * part.loss, part.critic_loss, part.metrics, (part,))
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         return self.inner.critic_loss(pi, alpha, groups=groups)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
@@ -279,7 +294,14 @@ class Sum(Regularizer):
         critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
         return Penalty(loss, critic_loss, metrics, parts)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         losses = [term.critic_loss(pi, alpha, groups=groups) for term in self.addends()]
         return torch.stack(losses).sum()
 

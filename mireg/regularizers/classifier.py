@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .._checks import Shape, check_epsilon, check_rows
+from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
@@ -81,6 +81,7 @@ class ClassifierMI(Regularizer):
             ranks,
             (check_rows(rows),),
         )
+        check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
         self.misuse = Misuse("ClassifierMI")
@@ -106,7 +107,14 @@ class ClassifierMI(Regularizer):
         }
         return Penalty(loss, reading.critic_loss, metrics, (), reading.observed, reading.codes)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         return self.critics.loss(pi, alpha, groups)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .. import functional
-from .._checks import Shape, check_epsilon, check_rows
+from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator, MeanLogit
 from ..pairs import Negatives, ShiftedNegatives
 from ..ranks import Ranks
@@ -122,6 +122,8 @@ class RobustMIConstraint(Regularizer):
             (check_rows(rows), 2 * check_rows(rows)),
         )
         self.bound = VariationalBound(prior, ranks=ranks)
+        check_part("gamma", gamma, nn.Module, "mireg.weights.FixedGamma(0.5)")
+        check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.gamma = gamma or RelativeGamma()
         self.multiplier = multiplier or LogMultiplier()
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
@@ -200,7 +202,14 @@ class RobustMIConstraint(Regularizer):
         }
         return Penalty(loss, reading.critic_loss, metrics, (), reading.observed, reading.codes)
 
-    def critic_loss(self, pi: Tensor, alpha: Tensor, *, groups: Tensor | None = None) -> Tensor:
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         return self.critics.loss(pi, alpha, groups)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
