@@ -84,7 +84,13 @@ class Critic(nn.Module):
         if pairs is None:
             return self.compare(u, v)
         if pairs.marginal is None:
-            every = self.compare_all(*pairs.in_blocks(u, v)).flatten(0, 1)
+            logits = self.compare_all(*pairs.in_blocks(u, v))
+            if logits.ndim != 3:
+                raise ValueError(
+                    f"{type(self).__name__}.compare must return one logit a pair and sum over the last dimension, got logits of "
+                    f"blocks with shape {tuple(logits.shape)}"
+                )
+            every = logits.flatten(0, 1)
             return every.gather(1, pairs.joint[:, None]).squeeze(1), every
         # Rows are selected, and not indexed: the gradient of an index takes ten times as long.
         rows = torch.cat((pairs.joint[None], pairs.marginal))
