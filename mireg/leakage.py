@@ -277,8 +277,8 @@ def bounded_r_squared_bound(epsilon: float, spread: float, dims: int = 1) -> flo
     Example:
         >>> bounded_r_squared_bound(0.125, spread=2)
         0.25
-        >>> round(bounded_r_squared_bound(0.125, spread=12**0.5, dims=4), 3)
-        0.188
+        >>> round(bounded_r_squared_bound(0.125, spread=12**0.5, dims=4), 2)
+        0.19
     """
     check_epsilon(epsilon)
     _check_dims(dims)
