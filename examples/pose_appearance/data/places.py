@@ -90,7 +90,7 @@ def find_root(root: Path, *parts: tuple[str, ...]) -> Path:
         return root
     inner = [path for path in visible(root) if path.is_dir()] if root.is_dir() else []
     found = [path for path in inner if fits(path)] or [
-        path for path in (root.resolve().parent,) if fits(path)
+        path for path in (root.resolve().parent,) if root.is_dir() and fits(path)
     ]
     if len(found) == 1:
         return found[0]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .image_set import ImageSet
-from .places import find_root, visible
+from .places import contents, find_root, visible
 
 LENGTHS = tuple(length for length in (7, 8, 9, 6, 13) for _ in range(4))
 """The frames of spellcast, thrust, walk, slash and shoot, in 4 views each.
@@ -59,7 +59,7 @@ def sprites(root: Path) -> ImageSet:
             return _read_mat(files, folder / "sprites_splits.mat")
     raise FileNotFoundError(
         f"no sprites at {root}: expected sprites.npz, or sprites_0.mat, sprites_2.mat … "
-        "and sprites_splits.mat"
+        f"and sprites_splits.mat; {contents(root)}"
     )
 
 
