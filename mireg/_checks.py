@@ -119,6 +119,16 @@ def check_positive(name: str, value: SupportsIndex, least: int = 1) -> int:
     return number
 
 
+def check_part(name: str, value: object, kinds: type | tuple[type, ...], example: str) -> None:
+    """Raises if a part of a regularizer is not an object of its kind. Strings and numbers named parts in version 0.1."""
+    if value is None or isinstance(value, kinds):
+        return
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    known = " or ".join(kind.__name__ for kind in kinds)
+    given = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+    raise TypeError(f"{name} must be an object of {known}, as {example} is, got {given}")
+
+
 def check_rows(rows: SupportsIndex) -> int:
     """Returns the number of codes that critics learn from in a step, 0 or more."""
     return check_positive("rows, the codes that critics learn from in a step,", rows, least=0)
@@ -150,8 +160,13 @@ def check_codes(
         )
     if len(pi) < 2:
         raise ValueError(
-            "marginal pairs need a batch of at least 2 samples, got a batch of 1: use drop_last=True in the loader"
+            f"marginal pairs need a batch of at least 2 samples, got a batch of {len(pi)}: use drop_last=True in the loader"
         )
+    for name, other in (("alpha", alpha), ("groups", groups)):
+        if isinstance(other, Tensor) and other.device != pi.device:
+            raise ValueError(
+                f"pi and {name} must be on the same device, got {pi.device} and {other.device}: take {name}.to(pi.device)"
+            )
     if pi_shape is not None and tuple(pi.shape[1:]) != pi_shape:
         raise ValueError(
             f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: make the regularizer with "
@@ -242,6 +257,23 @@ def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
     if high >= classes:
         raise ValueError(
             f"{name} must be from 0 to {classes - 1}, or below 0 if unknown, got {high}"
+        )
+
+
+def check_attribute(alpha: Tensor) -> None:
+    """Raises if an attribute on the CPU has missing values. On other devices it would have to wait for the device.
+
+    A code that an encoder makes passes: a step that overflows in half precision is the business of its scaler.
+    """
+    if alpha.device.type != "cpu" or alpha.requires_grad or not alpha.is_floating_point():
+        return
+    if torch.compiler.is_compiling() or _is_transformed(alpha):
+        return
+    missing = int((~alpha.isfinite()).flatten(1).any(1).sum())
+    if missing:
+        raise ValueError(
+            f"alpha must be finite, got NaN or infinity in {missing} of {len(alpha)} rows: leave these samples out, or fill the "
+            "gaps in; of labels, those below 0 are unknown"
         )
 
 

@@ -7,6 +7,7 @@ __all__ = ["Controller", "MovingAverage", "saved"]
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ class Controller(nn.Module):
     """
 
     state: Tensor
+    possible: tuple[float, float] = (-math.inf, math.inf)
+    """From where to where a state can be: what is loaded from another kind of weight may be outside."""
 
     def __init__(self, *initial: float) -> None:
         super().__init__()
@@ -49,6 +52,20 @@ class Controller(nn.Module):
         if shared:
             self.state.share_memory_()
         return self
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        loaded, (low, high) = state_dict.get(f"{prefix}state"), self.possible
+        if not isinstance(loaded, Tensor) or loaded.is_meta or loaded.shape != self.state.shape:
+            return
+        if bool(((loaded < low) | (loaded > high)).any()):
+            # The last argument collects what is wrong, for one error.
+            arguments[-1].append(
+                f"{prefix}state must be from {low:g} to {high:g} for {type(self).__name__}, got {loaded.tolist()}: it is of another "
+                "kind of weight, so make the regularizer with the parts that the state was saved with"
+            )
 
     @property
     def value(self) -> Tensor:

@@ -13,6 +13,7 @@ __all__ = [
     "default_critic",
 ]
 
+from inspect import signature
 from typing import cast
 
 import torch
@@ -53,15 +54,15 @@ class Critic(nn.Module):
 
     def of_pi(self, pi: Tensor) -> Tensor:
         r"""Returns what the critic makes of :math:`\pi` alone, with shape :math:`(N, H)`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define of_pi")
 
     def of_alpha(self, alpha: Tensor) -> Tensor:
         r"""Returns what the critic makes of :math:`\alpha` alone, with shape :math:`(M, H)`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define of_alpha")
 
     def compare(self, u: Tensor, v: Tensor) -> Tensor:
         """Returns the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, row by row. Dimensions before that of the features broadcast."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define compare")
 
     def compare_all(self, u: Tensor, v: Tensor) -> Tensor:
         """Returns the logits of every row of `u` with every row of `v`: of shapes :math:`(*, N, H)` and :math:`(*, M, H)`, with shape :math:`(*, N, M)`."""
@@ -83,7 +84,13 @@ class Critic(nn.Module):
         if pairs is None:
             return self.compare(u, v)
         if pairs.marginal is None:
-            every = self.compare_all(*pairs.in_blocks(u, v)).flatten(0, 1)
+            logits = self.compare_all(*pairs.in_blocks(u, v))
+            if logits.ndim != 3:
+                raise ValueError(
+                    f"{type(self).__name__}.compare must return one logit a pair and sum over the last dimension, got logits of "
+                    f"blocks with shape {tuple(logits.shape)}"
+                )
+            every = logits.flatten(0, 1)
             return every.gather(1, pairs.joint[:, None]).squeeze(1), every
         # Rows are selected, and not indexed: the gradient of an index takes ten times as long.
         rows = torch.cat((pairs.joint[None], pairs.marginal))
@@ -224,6 +231,12 @@ class SumCritic(nn.Module):
         self, pi: Tensor, alpha: Tensor, pairs: Pairs | None = None
     ) -> Tensor | JointAndMarginal:
         logits = [critic(pi, alpha, pairs) for critic in self.critics]
+        shapes = [[x.shape for x in each] if pairs is not None else each.shape for each in logits]
+        if any(shape != shapes[0] for shape in shapes):
+            raise ValueError(
+                f"the critics of a sum must return logits of the same shapes, got {shapes} from "
+                f"{[type(critic).__name__ for critic in self.critics]}: a critic defines of_pi, of_alpha and compare, and no forward"
+            )
         if pairs is None:
             return torch.stack(logits).sum(0)
         joint, marginal = (torch.stack(each).sum(0) for each in zip(*logits, strict=True))
@@ -345,7 +358,14 @@ def as_critic(module: nn.Module) -> nn.Module:
         raise TypeError(
             f"a critic must be a module that takes (pi, alpha), got {type(module).__name__}"
         )
-    return module if isinstance(module, Critic | SumCritic | _Rows) else _Rows(module)
+    if not isinstance(module, Critic | SumCritic | _Rows):
+        return _Rows(module)
+    if isinstance(module, Critic) and "pairs" not in signature(module.forward).parameters:
+        raise TypeError(
+            f"{type(module).__name__}.forward takes no pairs, which a mireg.Critic must: define of_pi, of_alpha and compare, and no "
+            "forward, or derive from torch.nn.Module, whose pairs are rows"
+        )
+    return module
 
 
 def default_critic(

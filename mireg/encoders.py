@@ -5,6 +5,7 @@ __all__ = ["Codes", "EncoderPair", "diagonal_gaussian"]
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
@@ -59,12 +60,14 @@ class EncoderPair(nn.Module):
     r"""Creates a pair of encoders that gives the codes a regularizer takes.
 
     Each encoder is a module that returns a tensor, a pair `(mean, log_var)`, or a torch Distribution; of vectors :math:`(N, D)`, feature maps
-    :math:`(N, C, H, W)` or token sequences :math:`(N, L, C)`. The appearance encoder may also return integer labels :math:`(N,)`, as `nn.Identity()` does for an
-    attribute that is known. Distributions are sampled, in evaluation mode too: what is bounded is what the samples tell.
+    :math:`(N, C, H, W)` or token sequences :math:`(N, L, C)`. The encoder of :math:`\alpha` may also return integer labels :math:`(N,)`, as `nn.Identity()` does for
+    an attribute that is known. Distributions are sampled, in evaluation mode too: what is bounded is what the samples tell.
+
+    A program of `torch.export` returns tensors only, so there the posterior is `None`.
 
     Arguments:
-        pose_encoder: The encoder of :math:`\pi`.
-        appearance_encoder: The encoder of :math:`\alpha`.
+        pi_encoder: The encoder of :math:`\pi`, which must not reveal :math:`\alpha`: of pose, content, or the features of a fair classifier.
+        alpha_encoder: The encoder of :math:`\alpha`: of appearance or style, or `nn.Identity()` for a sensitive attribute.
         constraint: The regularizer to carry along, for one `state_dict()` of all.
 
     Example:
@@ -76,21 +79,21 @@ class EncoderPair(nn.Module):
 
     def __init__(
         self,
-        pose_encoder: nn.Module,
-        appearance_encoder: nn.Module,
+        pi_encoder: nn.Module,
+        alpha_encoder: nn.Module,
         constraint: nn.Module | None = None,
     ) -> None:
         super().__init__()
 
-        self.pose_encoder = pose_encoder
-        self.appearance_encoder = appearance_encoder
+        self.pi_encoder = pi_encoder
+        self.alpha_encoder = alpha_encoder
         self.constraint = constraint
 
-    def forward(self, x_pose: Any, x_appearance: Any) -> Codes:
+    def forward(self, x_pi: Any, x_alpha: Any) -> Codes:
         r"""
         Arguments:
-            x_pose: What the pose encoder takes: the sample to reconstruct.
-            x_appearance: What the appearance encoder takes: another sample of the same identity.
+            x_pi: What the encoder of :math:`\pi` takes, as the sample to reconstruct.
+            x_alpha: What the encoder of :math:`\alpha` takes, as another sample of the same identity, or the attribute.
 
         Returns:
             The codes and the posterior of :math:`\pi`.
@@ -99,23 +102,29 @@ class EncoderPair(nn.Module):
             TypeError: If an encoder returns something else than a tensor, a pair of tensors, or a Distribution that can be reparametrised.
             ValueError: If codes have other shapes than those above, or there is not one a sample.
         """
-        pi, posterior = read_code(self.pose_encoder(x_pose), "pose_encoder")
-        alpha, _ = read_code(self.appearance_encoder(x_appearance), "appearance_encoder")
+        pi, posterior = read_code(self.pi_encoder(x_pi), "pi_encoder")
+        alpha, _ = read_code(self.alpha_encoder(x_alpha), "alpha_encoder")
         if not pi.is_floating_point() or pi.ndim < 2:
             raise ValueError(
-                f"pose_encoder must return floating-point codes with shape (N, *), got {pi.dtype} with shape "
+                f"pi_encoder must return floating-point codes with shape (N, *), got {pi.dtype} with shape "
                 f"{tuple(pi.shape)}"
             )
         if len(pi) != len(alpha):
             raise ValueError(
                 f"the encoders must return one code a sample, got {len(pi)} of pi and {len(alpha)} of alpha"
             )
-        return Codes(pi, alpha, posterior)
+        return Codes(pi, alpha, None if _is_exporting() else posterior)
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
         """Returns the parameters of the two encoders, for a group of their own: `parameters()` holds those of the constraint as well."""
-        yield from self.pose_encoder.parameters()
-        yield from self.appearance_encoder.parameters()
+        yield from self.pi_encoder.parameters()
+        yield from self.alpha_encoder.parameters()
+
+
+def _is_exporting() -> bool:
+    """Returns whether `torch.export` traces this call; `False` with a torch that cannot tell."""
+    exporting = getattr(torch.compiler, "is_exporting", None)
+    return exporting is not None and bool(exporting())
 
 
 def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:

@@ -53,6 +53,7 @@ class Memory(nn.Module):
     alpha: Tensor
     groups: Tensor
     count: Tensor
+    seal: Tensor
 
     def __init__(
         self,
@@ -72,11 +73,16 @@ class Memory(nn.Module):
             self.register_buffer(name, held if shape else held.long())
         self.register_buffer("groups", torch.zeros(capacity, dtype=torch.int64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("seal", torch.zeros((), dtype=torch.int64))
 
     @property
     def capacity(self) -> int:
         """The number of codes that the memory holds."""
         return len(self.pi)
+
+    def whole(self) -> Tensor:
+        """Returns whether the rows are codes. An average of memories, as an average of weights makes it, holds none: it counts as empty."""
+        return sealed(self.count) == self.seal
 
     def recall(self, newest: int, blocks: int, size: int) -> Remembered:
         """Returns the newest rows, and blocks of rows that were written one after the other.
@@ -89,7 +95,7 @@ class Memory(nn.Module):
             size: The number of rows of a block.
         """
         place = torch.arange(blocks, device=self.count.device)
-        filled = self.count.clamp(max=self.capacity)
+        filled = torch.where(self.whole(), self.count.clamp(max=self.capacity), 0)
         # Multiples of the golden ratio visit all rows evenly, and none depends on chance. As integers they stay exact in long trainings.
         phase = self.count * GOLDEN % 2**16 / 2**16
         age = size + ((place + phase) / max(blocks, 1) * (filled - size).clamp(min=0)).long()
@@ -111,6 +117,7 @@ class Memory(nn.Module):
         """Takes the codes `pi` and `alpha`, the `groups` and what is `given` of a batch, where `accepted`. The oldest are forgotten."""
         newest = {name: x[-self.capacity :] for name, x in codes.items()}
         n, kept = len(codes["pi"]), len(newest["pi"])
+        self.count.mul_(self.whole())
         index = self.count + torch.arange(n - kept, n, device=self.count.device)
         index = index % self.capacity
         for name, x in newest.items():
@@ -121,6 +128,13 @@ class Memory(nn.Module):
                 taken = torch.where(keep, taken, held[index])
             held.index_copy_(0, index, taken)
         self.count.add_(n * torch.as_tensor(accepted, device=self.count.device))
+        self.seal.copy_(sealed(self.count))
 
     def extra_repr(self) -> str:
         return f"capacity={self.capacity}"
+
+
+def sealed(count: Tensor) -> Tensor:
+    """Returns a number that belongs to a count, a scalar. The average of two such numbers does not belong to the average of their counts."""
+    rest = count % 65521
+    return rest * rest * GOLDEN % 65521

@@ -107,7 +107,7 @@ class Ranks:
         count = self.count
         if count == 1:
             return x
-        total = gather(x[None], self.process_group).logsumexp(0) - math.log(count)
+        total = _gather(x[None], self.process_group).logsumexp(0) - math.log(count)
         return total + (x.detach() - total).exp() * (x - x.detach())
 
     def collect(self, x: Tensor) -> Tensor:
@@ -124,16 +124,24 @@ class Ranks:
         """
         if not self.gather or self.count == 1:
             return x
-        sizes = gather(torch.tensor([len(x)], device=x.device), self.process_group)
-        if not torch.compiler.is_compiling() and len(set(sizes.tolist())) > 1:
-            raise ValueError(
-                f"ranks that gather must have batches of equal size, got {sizes.tolist()}: use drop_last=True in the loader"
-            )
-        rows = gather(x, self.process_group)
+        self.check_size(x)
+        rows = _gather(x, self.process_group)
         if not x.requires_grad:
             return rows
         start = self.index * len(x)
         return torch.cat((rows[:start], x, rows[start + len(x) :]))
+
+    def check_size(self, x: Tensor) -> None:
+        """Raises on every rank if these gather and have different numbers of rows: without it a backend would abort.
+
+        Arguments:
+            x: The rows of this rank, with shape :math:`(N, *)`.
+
+        Raises:
+            ValueError: If ranks have different numbers of rows.
+        """
+        if self.gather and not torch.compiler.is_compiling():
+            check_equal_sizes(x, self.process_group, "ranks that gather must have batches")
 
     def own_rows(self, n: int, device: torch.device) -> Tensor:
         """Returns the rows of this rank among those that :meth:`collect` returns, with shape :math:`(N,)`."""
@@ -149,6 +157,8 @@ def average_gradients(
 ) -> None:
     """Averages gradients over ranks: call it between the backward pass and the step of the optimizer.
 
+    A parameter that has a gradient on some ranks only counts as 0 on the others. One that has none on any rank gets none.
+
     Arguments:
         parameters: The parameters, in the same order on every rank. `DistributedDataParallel` does this for the parameters that it wraps.
         group: The process group; the default group if `None`.
@@ -161,13 +171,20 @@ def average_gradients(
     count = Ranks(group).count
     if count == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if gradients:
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat, group=group)
-        parts = torch.split(flat / count, [g.numel() for g in gradients])
-        for gradient, mean in zip(gradients, parts, strict=True):
-            gradient.copy_(mean.view_as(gradient))
+    trained = [p for p in parameters if p.requires_grad or p.grad is not None]
+    if not trained:
+        return
+    # All ranks send as many numbers, whichever gradients each has: a backend would abort otherwise.
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
+    has_one = torch.tensor([float(p.grad is not None) for p in trained], device=trained[0].device)
+    flat = torch.cat([*(g.flatten() for g in gradients), has_one])
+    dist.all_reduce(flat, group=group)
+    *means, found = torch.split(flat / count, [*(g.numel() for g in gradients), len(trained)])
+    # Only a rank that lacks a gradient waits for the device.
+    of_others = found.tolist() if any(p.grad is None for p in trained) else None
+    for i, (p, gradient, mean) in enumerate(zip(trained, gradients, means, strict=True)):
+        if p.grad is not None or (of_others is not None and of_others[i] > 0):
+            p.grad = gradient.copy_(mean.view_as(gradient))
 
 
 @torch.no_grad()
@@ -197,10 +214,29 @@ def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
     Returns:
         The rows of all :math:`R` ranks, with shape :math:`(R N, *)`.
 
+    Raises:
+        ValueError: If ranks have different numbers of rows.
+
     Example:
         >>> mireg.ranks.gather(torch.tensor([1, 2]))
         tensor([1, 2])
     """
+    if not torch.compiler.is_compiling():
+        check_equal_sizes(x, group, "ranks must gather tensors")
+    return _gather(x, group)
+
+
+def check_equal_sizes(x: Tensor, group: Optional["ProcessGroup"], what: str) -> None:
+    """Raises on every rank if these have different numbers of rows."""
+    if Ranks(group).count == 1:
+        return
+    sizes = _gather(torch.tensor([len(x)], device=x.device), group).tolist()
+    if len(set(sizes)) > 1:
+        raise ValueError(f"{what} of equal size, got {sizes}: use drop_last=True in the loader")
+
+
+def _gather(x: Tensor, group: Optional["ProcessGroup"]) -> Tensor:
+    """Collects the rows of all ranks, which must have as many: :func:`gather` without a check."""
     x = x.detach().contiguous()
     count = Ranks(group).count
     if count == 1:

@@ -58,6 +58,8 @@ class Multiplier(Controller):
         Multiplier(mu=0.1, value=0.05)
     """
 
+    possible = (0.0, math.inf)
+
     def __init__(self, mu: float = 0.1, initial: float = 0.0) -> None:
         super().__init__(check_number("the multiplier λ", initial, least=0))
 
@@ -100,6 +102,7 @@ class LogMultiplier(Controller):
 
     LOWEST, HIGHEST = -12.0, 16.0
     """The limits of the logarithm."""
+    possible = (LOWEST, HIGHEST)
 
     def __init__(self, rate: float = 0.02, initial: float = 1.0) -> None:
         super().__init__(math.log(check_number("the multiplier λ", initial, above=0)))
@@ -149,6 +152,8 @@ class FixedMultiplier(Controller):
         FixedMultiplier(value=0.5)
     """
 
+    possible = (0.0, math.inf)
+
     def __init__(self, initial: float) -> None:
         super().__init__(check_number("the multiplier λ", initial, least=0))
 
@@ -177,6 +182,8 @@ class FixedGamma(Controller):
         >>> FixedGamma(0.5)
         FixedGamma(value=0.5)
     """
+
+    possible = (0.0, math.inf)
 
     def __init__(self, initial: float = 1.0) -> None:
         super().__init__(check_number("the weight γ", initial, least=0))

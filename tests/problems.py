@@ -30,7 +30,7 @@ class Conditional(mireg.Regularizer):
     def forward(self, pi, alpha, posterior=None, *, groups=None, given=None):
         return self.inner(pi, alpha, posterior, groups=groups, given=self.given(alpha))
 
-    def critic_loss(self, pi, alpha, *, groups=None, given=None):
+    def critic_loss(self, pi, alpha, posterior=None, *, groups=None, given=None):
         return self.inner.critic_loss(pi, alpha, groups=groups, given=self.given(alpha))
 
     def critic_parameters(self):
@@ -63,7 +63,7 @@ class Several(Conditional):
     def forward(self, pi, alpha, posterior=None, *, groups=None, given=None):
         return self.inner(pi, self.values(alpha), posterior, groups=groups)
 
-    def critic_loss(self, pi, alpha, *, groups=None, given=None):
+    def critic_loss(self, pi, alpha, posterior=None, *, groups=None, given=None):
         return self.inner.critic_loss(pi, self.values(alpha), groups=groups)
 
 

@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from problems import ALPHA, CLASSES, PI, codes, controllers_of, optimizer_of, tensors, train_on
+from problems import (
+    ALPHA,
+    CLASSES,
+    PI,
+    REGULARIZERS,
+    codes,
+    controllers_of,
+    optimizer_of,
+    tensors,
+    train_on,
+)
 from torch.distributions import Independent, Normal
 
 import mireg
@@ -311,3 +321,78 @@ def test_both_classes_have_the_same_defaults():
     assert repr(classifier.critics.estimators[0]) == repr(robust.critics.estimators[0])
     assert repr(classifier.multiplier) == repr(robust.multiplier)
     assert controllers_of(classifier, weights.LogMultiplier)
+
+
+@pytest.mark.parametrize("cast", ["codes", "constraint"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_codes_of_any_type_fit_a_constraint_of_any_type(name, dtype, cast):
+    if cast == "constraint" and dtype.itemsize == 2:
+        pytest.skip("critics in half precision are for autocast")
+    regularizer = REGULARIZERS[name]()
+    if cast == "constraint":
+        regularizer = regularizer.to(dtype)
+    given = torch.float32 if cast == "constraint" else dtype
+    for of_pi, of_alpha in ((given, given), (torch.float32, given), (given, torch.float64)):
+        _, pi, alpha, posterior = codes()
+        one, other = pi.to(of_pi), alpha.to(of_alpha)
+        penalty = regularizer(one, other, posterior)
+        (penalty.loss + penalty.critic_loss).backward()
+        regularizer.update(penalty)
+        assert regularizer.critic_loss(one, other).isfinite()
+        assert all(value.isfinite() for value in penalty.metrics.values())
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"estimator": "dv"}, "estimator must be an object of Estimator.*got 'dv'"),
+        ({"estimator": mireg.estimators.NWJ}, "got the class NWJ"),
+        ({"estimator": lambda logits: logits.joint.mean()}, "estimator must be an object"),
+        ({"negatives": "all"}, "negatives must be an object of Negatives.*got 'all'"),
+        ({"negatives": 4}, r"as mireg.pairs.ShiftedNegatives\(4\) is, got 4"),
+        ({"gamma": "robust"}, "gamma must be an object of Module.*got 'robust'"),
+        ({"multiplier": 0.5}, "multiplier must be an object of Module.*got 0.5"),
+        ({"ranks": True}, "ranks must be an object of Ranks.*got True"),
+        ({"critic": "mlp"}, "critic must be a function that makes a network.*got 'mlp'"),
+    ],
+)
+def test_a_part_that_is_no_object_is_named(parts, message):
+    with pytest.raises(TypeError, match=message):
+        mireg.RobustMIConstraint(PI, ALPHA, **parts)
+
+
+def foreign_penalties():
+    """Gives penalties that no other kind of regularizer may take, and things that are none."""
+    _, pi, alpha, posterior = codes()
+    made = {name: make()(pi, alpha, posterior) for name, make in REGULARIZERS.items()}
+    made["labels"] = mireg.ClassifierMI(PI, classes=CLASSES)(pi, torch.arange(16) % CLASSES)
+    others = {"nothing": None, "a loss": made["robust"].loss, "metrics": made["robust"].metrics}
+    return {**made, **others}
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_a_foreign_penalty_is_refused_in_words(name):
+    regularizer = REGULARIZERS[name]()
+    # Those of one kind see the same: their penalties fit each other.
+    alike = {"robust", "robust, few negatives, NWJ"} if name.startswith("robust") else {name}
+    for other, penalty in foreign_penalties().items():
+        if other in alike or (name == "variational" and other.startswith(("robust", "paper"))):
+            continue
+        with pytest.raises(ValueError, match="takes the penalty that it returned for this step"):
+            regularizer.update(penalty)
+
+
+@pytest.mark.parametrize("moved", ["alpha", "groups", "constraint"])
+def test_another_device_is_named_with_the_fix(moved):
+    constraint = mireg.RobustMIConstraint(PI, ALPHA)
+    _, pi, alpha, posterior = codes()
+    groups = torch.arange(16)
+    if moved == "constraint":
+        constraint, message = constraint.to("meta"), "device of the critics, meta, got cpu"
+    else:
+        message = f"pi and {moved} must be on the same device, got cpu and meta: take {moved}.to"
+    alpha = alpha.to("meta") if moved == "alpha" else alpha
+    groups = groups.to("meta") if moved == "groups" else groups
+    with pytest.raises(ValueError, match=message):
+        constraint(pi, alpha, posterior, groups=groups)

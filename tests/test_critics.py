@@ -232,3 +232,65 @@ def test_a_labels_critic_learns_what_a_code_tells():
     entropy = torch.log(torch.tensor(4.0)).item()
     assert penalty.metrics["mi"].item() == pytest.approx(entropy, abs=0.1)
     assert penalty.metrics["accuracy"] > 0.85
+
+
+class NoPairs(mireg.Critic):
+    """Says that all pairs are cheap, and takes none."""
+
+    all_pairs = True
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 5)
+
+    def forward(self, pi, alpha):
+        return (self.layer(pi) * alpha).sum(-1)
+
+
+class JointOnly(NoPairs):
+    """Takes pairs, and returns the logits of joint ones alone."""
+
+    def forward(self, pi, alpha, pairs=None):
+        return super().forward(pi, alpha[: len(pi)])
+
+
+class Columns(NoPairs):
+    """Keeps the dimension that it sums over."""
+
+    forward = mireg.Critic.forward
+
+    def of_pi(self, pi):
+        return self.layer(pi)
+
+    def of_alpha(self, alpha):
+        return alpha
+
+    def compare(self, u, v):
+        return (u * v).sum(-1, keepdim=True)
+
+
+class Half(Columns):
+    """Defines one half of what a critic is."""
+
+    of_alpha = mireg.Critic.of_alpha
+
+
+@pytest.mark.parametrize("within_a_sum", [False, True], ids=["alone", "in a sum"])
+@pytest.mark.parametrize(
+    ("critic", "error", "message"),
+    [
+        (NoPairs, TypeError, "NoPairs.forward takes no pairs.*define of_pi, of_alpha and compare"),
+        (JointOnly, ValueError, "define.* of_pi, of_alpha and compare"),
+        (Columns, ValueError, "over the last dimension|of a sum must return logits"),
+        (Half, NotImplementedError, "Half must define of_alpha"),
+    ],
+)
+def test_a_critic_that_forgets_what_it_declares_is_named(critic, error, message, within_a_sum):
+    def make():
+        return mireg.SumCritic(critic(), mireg.SeparableCritic(3, 5)) if within_a_sum else critic()
+
+    for negatives in (AllNegatives(), ShiftedNegatives(2)):
+        with pytest.raises(error, match=message):
+            mireg.ClassifierMI(3, 5, critic=make, negatives=negatives)(
+                torch.randn(8, 3), torch.randn(8, 5)
+            )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from problems import ALPHA, PI, REGULARIZERS
 from torch import nn
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
 
@@ -83,7 +84,7 @@ def test_alpha_may_be_sampled_or_a_label():
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [
-        ({"mean": torch.zeros(8, 3)}, TypeError, "pose_encoder must return.*got dict: wrap it"),
+        ({"mean": torch.zeros(8, 3)}, TypeError, "pi_encoder must return.*got dict: wrap it"),
         (None, TypeError, "got NoneType"),
         ((torch.zeros(8, 3),) * 3, TypeError, "got tuple of Tensor, Tensor, Tensor"),
         ((torch.zeros(8, 3), None), TypeError, "got tuple of Tensor, NoneType"),
@@ -113,7 +114,7 @@ def test_one_state_dict_holds_all():
     constraint = mireg.RobustMIConstraint(3, 2)
     pair = mireg.EncoderPair(nn.Linear(4, 3), nn.Linear(4, 2), constraint)
     keys = pair.state_dict().keys()
-    assert {"pose_encoder.weight", "constraint.gamma.state", "constraint.multiplier.state"} <= keys
+    assert {"pi_encoder.weight", "constraint.gamma.state", "constraint.multiplier.state"} <= keys
 
 
 def test_parameters_of_encoders_are_those_that_their_optimizer_trains():
@@ -123,3 +124,42 @@ def test_parameters_of_encoders_are_those_that_their_optimizer_trains():
     others = {id(p) for p in constraint.parameters()}
     assert len(trained) == 4 and not trained & others
     assert trained | others == {id(p) for p in pair.parameters()}
+
+
+def test_the_codes_fit_both_calls_of_any_regularizer():
+    pi = (torch.randn(8, PI), torch.zeros(8, PI))
+    codes = mireg.EncoderPair(Returns(pi), Returns(torch.randn(8, ALPHA)))(None, None)
+    for name, make in REGULARIZERS.items():
+        regularizer = make()
+        regularizer(*codes)
+        assert regularizer.critic_loss(*codes).isfinite(), name
+
+
+def test_names_are_neutral():
+    encoders = {"pi_encoder": nn.Linear(4, 3), "alpha_encoder": nn.Identity()}
+    pair = mireg.EncoderPair(**encoders)
+    assert pair(x_pi=torch.randn(8, 4), x_alpha=torch.arange(8) % 2).pi.shape == (8, 3)
+
+
+class Halves(nn.Module):
+    """Returns a mean and a log-variance."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 6)
+
+    def forward(self, x):
+        return self.layer(x).chunk(2, dim=1)
+
+
+@pytest.mark.skipif(not hasattr(torch.compiler, "is_exporting"), reason="torch cannot tell")
+def test_a_pair_can_be_exported_and_gives_tensors():
+    pair = mireg.EncoderPair(Halves(), nn.Linear(4, 2))
+    x = torch.randn(8, 4)
+    program = torch.export.export(pair, (x, x)).module()
+    pi, alpha, posterior = program(x, x)
+    assert posterior is None and pi.shape == (8, 3)
+    torch.testing.assert_close(alpha, pair(x, x).alpha)
+    # The program samples, as the pair does.
+    assert not pi.equal(program(x, x)[0])
+    assert pair(x, x).posterior is not None

@@ -185,7 +185,36 @@ def test_the_target_for_an_accuracy_is_the_inverse(position, chance):
 def test_a_gaussian_channel_meets_the_bound_of_r_squared(dims):
     rho = 0.6
     nats = -dims / 2 * math.log(1 - rho**2)
-    assert leakage.r_squared_bound(nats, dims) == pytest.approx(rho**2)
+    assert leakage.gaussian_r_squared_bound(nats, dims) == pytest.approx(rho**2)
+
+
+def coin(nats):
+    """Gives R² and information of a fair coin seen through a channel with that information."""
+    accuracy = leakage.accuracy_bound(nats, 0.5)
+    return (2 * accuracy - 1) ** 2
+
+
+@given(st.floats(1e-4, 0.6))
+def test_a_coin_breaks_the_gaussian_bound_of_r_squared_and_meets_the_one_for_any(nats):
+    assert leakage.gaussian_r_squared_bound(nats) < coin(nats)
+    assert coin(nats) <= leakage.bounded_r_squared_bound(nats, spread=2) + 1e-9
+    assert coin(1e-4) == pytest.approx(leakage.bounded_r_squared_bound(1e-4, spread=2), rel=1e-3)
+
+
+@given(st.integers(0, 1000))
+def test_no_attribute_with_a_range_is_predicted_better_than_its_bound(seed):
+    random = np.random.default_rng(seed)
+    joint = random.dirichlet(np.full(12, random.choice([0.1, 1, 10]))).reshape(3, 4)
+    values = random.standard_normal(4) ** 3
+    code, attribute = joint.sum(1), joint.sum(0)
+    independent = code[:, None] * attribute
+    seen = joint > 0
+    nats = max(0.0, (joint[seen] * np.log(joint[seen] / independent[seen])).sum())
+    mean = attribute @ values
+    variance = attribute @ (values - mean) ** 2
+    explained = code @ ((joint @ values) / np.maximum(code, 1e-300) - mean) ** 2
+    spread = np.ptp(values) / variance**0.5
+    assert explained / variance <= leakage.bounded_r_squared_bound(nats, spread) + 1e-9
 
 
 def test_nothing_is_promised_beyond_the_entropy():
@@ -209,7 +238,10 @@ def test_nothing_is_promised_beyond_the_entropy():
         (lambda: leakage.auc_bound(0.1, 0.0), "share must be above 0"),
         (lambda: leakage.balanced_accuracy_bound(0.1, [0.5, 0.6]), "with sum 1"),
         (lambda: leakage.balanced_accuracy_bound(0.1, 1.0), "shares must be above 0"),
-        (lambda: leakage.r_squared_bound(0.1, 0), "dims is a number of factors"),
+        (lambda: leakage.gaussian_r_squared_bound(0.1, 0), "dims is a number of factors"),
+        (lambda: leakage.bounded_r_squared_bound(0.1, 2, 0), "dims is a number of factors"),
+        (lambda: leakage.bounded_r_squared_bound(0.1, 1.5), "spread is the range.*got 1.5"),
+        (lambda: leakage.bounded_r_squared_bound(0.1, math.inf), "spread is the range.*got inf"),
     ],
 )
 def test_impossible_numbers_are_named(call, message):

@@ -11,6 +11,22 @@ from mireg import estimators, pairs, weights
 
 JOINED, STEPS = 16, 6
 
+
+class Between(estimators.Estimator):
+    """An estimate that is linear in expectations over pairs, and says nothing of ranks."""
+
+    def value(self, logits):
+        return (mireg.functional.nwj(*logits) + mireg.functional.mean_logit(*logits)) / 2
+
+
+class Geometric(estimators.Estimator):
+    """An estimate that is not linear: a mean over ranks of its values would be another number."""
+
+    def forward(self, logits, ranks):
+        bound = estimators.DonskerVaradhan()(logits, ranks)
+        return bound - ranks.average(mireg.functional.mean_logit(*logits)) / 2
+
+
 SCENARIOS = {
     "default": {},
     "default, with identities": {"identities": 5},
@@ -32,6 +48,8 @@ SCENARIOS = {
     "given a code": {"given_features": 3},
     "labels, given a code": {"given_features": 3, "labels": True},
     "paper": {"paper": True},
+    "an estimate of one's own": {"estimator": lambda: Between()},
+    "one that averages over ranks itself": {"estimator": lambda: Geometric()},
 }
 """Constraints for which many ranks are to equal one process."""
 
@@ -109,21 +127,52 @@ def scenarios_on(rank, ranks):
     results["local"] = train(rank, ranks, {}, gather=False)
     results["local, with a memory"] = train(rank, ranks, {"rows": 64}, gather=False)
     results["with a memory"] = train(rank, ranks, {"rows": 64})
-    results["unequal batches"] = unequal(rank, ranks)
+    results["unequal batches"] = unequal(rank)
+    results["missing gradients"] = missing_gradients(rank)
     return results
 
 
-def unequal(rank, ranks):
-    """Gives what is said of batches of unequal size."""
-    constraint = constraint_of(gather=True)
-    n = 4 + (rank == 0)
-    pi, alpha = torch.randn(n, PI), torch.randn(n, ALPHA)
-    posterior = mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
-    try:
-        constraint(pi, alpha, posterior)
-    except ValueError as error:
-        return str(error)
-    return ""
+def unequal(rank):
+    """Gives what is said of batches of unequal size, by what was called."""
+    shared = mireg.Ranks(gather=True)
+    calls = {
+        "robust": lambda n: constraint_of(gather=True)(*batch_of(n)),
+        "memory": lambda n: mireg.RobustMIConstraint(PI, ALPHA, ranks=shared)(*batch_of(n)),
+        "labels": lambda n: constraint_of(gather=True, labels=True)(
+            batch_of(n)[0], torch.arange(n) % CLASSES, batch_of(n)[2]
+        ),
+        "sum": lambda n: (
+            mireg.VariationalBound(ranks=shared) + mireg.ClassifierMI(PI, ALPHA, ranks=shared)
+        )(*batch_of(n)),
+        "critic_loss": lambda n: constraint_of(gather=True).critic_loss(*batch_of(n)),
+        "gather": lambda n: mireg.ranks.gather(torch.zeros(n)),
+    }
+    said = {}
+    for name, call in calls.items():
+        # The second is too small for itself: it must not leave the other ranks alone either.
+        for n in (5, 1):
+            try:
+                call(n if rank == 0 else 4)
+            except ValueError as error:
+                said[f"{name}, {n}"] = str(error)
+            else:
+                said[f"{name}, {n}"] = ""
+    return said
+
+
+def batch_of(n):
+    """Gives codes and their posterior."""
+    pi = torch.randn(n, PI)
+    return pi, torch.randn(n, ALPHA), mireg.diagonal_gaussian(pi, torch.zeros_like(pi))
+
+
+def missing_gradients(rank):
+    """Gives the averaged gradients of two parameters: of the first all ranks but one have one, of the second none."""
+    layer = torch.nn.Linear(1, 1)
+    if rank:
+        layer.weight.grad = torch.full_like(layer.weight, 6.0)
+    mireg.ranks.average_gradients(layer.parameters())
+    return layer.weight.grad.item(), layer.bias.grad
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -158,8 +207,15 @@ def test_ranks_equal_one_process_on_the_joined_batch(trained, alone, scenario):
 
 
 def test_ranks_that_gather_need_batches_of_equal_size(trained):
+    """All ranks say so in words, and none is left waiting until its backend aborts."""
     for rank in trained:
-        assert "must have batches of equal size" in rank["unequal batches"]
+        for name, said in rank["unequal batches"].items():
+            assert "of equal size, got [" in said and "drop_last=True" in said, name
+
+
+def test_a_gradient_that_a_rank_lacks_counts_as_zero(trained):
+    expected = 6 * (len(trained) - 1) / len(trained)
+    assert [rank["missing gradients"] for rank in trained] == [(expected, None)] * len(trained)
 
 
 def sharded_on(rank, ranks, folder):

@@ -563,6 +563,8 @@ def test_an_estimate_that_is_not_finite_moves_no_weight_no_moment_and_no_memory(
     _, pi, alpha, posterior = codes()
     pi, alpha = pi.detach().clone(), alpha.detach().clone()
     (pi if spoilt == "pi" else alpha)[3, 2] = bad
+    # A code of an encoder: an attribute with missing values is an error.
+    alpha.requires_grad_()
     penalty = with_critics(pi, alpha, posterior)
     assert not mi_of(penalty).isfinite()
     with_critics.update(penalty)

@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from data.decoding import SUFFIXES, read_image, to_square
+from data.decoding import read_image, significant_bits, to_square
 from data.pairs import as_float, crop_to
+from data.places import contents, images_in
 from evaluation.pictures import as_pixels, tile
 from model.exported import CARD, ExportedModel, load_exported
 from model.presets import PoseAppearanceModel
@@ -48,7 +49,7 @@ class SynthesizeOptions:
     """Where to draw: auto, cpu, cuda, mps."""
 
     def __post_init__(self) -> None:
-        if self.out.suffix.lower() not in (*SUFFIXES, ".gif"):
+        if self.out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".gif"):
             raise ValueError(f"--out must end in .png, .jpg, .jpeg or .gif, got {self.out}")
         for name in ("zoom", "fps"):
             if getattr(self, name) <= 0:
@@ -67,9 +68,11 @@ def find_pictures(paths: tuple[Path, ...]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES]
+        inside, _ = images_in(path)
         if not inside:
-            raise FileNotFoundError(f"{path} must hold pictures ({', '.join(SUFFIXES)}), got none")
+            raise FileNotFoundError(
+                f"{path} must hold pictures that Pillow reads: {contents(path)}"
+            )
         found += sorted(inside, key=_natural)
     return found
 
@@ -81,7 +84,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def read_pictures(paths: list[Path], size: int) -> np.ndarray:
     """Reads pictures, scaled to fit, as uint8 with shape (N, size, size, 3)."""
-    return np.stack([to_square(read_image(p), size, p, resize=True) for p in paths])
+    bits = significant_bits(paths)
+    return np.stack([to_square(read_image(p, bits=bits), size, p, resize=True) for p in paths])
 
 
 def load_model(folder: Path) -> tuple[PoseAppearanceModel | ExportedModel, int, int]:

@@ -90,8 +90,8 @@ class Run:
     @torch.no_grad()
     def recombine(self, content: Tensor, style: Tensor) -> Tensor:
         """Draws the letters of some glyphs in the fonts of others, by the mean of the content code."""
-        mean, _ = self.encoders.pose_encoder(content)
-        return self.decoder(torch.cat((mean, self.encoders.appearance_encoder(style)), dim=1))
+        mean, _ = self.encoders.pi_encoder(content)
+        return self.decoder(torch.cat((mean, self.encoders.alpha_encoder(style)), dim=1))
 
 
 class Halves(nn.Module):

@@ -15,9 +15,11 @@ from .._checks import (
     alpha_shape,
     as_alpha,
     as_shape,
+    check_attribute,
     check_codes,
     check_given,
     check_labels,
+    check_part,
 )
 from .._frozen import call_frozen
 from .._numerics import mean
@@ -116,6 +118,14 @@ class Critics(nn.Module):
                 f"critic must be a function that makes a network at each call, got {type(make).__name__}: give the class, or a "
                 "lambda that returns a new one"
             )
+        if make is not None and not callable(make):
+            raise TypeError(
+                f"critic must be a function that makes a network at each call, got {make!r}"
+            )
+        for estimator in estimators:
+            check_part("estimator", estimator, Estimator, "mireg.estimators.NWJ()")
+        check_part("negatives", negatives, Negatives, "mireg.pairs.ShiftedNegatives(4)")
+        check_part("ranks", ranks, Ranks, "mireg.Ranks(gather=True)")
         self.given: Given | None = None
         if given_features is not None or given_classes is not None:
             self.given = Given(given_features, given_classes, alpha_features, classes)
@@ -229,10 +239,19 @@ class Critics(nn.Module):
         self, pi: Tensor, alpha: Tensor, groups: Tensor | None, given: Tensor | None = None
     ) -> tuple[Batch, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Returns the batch with remembered codes, its own codes with their gradients, their moments, and what is to be remembered."""
+        if isinstance(pi, Tensor) and pi.ndim:
+            self.ranks.check_size(pi)
         alpha = as_alpha(alpha, self.alpha_shape)
         check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
+        home = next(self.critics.parameters(), pi).device
+        if home != pi.device:
+            raise ValueError(
+                f"the codes must be on the device of the critics, {home}, got {pi.device}: move the constraint with "
+                ".to(device), before its optimizer is made"
+            )
         if self.classes is not None:
             check_labels(alpha, self.classes)
+        check_attribute(alpha)
         codes = {"pi": pi.detach(), "alpha": alpha.detach()}
         y = check_given(given, len(pi), *self.condition())
         if y is not None:
@@ -267,10 +286,15 @@ class Critics(nn.Module):
         if y is not None and self.given is not None and self.given.classes is not None:
             known = parts["given"] >= 0
             counted = known if counted is None else counted & known
+        kind = self.kind(pi)
+        for name in {"pi", "alpha", "given"} & parts.keys() - self.scales.keys():
+            # Codes in their own unit are still in the type of the critics.
+            if parts[name].is_floating_point():
+                parts[name] = parts[name].to(kind)
+            felt = felt.to(kind) if name == "pi" else felt
         for name, scale in self.scales.items():
             unit = cast(Standardization, scale).measure(codes[name], self.ranks)
             observed[name] = unit.observed
-            kind = self.kind(parts[name])
             parts[name] = unit(parts[name]).to(kind)
             felt = unit(pi).to(kind) if name == "pi" else felt
         identity, y = parts.get("groups", groups), parts.get("given")
@@ -357,8 +381,17 @@ class Critics(nn.Module):
 
 def said_of(critic: Callable[..., Any], pi: Tensor, pool: Tensor, pairs: Pairs) -> Logits:
     """Returns what a critic says of pairs."""
-    joint, marginal = critic(pi, pool, pairs)
-    return Logits(joint, marginal, *pairs.weights)
+    said = critic(pi, pool, pairs)
+    known = isinstance(said, tuple) and len(said) == 2 and all(isinstance(x, Tensor) for x in said)
+    columns = pairs.columns or len(pool)
+    wanted = (len(pi), columns) if pairs.marginal is None else tuple(pairs.marginal.shape)
+    if not known or said[0].shape != (len(pi),) or tuple(said[1].shape) != wanted:
+        given = [tuple(x.shape) for x in said] if known else type(said).__name__
+        raise ValueError(
+            f"a critic that gets pairs must return the logits of joint pairs, with shape ({len(pi)},), and of marginal pairs, with "
+            f"shape {wanted}, got {given}: define of_pi, of_alpha and compare, which sums over the last dimension, and no forward"
+        )
+    return Logits(said[0], said[1], *pairs.weights)
 
 
 def accuracy(logits: Logits) -> Tensor:

@@ -66,6 +66,12 @@ class Misuse:
             and parameter is not None
             and torch.equal(self.first.to(parameter), parameter)
         )
+        if parameter is not None and not parameter.isfinite().all():
+            self.say(
+                "finite",
+                "the critics are no longer finite, and stay so: a code or a gradient was NaN or infinite. Load an earlier state, and "
+                "see that codes and log-variances have limits",
+            )
         # Without negatives there is nothing to learn, which is the fault then.
         if still and "negatives" not in found:
             self.say(

@@ -139,6 +139,7 @@ class PerAttribute(Regularizer):
         self,
         pi: Tensor,
         alpha: Tensor | Mapping[str, Tensor],
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | Mapping[str, Tensor] | None = None,

@@ -122,6 +122,7 @@ class Regularizer(nn.Module):
         self,
         pi: Tensor,
         alpha: Tensor,
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | None = None,
@@ -131,6 +132,7 @@ class Regularizer(nn.Module):
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
             alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
+            posterior: Not used: it is here so that the same codes fit both calls.
             groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
             given: What the information is conditional on, for a regularizer made with `given_classes` or `given_features`: labels with shape :math:`(N,)`, or
                 codes with shape :math:`(N, D)`; detached inside.
@@ -242,6 +244,7 @@ class Scaled(Regularizer):
         self,
         pi: Tensor,
         alpha: Tensor,
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | None = None,
@@ -307,6 +310,7 @@ class Sum(Regularizer):
         self,
         pi: Tensor,
         alpha: Tensor,
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | None = None,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .._checks import Shape, check_epsilon, check_rows
+from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
@@ -87,6 +87,7 @@ class ClassifierMI(Regularizer):
             given_features,
             given_classes,
         )
+        check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
         self.misuse = Misuse("ClassifierMI")
@@ -117,6 +118,7 @@ class ClassifierMI(Regularizer):
         self,
         pi: Tensor,
         alpha: Tensor,
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | None = None,

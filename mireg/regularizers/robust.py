@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .. import functional
-from .._checks import Shape, check_epsilon, check_rows
+from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator, MeanLogit
 from ..pairs import Negatives, ShiftedNegatives
 from ..ranks import Ranks
@@ -128,6 +128,8 @@ class RobustMIConstraint(Regularizer):
             given_classes,
         )
         self.bound = VariationalBound(prior, ranks=ranks)
+        check_part("gamma", gamma, nn.Module, "mireg.weights.FixedGamma(0.5)")
+        check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.gamma = gamma or RelativeGamma()
         self.multiplier = multiplier or LogMultiplier()
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
@@ -228,6 +230,7 @@ class RobustMIConstraint(Regularizer):
         self,
         pi: Tensor,
         alpha: Tensor,
+        posterior: Distribution | None = None,
         *,
         groups: Tensor | None = None,
         given: Tensor | None = None,

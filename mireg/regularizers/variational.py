@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .. import functional
-from .._checks import check_codes, check_positive, check_posterior
+from .._checks import check_codes, check_part, check_positive, check_posterior
 from ..priors import as_prior
 from ..ranks import Ranks
 from ..weights import FixedGamma
-from .base import Penalty, Regularizer, no_loss
+from .base import Penalty, Regularizer, check_parts, no_loss
 
 
 class VariationalBound(Regularizer):
@@ -55,6 +55,7 @@ class VariationalBound(Regularizer):
         self.prior = as_prior(prior)
         self.gamma = FixedGamma(gamma)
         self.samples = check_positive("the number of Monte Carlo samples", samples)
+        check_part("ranks", ranks, Ranks, "mireg.Ranks(gather=True)")
         self.ranks = Ranks() if ranks is None else ranks
 
     def kl(self, pi: Tensor, posterior: Distribution | None) -> Tensor:
@@ -72,11 +73,16 @@ class VariationalBound(Regularizer):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Penalty:
+        if isinstance(pi, Tensor) and pi.ndim:
+            self.ranks.check_size(pi)
         check_codes(pi, alpha, groups)
         kl = self.kl(pi, posterior)
         gamma = self.gamma.weight(kl.dtype)
         loss = functional.variational_penalty(kl, gamma)
         return Penalty(loss, no_loss(pi), {"kl": kl.detach(), "gamma": gamma})
+
+    def update(self, penalty: Penalty) -> None:
+        check_parts(self, penalty, 0, "kl", "gamma")
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
         return self.prior.parameters()

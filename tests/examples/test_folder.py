@@ -30,7 +30,8 @@ def test_images_come_sorted_by_identity_and_name_with_any_suffix(tmp_path):
     (tmp_path / "ann" / "notes.txt").write_text("not an image")
     (tmp_path / "ann" / "._3.png").write_text("nor this")
     (tmp_path / ".cache").mkdir()
-    images = folder(tmp_path, size=8)
+    with pytest.warns(UserWarning, match=r"1 files that are no pictures .*notes\.txt\) left out"):
+        images = folder(tmp_path, size=8)
     assert images.images.shape == (4, 8, 8, 3)
     np.testing.assert_array_equal(images.identity, [0, 0, 1, 1])
     assert (images.images[:2] == RED).all()
@@ -88,6 +89,68 @@ def test_without_resizing_another_size_is_refused_with_the_fix(people):
     write(people, "c/sit.png", size=(9, 8))
     with pytest.raises(ValueError, match=r"c.sit\.png must have 8x8.*got 9x8.*resize=True"):
         folder(people, size=8, resize=False)
+
+
+SAVED = [".webp", ".bmp", ".gif", ".tif", ".TIFF", ".ppm", ".tga", ".JPG", ".jpe", ".jp2"]
+
+
+@pytest.mark.parametrize("suffix", SAVED)
+def test_all_that_pillow_reads_counts_beside_other_pictures(people, suffix):
+    write(people, f"a/jump{suffix}")
+    images = folder(people, size=8)
+    assert len(images) == 21
+    np.testing.assert_allclose(
+        images.images[0].astype(int), np.broadcast_to(RED, (8, 8, 3)), atol=3
+    )
+
+
+def test_what_is_left_out_is_named_once_for_all_identities(people):
+    for name in ("a/film.mp4", "b/notes.txt", "j/face.heic", "readme.md", "loose.png"):
+        (people / name).write_bytes(b"something")
+    for name in ("a/Thumbs.db", "a/._run.png", ".DS_Store"):
+        (people / name).write_bytes(b"clutter")
+    (people / "__MACOSX" / "a").mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r"5 files that are no pictures \(.*left out") as said:
+        assert len(folder(people, size=8)) == 20
+    assert len(said) == 1
+
+
+def test_a_folder_around_the_identities_is_read_and_others_are_described(people, tmp_path):
+    outer = tmp_path / "outer"
+    inner = outer / "faces"
+    inner.mkdir(parents=True)
+    for path in sorted(people.iterdir()):
+        if path != outer:
+            path.rename(inner / path.name)
+    (outer / "__MACOSX").mkdir()
+    assert len(folder(outer, size=8)) == 20
+    with pytest.raises(
+        ValueError, match=r"a must have one folder .*has 2 files \(run\.png, sit\.png"
+    ):
+        folder(inner / "a")
+    (outer / "more" / "x").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"got 0 in .*faces.*faces has 10 folders \(a, b, c, …\)"):
+        folder(outer)
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["in memory", "stored"])
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_deep_images_that_use_fewer_bits_are_not_nearly_black(people, bits, stored, tmp_path):
+    dark = np.full((8, 8), 2 ** (bits - 3), np.uint16)
+    light = np.full((8, 8), 2**bits - 1, np.uint16)
+    Image.fromarray(dark).save(people / "a" / "run.png")
+    Image.fromarray(light).save(people / "a" / "sit.png")
+    store = tmp_path / ".store" if stored else None
+    with pytest.warns(UserWarning, match=rf"at most {2**bits - 1}: they are read as {bits} bits"):
+        images = folder(people, size=8, store=store)
+    # One scale for the set: what is dark stays dark.
+    assert np.asarray(images.images)[:2, 0, 0, 0].tolist() == [32, 255]
+
+
+def test_floating_point_pixels_are_refused_in_words(people):
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(people / "a" / "jump.tif")
+    with pytest.raises(ValueError, match=r"jump\.tif must be .* floating-point numbers"):
+        folder(people, size=8)
 
 
 def sixteen_bits(colour):

@@ -611,3 +611,108 @@ def test_joints_that_fit_no_frame_of_bbcpose_are_named(tmp_path):
         ValueError, match=r"bbcpose\.mat must.*\(2, 7, 2\).*video 3, got \(2, 7, 5\)"
     ):
         load("bbcpose", tmp_path)
+
+
+def same(image_set, expected):
+    """Whether two sets have the same pictures, identities and splits."""
+    return (
+        image_set.split.tolist() == expected.split.tolist()
+        and image_set.identity.tolist() == expected.identity.tolist()
+        and np.abs(image_set.images.astype(int) - expected.images).max() < 2
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=name_of)
+def test_endings_in_capitals_are_read(layout, tmp_path):
+    layout(tmp_path)
+    expected = load(layout.__name__, tmp_path, size=SIZE)
+    renamed = 0
+    for path in sorted(tmp_path.rglob("*")):
+        if path.suffix in (".jpg", ".mat", ".skeleton"):
+            path.rename(path.with_suffix(path.suffix.upper()))
+            renamed += 1
+    assert renamed and same(load(layout.__name__, tmp_path, size=SIZE), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=name_of)
+def test_what_systems_leave_in_folders_is_no_data(layout, tmp_path):
+    """Resource forks, thumbnails and settings beside every file, and the shadow of the archive."""
+    root = tmp_path / "data"
+    root.mkdir()
+    layout(root)
+    expected = load(layout.__name__, root, size=SIZE)
+    for path in sorted(root.rglob("*")):
+        shadow = root / "__MACOSX" / path.relative_to(root)
+        if path.is_dir():
+            shadow.mkdir(parents=True, exist_ok=True)
+            (path / "Thumbs.db").write_bytes(b"thumbnails")
+            (path / ".DS_Store").write_bytes(b"settings")
+            (path / "desktop.ini").write_text("settings")
+            (path / "@eaDir").mkdir()
+        else:
+            path.with_name(f"._{path.name}").write_bytes(b"resource fork")
+            shadow.parent.mkdir(parents=True, exist_ok=True)
+            shadow.with_name(f"._{path.name}").write_bytes(b"resource fork")
+    assert same(load(layout.__name__, root, size=SIZE), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=name_of)
+def test_a_folder_around_or_within_the_data_is_as_good(layout, tmp_path):
+    root = tmp_path / "unpacked" / "Archive-v1.0"
+    root.mkdir(parents=True)
+    layout(root)
+    expected = load(layout.__name__, root, size=SIZE)
+    (tmp_path / "unpacked" / "__MACOSX" / root.name).mkdir(parents=True)
+    within = next(path for path in sorted(root.iterdir()) if path.is_dir() or layout is smallnorb)
+    places = [root.parent] if layout is smallnorb else [root.parent, within]
+    for place in places:
+        assert same(load(layout.__name__, place, size=SIZE), expected), place
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=name_of)
+def test_a_folder_of_something_else_is_described(layout, tmp_path):
+    """One error says what is missing, where it was looked for, and what was there instead."""
+    root = tmp_path / "downloads"
+    (root / "holiday").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r"is missing.*looked in .*1 folders \(holiday\)"):
+        load(layout.__name__, root)
+    (root / "data.zip").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"1 files \(data\.zip\); unpack data\.zip first"):
+        load(layout.__name__, root)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=name_of)
+def test_two_copies_in_one_folder_are_not_chosen_from(layout, tmp_path):
+    for name in ("v1", "v2"):
+        (tmp_path / name).mkdir()
+        layout(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="several folders in .*could be meant: v1, v2"):
+        load(layout.__name__, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["bounding_box_train", "bounding_box_test", "query"])
+def test_market1501_without_the_images_of_a_folder_is_no_smaller_set(folder, tmp_path):
+    market1501(tmp_path)
+    for path in (tmp_path / folder).iterdir():
+        path.rename(path.with_suffix(".part"))
+    with pytest.raises(ValueError, match=rf"{folder} must have images like .* has \d files \("):
+        load("market1501", tmp_path)
+
+
+def test_files_that_are_no_pictures_are_named_once(tmp_path):
+    market1501(tmp_path)
+    for name in ("query/readme.txt", "query/list.csv", "bounding_box_train/notes.pdf"):
+        (tmp_path / name).write_text("not a picture")
+    with pytest.warns(
+        UserWarning, match=r"market1501: 3 files that are no pictures .* left out"
+    ) as said:
+        load("market1501", tmp_path, size=SIZE)
+    assert len(said) == 1
+
+
+def test_bbcpose_without_videos_says_what_is_there(tmp_path):
+    bbcpose(tmp_path)
+    for number in range(1, 6):
+        (tmp_path / str(number)).rename(tmp_path / f"video{number}")
+    with pytest.raises(FileNotFoundError, match=r"folders 1, 2.*has 6 folders \(code, video1"):
+        load("bbcpose", tmp_path)

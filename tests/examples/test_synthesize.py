@@ -277,7 +277,7 @@ def test_options_that_are_older_than_some_have_their_defaults(run, tmp_path):
     ("wrong", "message"),
     [
         ({"appearance": "absent.png"}, r"no picture at .*absent\.png"),
-        ({"pose": "notes.txt"}, r"notes\.txt must be a PNG or JPEG image"),
+        ({"pose": "notes.txt"}, r"notes\.txt must be a picture that Pillow reads"),
         ({"pose": "empty"}, r"empty must hold pictures"),
         ({"model": "nothing"}, r"no run at .*nothing"),
     ],

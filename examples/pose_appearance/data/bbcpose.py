@@ -14,6 +14,7 @@ import numpy as np
 
 from .decoding import Picture, assemble
 from .image_set import ImageSet
+from .places import actual, contents, find_root
 
 JOINTS = (
     "head",
@@ -46,15 +47,17 @@ def bbcpose(
         The annotated frames of the videos that are there, in the published split: a video is an identity. Training and validation frames have the keypoints of
         the authors' tracker, test frames those of their annotators. Poses have no numbers.
     """
-    root = Path(root)
-    path = next((root / name for name in ANNOTATIONS if (root / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"{root / ANNOTATIONS[0]} is missing: it holds split and keypoints")
+    root = find_root(root, ANNOTATIONS)
+    path = next(actual(root / name) for name in ANNOTATIONS if actual(root / name).is_file())
     pictures: list[Picture] = []
     for number, video in enumerate(_read_annotations(path), 1):
         folder = root / str(number)
         if folder.is_dir():
             pictures += _video(path, folder, video)
+    if not pictures:
+        raise FileNotFoundError(
+            f"{root} must have the videos as folders 1, 2, … with annotated frames: {contents(root)}"
+        )
     return assemble(pictures, "bbcpose", size, resize, images_per_identity)
 
 
@@ -87,4 +90,6 @@ def _video(path: Path, folder: Path, video: Any) -> Iterator[Picture]:
         )
     for frame, points in zip(frames, joints.transpose(2, 1, 0), strict=True):
         # MATLAB counts pixels from 1.
-        yield Picture(folder / f"{frame}.jpg", int(folder.name), split, keypoints=points - 1)
+        yield Picture(
+            actual(folder / f"{frame}.jpg"), int(folder.name), split, keypoints=points - 1
+        )

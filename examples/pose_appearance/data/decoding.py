@@ -1,18 +1,19 @@
 """From files on disk to the pixels and the rows of an image set."""
 
 __all__ = [
-    "SUFFIXES",
     "Box",
     "Picture",
     "assemble",
     "check_memory",
     "decode",
     "read_image",
+    "significant_bits",
     "thin",
     "to_square",
 ]
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from multiprocessing.pool import ThreadPool
@@ -27,7 +28,8 @@ from .image_set import ImageSet
 
 T = TypeVar("T")
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+DEEP = (".png", ".tif", ".tiff", ".pgm", ".pnm", ".jp2")
+"""The endings of pictures that can have more than 8 bits."""
 
 SPLITS = ("train", "val", "test")
 
@@ -102,6 +104,7 @@ def decode(
         The images, uint8 with shape (N, size, size, 3), and their keypoints in pixels of these, float32 with shape (N, K, 2), or None if there are none.
     """
     check_memory(len(pictures), size)
+    bits = significant_bits(picture.path for picture in pictures)
     images = np.empty((len(pictures), size, size, 3), np.uint8)
     known = bool(pictures) and pictures[0].keypoints is not None
     keypoints = (
@@ -111,7 +114,7 @@ def decode(
     def place(row: int) -> None:
         picture = pictures[row]
         whole = picture.box is None and keypoints is None
-        image = read_image(picture.path, least=2 * size if whole and resize else None)
+        image = read_image(picture.path, least=2 * size if whole and resize else None, bits=bits)
         left, top = 0, 0
         if picture.box is not None:
             left, top, right, bottom = _around(picture.box, image.size)
@@ -145,12 +148,40 @@ def check_memory(count: int, size: int) -> None:
         )
 
 
-def read_image(path: Path, least: int | None = None) -> Image.Image:
+def significant_bits(paths: Iterable[Path]) -> int:
+    """Gives the bits that the deep images of a set use: cameras write 10, 12 or 14 bits into files of 16, which would be nearly black.
+
+    All images of a set have one scale, so that a dark one stays darker than others.
+    """
+    peak = -1
+    for path in paths:
+        if path.suffix.lower() in DEEP:
+            try:
+                with Image.open(path) as image:
+                    if image.mode.startswith("I"):
+                        peak = max(peak, int(np.asarray(image).max()))
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+                # Whoever reads it names it.
+                continue
+    bits = next(
+        (bits for bits in (8, 10, 12, 14, 16) if peak < 2**bits), max(16, peak.bit_length())
+    )
+    if peak > 0 and bits != 16:
+        warnings.warn(
+            f"the values of 16-bit images are at most {peak}: they are read as {bits} bits",
+            UserWarning,
+            stacklevel=3,
+        )
+    return bits if peak > 0 else 16
+
+
+def read_image(path: Path, least: int | None = None, bits: int = 16) -> Image.Image:
     """Reads an image of any mode as RGB, with transparency laid on white.
 
     Arguments:
         path: The file.
         least: A size that is enough: a JPEG that is much larger is decoded at a fraction of its own, which is several times faster.
+        bits: The bits that a deep image uses, see :func:`significant_bits`.
     """
     try:
         with Image.open(path) as file:
@@ -162,13 +193,16 @@ def read_image(path: Path, least: int | None = None) -> Image.Image:
                 return image
             if image.mode.startswith("I"):
                 # Pillow would clip 16 bits to white instead of scaling them.
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                values = np.asarray(image).clip(0) >> (bits - 8)
+                image = Image.fromarray(values.clip(max=255).astype(np.uint8))
+            elif image.mode == "F":
+                raise ValueError("its pixels are floating-point numbers of an unknown scale")
             canvas = Image.new("RGBA", image.size, "white")
             canvas.alpha_composite(image.convert("RGBA"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no image at {path}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be a PNG or JPEG image: {error}") from error
+        raise ValueError(f"{path} must be a picture that Pillow reads: {error}") from error
     return canvas.convert("RGB")
 
 

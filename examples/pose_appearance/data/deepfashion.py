@@ -10,6 +10,7 @@ from pathlib import Path
 from .decoding import Picture, assemble
 from .image_set import ImageSet
 from .lists import read_rows
+from .places import actual, find_root
 
 STATUS = {"train": "train", "query": "test", "gallery": "test"}
 
@@ -29,14 +30,10 @@ def deepfashion(
         The published split, with queries and gallery in the test. An identity is an item in one colour, on one model: the item and the number that a file's
         name begins with, since `02_1_front.jpg` and `04_1_front.jpg` of one item look different. Poses are unknown: sides that are equal do not make equal poses.
     """
-    root = Path(root)
-    lists = [root / "Eval" / "list_eval_partition.txt", root / "list_eval_partition.txt"]
-    path = next((p for p in lists if p.is_file()), None)
-    if path is None:
-        raise FileNotFoundError(f"{lists[0]} is missing: it names the images and their split")
-    images = next((p for p in (root / "Img", root) if (p / "img").is_dir()), None)
-    if images is None:
-        raise FileNotFoundError(f"{root / 'Img' / 'img'} is missing, and so is {root / 'img'}")
+    lists = ("Eval/list_eval_partition.txt", "list_eval_partition.txt")
+    root = find_root(root, lists, ("Img/img", "img"))
+    path = next(root / name for name in lists if (root / name).is_file())
+    images = next(folder for folder in (root / "Img", root) if (folder / "img").is_dir())
     rows = read_rows(path, 3, skip=2)
     count = next(iter(path.read_text().split()), "")
     if count != str(len(rows)):
@@ -49,5 +46,5 @@ def deepfashion(
         if status not in STATUS:
             raise ValueError(f"{path} must say train, query or gallery of {name}, got {status!r}")
         variant = Path(name).name.split("_")[0]
-        pictures.append(Picture(images / name, (item, variant), STATUS[status]))
+        pictures.append(Picture(actual(images / name), (item, variant), STATUS[status]))
     return assemble(pictures, "deepfashion", size, resize, images_per_identity)

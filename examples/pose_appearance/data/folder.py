@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .decoding import SUFFIXES, Picture, decode, read_image, to_square
+from .decoding import Picture, decode, read_image, significant_bits, to_square
 from .image_set import ImageSet
+from .places import contents, images_in, say_left_out, visible
 from .stored import StoredImages, store_images
 
 
@@ -23,12 +24,13 @@ def folder(
     resize: bool = True,
     store: Path | None = None,
 ) -> ImageSet:
-    """Reads `root/<identity>/<anything>.png`, `.jpg` or `.jpeg`.
+    """Reads `root/<identity>/<anything>.png`, `.jpg` and other pictures that Pillow reads, with endings in any letters.
 
-    Names that repeat across identities, like `ann/jump.png` and `bob/jump.jpg`, mean the same pose. Names that begin with a dot are skipped.
+    Names that repeat across identities, like `ann/jump.png` and `bob/jump.jpg`, mean the same pose. What systems leave in folders is skipped, as names that
+    begin with a dot. A warning says which other files are left out.
 
     Arguments:
-        root: The folder that has one folder for each identity, with at least 2 images each.
+        root: The folder that has one folder for each identity, with at least 2 images each; or a folder that has only that one in it.
         size: The side of the square images in pixels.
         test_fraction: The share of the identities that are kept for the test, at least one if it is positive.
         seed: What decides which identities these are.
@@ -42,7 +44,7 @@ def folder(
         and None if no name repeats.
     """
     root = Path(root)
-    files = _files(root)
+    files = _files(root, root)
     splits = _splits(len(files), test_fraction, seed)
     pictures = [
         Picture(path, identity, splits[identity])
@@ -63,19 +65,20 @@ def folder(
     )
 
 
-def _squares(paths: list[Path], size: int, resize: bool) -> Iterator[np.ndarray]:
+def _squares(paths: list[Path], size: int, resize: bool, bits: int) -> Iterator[np.ndarray]:
     """Reads images a few hundred at a time: threads read on while their results are used."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         for start in range(0, len(paths), 256):
             yield from pool.map(
-                lambda path: np.asarray(to_square(read_image(path), size, path, resize)),
+                lambda path: np.asarray(to_square(read_image(path, bits=bits), size, path, resize)),
                 paths[start : start + 256],
             )
 
 
 def _stored(store: Path, paths: list[Path], size: int, resize: bool) -> StoredImages:
     """Opens the file of these images, and writes it first if there is none."""
-    digest = hashlib.sha256(repr((size, resize)).encode())
+    bits = significant_bits(paths)
+    digest = hashlib.sha256(repr((size, resize) if bits == 16 else (size, resize, bits)).encode())
     for path in paths:
         status = path.stat()
         digest.update(ascii((str(path), status.st_size, status.st_mtime_ns)).encode())
@@ -83,32 +86,41 @@ def _stored(store: Path, paths: list[Path], size: int, resize: bool) -> StoredIm
     if file.is_file():
         return StoredImages(file)
     store.mkdir(parents=True, exist_ok=True)
-    return store_images(file, _squares(paths, size, resize), len(paths), size)
+    return store_images(file, _squares(paths, size, resize, bits), len(paths), size)
 
 
-def _files(root: Path) -> list[list[Path]]:
-    """Lists the images of each identity."""
+def _files(root: Path, given: Path) -> list[list[Path]]:
+    """Lists the images of each identity.
+
+    Arguments:
+        root: The folder of the identities.
+        given: The folder that the user named.
+    """
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} must be a folder with one folder of images per identity")
-    identities = [p for p in _visible(root) if p.is_dir()]
+        raise FileNotFoundError(
+            f"{root} must be a folder with one folder of images per identity: {contents(root.parent)}"
+        )
+    identities = [p for p in visible(root) if p.is_dir()]
+    alone = len(identities) == 1 and not images_in(root)[0] and not images_in(identities[0])[0]
+    if alone and root == given:
+        return _files(identities[0], given)
     if len(identities) < 2:
         raise ValueError(
-            f"{root} must have one folder of images for each of at least 2 identities, "
-            f"got {len(identities)}"
+            f"{given} must have one folder of images for each of at least 2 identities, "
+            f"got {len(identities)}: {contents(root)}"
         )
-    files = []
+    files, left = [], images_in(root)[0] + images_in(root)[1]
     for identity in identities:
-        files.append([p for p in _visible(identity) if p.suffix.lower() in SUFFIXES])
-        if len(files[-1]) < 2:
+        pictures, others = images_in(identity)
+        left += others
+        if len(pictures) < 2:
             raise ValueError(
-                f"each identity needs at least 2 images ({', '.join(SUFFIXES)}), "
-                f"got {len(files[-1])} in {identity}: add some or move the folder away"
+                f"each identity needs at least 2 images that Pillow reads, got {len(pictures)} in {identity}: add some "
+                f"or move the folder away; {contents(identity)}"
             )
+        files.append(pictures)
+    say_left_out(left, str(given))
     return files
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _splits(identities: int, test_fraction: float, seed: int) -> np.ndarray:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from .decoding import Picture, assemble
 from .image_set import ImageSet
+from .places import contents, find_root, images_in, say_left_out
 
 FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "test", "query": "test"}
 
-NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}\.jpg")
+NAME = re.compile(r"(-1|\d{4})_c\ds\d_\d{6}_\d{2}\.jpe?g", re.IGNORECASE)
 """The name of an image, `0002_c1s1_000451_03.jpg`: the person, the camera and its sequence, the frame, the detection."""
 
 JUNK = ("-1", "0000")
@@ -27,7 +28,7 @@ def market1501(
     """Reads the cropped pedestrians, 64x128 in the files.
 
     Arguments:
-        root: The folder that has `bounding_box_train`, `bounding_box_test` and `query`.
+        root: The folder that has `bounding_box_train`, `bounding_box_test` and `query`, or the one around it.
         size: The side of the square images in pixels.
         resize: Whether images are scaled to fit, keeping their aspect, and padded; otherwise another size is an error.
         images_per_identity: The most images to take of a person, evenly spaced; None takes all.
@@ -35,16 +36,24 @@ def market1501(
     Returns:
         The published split, with the queries in the test. Distractors (person 0000) and junk (-1) are left out. Poses are unknown.
     """
-    pictures = [p for folder, split in FOLDERS.items() for p in _read(Path(root) / folder, split)]
+    root = find_root(root, *((name,) for name in FOLDERS))
+    pictures: list[Picture] = []
+    left: list[Path] = []
+    for folder, split in FOLDERS.items():
+        images, others = images_in(root / folder)
+        left += others
+        if not images:
+            raise ValueError(
+                f"{root / folder} must have images like 0002_c1s1_000451_03.jpg: {contents(root / folder)}"
+            )
+        pictures += _named(images, split)
+    say_left_out(left, "market1501")
     return assemble(pictures, "market1501", size, resize, images_per_identity)
 
 
-def _read(folder: Path, split: str) -> Iterator[Picture]:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is missing: the root must have the folders {', '.join(FOLDERS)}"
-        )
-    for path in sorted(folder.glob("*.jpg")):
+def _named(paths: list[Path], split: str) -> Iterator[Picture]:
+    """Gives the pictures whose names tell a person."""
+    for path in paths:
         match = NAME.fullmatch(path.name)
         if match is None:
             raise ValueError(f"{path} must be named like 0002_c1s1_000451_03.jpg")

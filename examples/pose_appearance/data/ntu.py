@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from .decoding import SUFFIXES, Picture, assemble, thin
+from .decoding import Picture, assemble, thin
 from .image_set import ImageSet
+from .places import actual, contents, find_root, images_in, say_left_out, visible
 
 _FIRST_40 = (1, 2, 4, 5, 8, 9, *range(13, 20), 25, 27, 28, 31, 34, 35, 38)
 _FURTHER = (45, 46, 47, 49, 50, *range(52, 60), 70, 74, 78, *range(80, 87), 89, *range(91, 96))
@@ -55,20 +56,24 @@ def ntu(
         The cross-subject split. An identity is a person in one setup, since people change their clothes in between. Actions of two people are left out, and
         frames where the sensor saw no person, or several. The keypoints are those of the sensor; poses have no numbers.
     """
-    root = Path(root)
+    root = find_root(root, ("nturgb+d_rgb",), ("nturgb+d_skeletons",))
     videos, skeletons = root / "nturgb+d_rgb", root / "nturgb+d_skeletons"
-    for folder in (videos, skeletons):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is missing")
+    left: list[Path] = []
     people: dict[tuple[int, int], list[Path]] = defaultdict(list)
-    folders = sorted(path for path in videos.iterdir() if path.is_dir())
+    folders = [path for path in visible(videos) if path.is_dir()]
     for folder in tqdm(folders, "videos", leave=False, disable=len(folders) < 1000):
         match = NAME.fullmatch(folder.name)
         if match is None:
             raise ValueError(f"{folder} must be named like S001C001P001R001A001_rgb")
         if int(match[4]) not in MUTUAL_ACTIONS:
-            frames = (p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-            people[int(match[2]), int(match[3])] += sorted(frames)
+            frames, others = images_in(folder)
+            left += others
+            people[int(match[2]), int(match[3])] += frames
+    if not any(people.values()):
+        raise FileNotFoundError(
+            f"{videos} must have folders like S001C001P001R001A001_rgb with frames: {contents(videos)}"
+        )
+    say_left_out(left, "ntu")
     pictures: list[Picture] = []
     for identity, frames in tqdm(people.items(), "skeletons", leave=False, disable=len(people) < 9):
         pictures += _person(identity, thin(frames, images_per_identity), skeletons)
@@ -82,7 +87,9 @@ def _person(identity: tuple[int, int], frames: list[Path], skeletons: Path) -> I
     for frame in frames:
         if frame.parent != folder:
             folder = frame.parent
-            points = read_skeleton(skeletons / f"{folder.name.removesuffix('_rgb')}.skeleton")
+            points = read_skeleton(
+                actual(skeletons / f"{folder.name.removesuffix('_rgb')}.skeleton")
+            )
             scale = _width(frame) / WIDTH
         if not frame.stem.isdigit() or not 1 <= int(frame.stem) <= len(points):
             raise ValueError(
@@ -101,7 +108,7 @@ def _width(path: Path) -> int:
         with Image.open(path) as image:
             return image.width
     except OSError as error:
-        raise ValueError(f"{path} must be a PNG or JPEG image: {error}") from error
+        raise ValueError(f"{path} must be a picture that Pillow reads: {error}") from error
 
 
 def read_skeleton(path: Path) -> list[np.ndarray | None]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .decoding import check_memory, thin, to_square
 from .image_set import ImageSet
+from .places import actual, find_root
 
 PARTS = {
     "train": "smallnorb-5x46789x9x18x6x2x96x96-training",
@@ -50,7 +51,8 @@ def smallnorb(
         The images sorted by split, toy and pose. The published split: 5 toys of each of 5 categories to train on, and 5 others for the test. The identity is ten times the category plus the instance;
         the pose, from 0 to 971, is elevation, azimuth and lighting, in this order.
     """
-    root = Path(root)
+    first = f"{PARTS['train']}-dat.mat"
+    root = find_root(root, (first, f"{first}.gz"))
     parts = [_read_part(root, split, size, resize, images_per_identity) for split in PARTS]
     images, identity, pose = (np.concatenate(x) for x in zip(*parts, strict=True))
     split = np.repeat(list(PARTS), [len(part[0]) for part in parts])
@@ -100,7 +102,7 @@ def _read_part(
 
 
 def _find(root: Path, name: str) -> Path:
-    for path in (root / name, root / f"{name}.gz"):
+    for path in (actual(root / name), actual(root / f"{name}.gz")):
         if path.is_file():
             return path
     raise FileNotFoundError(f"{root / name} is missing, and so is {name}.gz")
@@ -109,7 +111,7 @@ def _find(root: Path, name: str) -> Path:
 def read_matrix(path: Path) -> np.ndarray:
     """Reads a file of the format of NORB: a number for the type, the number of dimensions, the dimensions (at least three), the values."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             content = file.read()
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path} must be a gzip file, whole: {error}") from error

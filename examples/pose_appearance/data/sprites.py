@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .image_set import ImageSet
+from .places import contents, find_root, visible
 
 LENGTHS = tuple(length for length in (7, 8, 9, 6, 13) for _ in range(4))
 """The frames of spellcast, thrust, walk, slash and shoot, in 4 views each.
@@ -41,6 +42,15 @@ def sprites(root: Path) -> ImageSet:
         the first of them, one of two types of body.
     """
     root = Path(root)
+    if root.suffix != ".npz":
+        # The folder `mat` of the archive is one level down by itself.
+        parts = ("sprites.npz", "sprites_splits.mat", "sprites_0.mat")
+        parts = (*parts, *(f"mat/{name}" for name in parts))
+        root = (
+            root
+            if _even_characters(root) or _even_characters(root / "mat")
+            else find_root(root, parts)
+        )
     converted = root if root.suffix == ".npz" else root / "sprites.npz"
     if converted.is_file():
         return _read_npz(converted)
@@ -49,7 +59,7 @@ def sprites(root: Path) -> ImageSet:
             return _read_mat(files, folder / "sprites_splits.mat")
     raise FileNotFoundError(
         f"no sprites at {root}: expected sprites.npz, or sprites_0.mat, sprites_2.mat … "
-        "and sprites_splits.mat"
+        f"and sprites_splits.mat; {contents(root)}"
     )
 
 
@@ -102,7 +112,7 @@ def _even_characters(folder: Path) -> dict[int, Path]:
     """Finds the published files, sorted by number."""
     if not folder.is_dir():
         return {}
-    found = [(re.fullmatch(r"sprites_(\d+)\.mat", path.name), path) for path in folder.iterdir()]
+    found = [(re.fullmatch(r"sprites_(\d+)\.mat", path.name), path) for path in visible(folder)]
     numbered = {int(match[1]): path for match, path in found if match}
     return {number: numbered[number] for number in sorted(numbered) if number % 2 == 0}
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .decoding import SUFFIXES, Picture, assemble
+from .decoding import Picture, assemble
 from .image_set import ImageSet
 from .lists import read_boxes, read_numbers, read_rows
+from .places import contents, find_root, images_in, visible
 
 FRAMES = 100
 """How many frames of a track are taken by default."""
@@ -34,11 +35,14 @@ def lasot(
         The published split, protocol II: 1120 tracks to train on and 280 for the test. Frames where the object is fully occluded or out
         of view are left out. Poses are unknown.
     """
-    root = Path(root)
+    root = find_root(root, ("testing_set.txt",))
     tested = {name for (name,) in read_rows(root / "testing_set.txt", 1)}
-    tracks = sorted(path.parent for path in root.glob("*/*/groundtruth.txt"))
+    categories = [path for path in visible(root) if path.is_dir()]
+    tracks = [track for category in categories for track in _tracks(category)]
     if not tracks:
-        raise FileNotFoundError(f"{root} must have tracks like airplane/airplane-1/groundtruth.txt")
+        raise FileNotFoundError(
+            f"{root} must have tracks like airplane/airplane-1/groundtruth.txt: {contents(root)}"
+        )
     pictures: list[Picture] = []
     for track in tracks:
         hidden = [f"{track}/full_occlusion.txt", f"{track}/out_of_view.txt"]
@@ -61,17 +65,23 @@ def got10k(
     Returns:
         The published training and validation tracks: the boxes of the test are not public. Frames where the object is absent are left out. Poses are unknown.
     """
-    root = Path(root)
+    root = find_root(root, ("train",), ("val",))
     pictures: list[Picture] = []
     for split in ("train", "val"):
-        tracks = sorted(path.parent for path in root.glob(f"{split}/*/groundtruth.txt"))
+        tracks = _tracks(root / split)
         if not tracks:
             raise FileNotFoundError(
-                f"{root / split} must have tracks like GOT-10k_{split.title()}_000001/groundtruth.txt"
+                f"{root / split} must have tracks like GOT-10k_{split.title()}_000001/groundtruth.txt: "
+                f"{contents(root / split)}"
             )
         for track in tracks:
             pictures += _track(track, track, split, [track / "absence.label"])
     return assemble(pictures, "got10k", size, resize, images_per_identity)
+
+
+def _tracks(folder: Path) -> list[Path]:
+    """Gives the folders in a folder that have boxes."""
+    return [path for path in visible(folder) if (path / "groundtruth.txt").is_file()]
 
 
 def _track(track: Path, folder: Path, split: str, hidden: list[Path]) -> Iterator[Picture]:
@@ -85,7 +95,7 @@ def _track(track: Path, folder: Path, split: str, hidden: list[Path]) -> Iterato
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing: it holds the frames of {track.name}")
-    frames = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    frames, _ = images_in(folder)
     path = track / "groundtruth.txt"
     boxes = read_boxes(path)
     if len(boxes) != len(frames):
@@ -100,6 +110,6 @@ def _track(track: Path, folder: Path, split: str, hidden: list[Path]) -> Iterato
                 f"{file} must have a 0 or 1 for each of {len(frames)} frames, got {len(flags)}"
             )
         shown &= flags == 0
-    for frame, box, visible in zip(frames, boxes.tolist(), shown, strict=True):
-        if visible:
+    for frame, box, seen in zip(frames, boxes.tolist(), shown, strict=True):
+        if seen:
             yield Picture(frame, track.name, split, tuple(box))

@@ -10,6 +10,7 @@ from pathlib import Path
 from .decoding import Picture, assemble
 from .image_set import ImageSet
 from .lists import read_rows
+from .places import actual, find_root
 
 LISTS = {"train": "train_list.txt", "test": "test_list_2400.txt"}
 
@@ -28,12 +29,12 @@ def vehicleid(
     Returns:
         The published split, with the largest test set that its authors report on, of 2400 vehicles. Poses are unknown.
     """
-    root = Path(root)
+    root = find_root(root, ("train_test_split",), ("image",))
     pictures = []
     for split, name in LISTS.items():
         path = root / "train_test_split" / name
         for image, vehicle in read_rows(path, 2):
             if not (image.isdigit() and vehicle.isdigit()):
                 raise ValueError(f"{path} must hold numbers only, got {image!r} and {vehicle!r}")
-            pictures.append(Picture(root / "image" / f"{image}.jpg", int(vehicle), split))
+            pictures.append(Picture(actual(root / "image" / f"{image}.jpg"), int(vehicle), split))
     return assemble(pictures, "vehicleid", size, resize, images_per_identity)
