@@ -287,7 +287,7 @@ class Critics(nn.Module):
             known = parts["given"] >= 0
             counted = known if counted is None else counted & known
         kind = self.kind(pi)
-        for name in {"pi", "alpha", "given"} & parts.keys() - self.scales.keys():
+        for name in [x for x in parts if x != "groups" and x not in self.scales]:
             # Codes in their own unit are still in the type of the critics.
             if parts[name].is_floating_point():
                 parts[name] = parts[name].to(kind)
