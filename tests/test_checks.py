@@ -377,7 +377,7 @@ def test_a_foreign_penalty_is_refused_in_words(name):
     # Those of one kind see the same: their penalties fit each other.
     alike = {"robust", "robust, few negatives, NWJ"} if name.startswith("robust") else {name}
     for other, penalty in foreign_penalties().items():
-        if other in alike or (name == "variational" and other.startswith(("robust", "paper"))):
+        if other in alike:
             continue
         with pytest.raises(ValueError, match="takes the penalty that it returned for this step"):
             regularizer.update(penalty)

@@ -340,6 +340,7 @@ class Critics(nn.Module):
             {*self.scales, *map("estimator{}".format, range(len(self.rows)))},
         )
         own = names == seen.keys() - {"empty", "alike"} and ("alike" in seen) == bool(self.classes)
+        own = own and ("given" in penalty.codes) == (self.given is not None)
         own = own and bool(penalty.codes) and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
             raise ValueError(

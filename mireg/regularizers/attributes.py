@@ -3,7 +3,7 @@ r"""One code against several attributes at once."""
 __all__ = ["PerAttribute", "joint_label"]
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -148,7 +148,8 @@ class PerAttribute(Regularizer):
         losses = []
         for name, constraint in self.named().items():
             y = given.get(name) if isinstance(given, Mapping) else given
-            losses.append(constraint.critic_loss(pi, values[name], groups=groups, given=y))
+            condition: dict[str, Any] = {} if y is None else {"given": y}
+            losses.append(constraint.critic_loss(pi, values[name], groups=groups, **condition))
         return torch.stack(losses).sum()
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:

@@ -4,7 +4,7 @@ __all__ = ["Penalty", "Regularizer", "Scaled", "Sum"]
 
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -173,7 +173,9 @@ class Regularizer(nn.Module):
         groups: Tensor | None = None,
         given: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Penalty:
-        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups, given=given))
+        # A regularizer of a user's own need not know of conditions.
+        condition: dict[str, Any] = {} if given is None else {"given": given}
+        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups, **condition))
 
     def __add__(self, other: "Regularizer") -> "Regularizer":
         if not isinstance(other, Regularizer):
@@ -199,9 +201,12 @@ def no_loss(pi: Tensor) -> Tensor:
     return zero if torch.compiler.is_compiling() else zero.requires_grad_()
 
 
-def check_parts(regularizer: Regularizer, penalty: Penalty, count: int, *names: str) -> None:
-    """Raises if a penalty is not of a regularizer with so many parts and metrics of these names."""
+def check_parts(
+    regularizer: Regularizer, penalty: Penalty, count: int, *names: str, only: bool = False
+) -> None:
+    """Raises if a penalty is not of a regularizer with so many parts and metrics of these names, or `only` these."""
     own = isinstance(penalty, Penalty) and len(penalty.parts) == count
+    own = own and not (only and penalty.metrics.keys() - {*names})
     if not own or any(name not in penalty.metrics for name in names):
         given = type(penalty).__name__
         if isinstance(penalty, Penalty):
@@ -249,7 +254,8 @@ class Scaled(Regularizer):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Tensor:
-        return self.inner.critic_loss(pi, alpha, groups=groups, given=given)
+        condition: dict[str, Any] = {} if given is None else {"given": given}
+        return self.inner.critic_loss(pi, alpha, groups=groups, **condition)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
         return self.inner.critic_parameters()
@@ -315,8 +321,9 @@ class Sum(Regularizer):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Tensor:
+        condition: dict[str, Any] = {} if given is None else {"given": given}
         losses = [
-            term.critic_loss(pi, alpha, groups=groups, given=given) for term in self.addends()
+            term.critic_loss(pi, alpha, groups=groups, **condition) for term in self.addends()
         ]
         return torch.stack(losses).sum()
 

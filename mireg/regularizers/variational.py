@@ -82,7 +82,7 @@ class VariationalBound(Regularizer):
         return Penalty(loss, no_loss(pi), {"kl": kl.detach(), "gamma": gamma})
 
     def update(self, penalty: Penalty) -> None:
-        check_parts(self, penalty, 0, "kl", "gamma")
+        check_parts(self, penalty, 0, "kl", "gamma", only=True)
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
         return self.prior.parameters()
