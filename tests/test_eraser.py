@@ -268,7 +268,7 @@ def test_a_pipeline_gives_the_target_its_place(data):
 def test_a_clone_has_the_settings_and_nothing_learnt(fitted):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params() and not hasattr(copy, "network_")
-    assert repr(copy) == "Eraser(report=False, steps=150, batch_size=512, width=64)"
+    assert repr(copy) == "Eraser(steps=150, batch_size=512, width=64, report=False)"
     with pytest.raises(ValueError, match="Invalid parameter 'depth'"):
         copy.set_params(depth=3)
 
@@ -283,14 +283,14 @@ EXPECTED = {
 
 def test_the_checks_of_scikit_learn_pass():
     made, passed = mireg.Eraser(steps=2, width=8), 0
-    for eraser, check in estimator_checks_generator(made):
-        name = getattr(check, "func", check).__name__
-        if name in EXPECTED or name == "check_array_api_input":
-            continue
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            check(eraser)
-        passed += 1
+    with warnings.catch_warnings():
+        # Of classes that do not derive from its own, and of reports that few rows do not allow.
+        warnings.simplefilter("ignore")
+        for eraser, check in estimator_checks_generator(made):
+            name = getattr(check, "func", check).__name__
+            if name not in EXPECTED and name != "check_array_api_input":
+                check(eraser)
+                passed += 1
     assert passed > 40
 
 

@@ -353,10 +353,11 @@ class Eraser:
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
+        # By their text: a value may be an array.
         changed = [
             f"{name}={v!r}"
             for name, v in self.get_params().items()
-            if v is not defaults[name].default
+            if repr(v) != repr(defaults[name].default)
         ]
         return f"Eraser({', '.join(changed)})"
 
