@@ -15,7 +15,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import mireg
 from mireg.auditing import AuditReport
 from mireg.erasing import eraser as module
-from mireg.erasing.network import clusters, information
+from mireg.erasing.network import Cells, clusters, information
+from mireg.erasing.training import Task, merge_cells
 
 QUICK = {"steps": 150, "batch_size": 512, "width": 64}
 N = 3000
@@ -317,3 +318,28 @@ def test_clusters_are_found():
     found = clusters(x, 2, torch.Generator().manual_seed(3)).flatten().sort().values
     # Both first centres may lie in one cluster, which Lloyd's algorithm then leaves.
     assert found[0] < 1 and found[1] > 8
+
+
+@pytest.mark.parametrize("kept", ["nothing", "a label", "a number"])
+def test_cells_are_merged_until_the_target_holds_and_cheap_ones_first(kept):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4000, 3, generator=generator)
+    s = (x[:, 0] + 0.5 * torch.randn(4000, generator=generator) > 0).long()
+    y = {"nothing": (None, 0), "a label": ((x[:, 1] > 0).long(), 2), "a number": (x[:, 1:2], 0)}
+    network = Cells(torch.zeros(3), torch.ones(3), 32)
+    with torch.no_grad():
+        network.codes.copy_(clusters(network.encoder(x), 32, generator))
+
+    def table(of):
+        place = network.cells(x) * 2 + of
+        return place.bincount(minlength=64).view(32, 2) / len(x)
+
+    before = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
+    merge_cells(network, Task(x, s, 2, *y[kept]), 0.03)
+    after = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
+    assert before[0] > 0.1 and after[0] <= 0.03
+    # Of what is kept less is lost than of what is erased.
+    assert after[1] > 0.5 * before[1]
+    cell = network.cells(x)
+    for j in cell.unique():
+        torch.testing.assert_close(network.centres[j], x[cell == j].mean(0), rtol=1e-4, atol=1e-4)

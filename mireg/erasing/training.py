@@ -194,24 +194,29 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
     table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
     sizes = table.sum(1)
     outputs = means(task.x, cell, network.centres)
-    of_y = None
+    of_y: Tensor | None = None
     if task.y is not None and task.targets:
         place = cell * task.targets + task.y
         of_y = place.bincount(minlength=count * task.targets).view(count, -1).double() / len(cell)
     elif task.y is not None:
         of_y = means(task.y, cell, torch.zeros(count, task.outputs, device=cell.device)).double()
-    while float(information(table)[0]) > epsilon and int((sizes > 0).sum()) > 1:
-        there = (sizes > 0).nonzero().squeeze(1)
-        gain = merging_loses(table[there])
-        cost = spread_of(outputs[there].double(), sizes[there]) / outputs.shape[1]
+
+    def ratios(rows: Tensor) -> Tensor:
+        """Returns what it costs to merge some cells with each, for a nat, with shape (R, K)."""
+        cost = spread_of(outputs.double(), sizes, rows) / outputs.shape[1]
         if of_y is not None and task.targets:
-            cost += KEPT / task.unit * merging_loses(of_y[there])
+            cost += KEPT / task.unit * merging_loses(of_y, rows)
         elif of_y is not None:
-            cost += KEPT * spread_of(of_y[there], sizes[there]) / of_y.shape[1]
-        ratio = (cost + 1e-12) / gain.clamp(min=1e-12)
-        ratio.fill_diagonal_(math.inf)
-        i, j = (int(there[k]) for k in divmod(int(ratio.argmin()), len(there)))
-        i, j = min(i, j), max(i, j)
+            cost += KEPT * spread_of(of_y, sizes, rows) / of_y.shape[1]
+        ratio = (cost + 1e-12) / merging_loses(table, rows).clamp(min=1e-12)
+        ratio[:, sizes <= 0] = math.inf
+        ratio[sizes[rows] <= 0] = math.inf
+        return ratio.scatter(1, rows[:, None], math.inf)
+
+    ratio = ratios(torch.arange(count, device=cell.device))
+    left = int((sizes > 0).sum())
+    while float(information(table)[0]) > epsilon and left > 1:
+        i, j = sorted(divmod(int(ratio.argmin()), count))
         network.merged[network.merged == j] = i
         share = sizes[j] / (sizes[i] + sizes[j])
         outputs[i] = outputs[i].lerp(outputs[j], share.to(outputs.dtype))
@@ -220,27 +225,35 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
         for counts in (table, sizes):
             counts[i] += counts[j]
             counts[j] = 0
+        ratio[i] = ratio[:, i] = ratios(torch.tensor([i], device=cell.device))[0]
+        ratio[j] = ratio[:, j] = math.inf
+        left -= 1
     network.centres.copy_(means(task.x, nearest(network, task.x), network.centres))
 
 
-def merging_loses(table: Tensor) -> Tensor:
-    r"""Returns the nats that a table loses where two rows become one, for each pair of rows, with shape (K, K).
+def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
+    r"""Returns the nats that a table loses where one of some rows and one of all become one, with shape (R, K).
 
     .. math:: \phi(p_i) + \phi(p_j) - \phi(p_i + p_j), \qquad \phi(p) = \sum_s p_s \log p_s - p \log p
     """
 
     def phi(p: Tensor) -> Tensor:
-        return torch.special.xlogy(p, p).sum(-1) - torch.special.xlogy(p.sum(-1), p.sum(-1))
+        value: Tensor = torch.special.xlogy(p, p).sum(-1) - torch.special.xlogy(
+            p.sum(-1), p.sum(-1)
+        )
+        return value
 
     of_each = phi(table)
-    both = torch.stack([phi(row + table) for row in table])
-    return of_each[:, None] + of_each - both
+    lost: Tensor = (
+        of_each[rows, None] + of_each - torch.stack([phi(row + table) for row in table[rows]])
+    )
+    return lost
 
 
-def spread_of(points: Tensor, sizes: Tensor) -> Tensor:
-    """Returns how much the sum of squares grows where two clusters become one, for each pair, with shape (K, K): Ward (1963)."""
-    weight = sizes[:, None] * sizes / (sizes[:, None] + sizes)
-    grown: Tensor = weight * torch.cdist(points, points).square()
+def spread_of(points: Tensor, sizes: Tensor, rows: Tensor) -> Tensor:
+    """Returns how much the sum of squares grows where two clusters become one, with shape (R, K): Ward (1963)."""
+    weight = sizes[rows, None] * sizes / (sizes[rows, None] + sizes).clamp(min=1e-12)
+    grown: Tensor = weight * torch.cdist(points[rows], points).square()
     return grown
 
 
