@@ -11,12 +11,14 @@ import csv
 import importlib.util
 import sys
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
@@ -107,7 +109,9 @@ def split(data: Sentences, training: int, seed: int = 0) -> tuple[Sentences, Sen
 
 def measure(clean: Sentences, test: Sentences) -> dict[str, float]:
     """Trains fresh models on what is left, and asks them about held-out sentences."""
-    network = MLPClassifier((256,), early_stopping=True, max_iter=12, random_state=0)
+    network = MLPClassifier((256,), early_stopping=True, max_iter=30, random_state=0)
+    # Where the limit of rounds comes first, what was learnt is good enough.
+    warnings.simplefilter("ignore", ConvergenceWarning)
     found = {}
     for name, model in (
         ("logistic", LogisticRegression(max_iter=200)),
