@@ -15,8 +15,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import mireg
 from mireg.auditing import AuditReport
 from mireg.erasing import eraser as module
-from mireg.erasing.network import Cells, clusters, information
-from mireg.erasing.training import Task, merge_cells
+from mireg.erasing.network import Cells, information, linear_eraser
+from mireg.erasing.training import Task, merge_cells, place_cells
 
 QUICK = {"steps": 150, "batch_size": 512, "width": 64}
 N = 3000
@@ -67,7 +67,7 @@ def test_the_counts_of_the_cells_bound_what_is_left(fitted):
     x, s = planted(20_000, seed=2)
     with torch.no_grad():
         cells = fitted.network_.cells(torch.from_numpy(x).double())
-    assert len(np.unique(fitted.transform(x), axis=0)) <= len(fitted.network_.codes)
+    assert len(np.unique(fitted.transform(x), axis=0)) <= len(fitted.network_.points)
     assert mireg.certify(cells, s).upper < 0.08
 
 
@@ -313,11 +313,12 @@ def test_information_is_that_of_the_table():
     assert information(torch.eye(2) / 2)[0].item() == pytest.approx(np.log(2), abs=1e-6)
 
 
-def test_clusters_are_found():
-    x = torch.tensor([[0.0], [0.1], [9.0], [9.1]]).repeat(50, 1)
-    found = clusters(x, 2, torch.Generator().manual_seed(3)).flatten().sort().values
-    # Both first centres may lie in one cluster, which Lloyd's algorithm then leaves.
-    assert found[0] < 1 and found[1] > 8
+def test_nothing_linear_is_left_and_what_is_uncorrelated_stays():
+    x, s = (torch.from_numpy(part).float() for part in planted())
+    x = x - x.mean(0)
+    left = x - x @ linear_eraser(x, s[:, None]).T
+    assert (left * (s - s.mean())[:, None]).mean(0).abs().max() < 1e-5
+    assert (left - x)[:, 3:].square().mean() < 0.01
 
 
 @pytest.mark.parametrize("kept", ["nothing", "a label", "a number"])
@@ -326,16 +327,17 @@ def test_cells_are_merged_until_the_target_holds_and_cheap_ones_first(kept):
     x = torch.randn(4000, 3, generator=generator)
     s = (x[:, 0] + 0.5 * torch.randn(4000, generator=generator) > 0).long()
     y = {"nothing": (None, 0), "a label": ((x[:, 1] > 0).long(), 2), "a number": (x[:, 1:2], 0)}
-    network = Cells(torch.zeros(3), torch.ones(3), 32)
-    with torch.no_grad():
-        network.codes.copy_(clusters(network.encoder(x), 32, generator))
+    outputs = {"nothing": 0, "a label": 2, "a number": 1}[kept]
+    network = Cells(torch.zeros(3), torch.ones(3), torch.zeros(3, 3), 32, outputs, outputs == 2)
+    task = Task(x, x, s, 2, *y[kept])
+    place_cells(network, task, generator, lambda share: None)
 
     def table(of):
         place = network.cells(x) * 2 + of
         return place.bincount(minlength=64).view(32, 2) / len(x)
 
     before = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
-    merge_cells(network, Task(x, s, 2, *y[kept]), 0.03)
+    merge_cells(network, task, 0.03)
     after = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
     assert before[0] > 0.1 and after[0] <= 0.03
     # Of what is kept less is lost than of what is erased.

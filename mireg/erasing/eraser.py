@@ -20,9 +20,9 @@ from ..auditing.kinds import Array, Kind
 from ..auditing.panel import Progress
 from ..certificates import Certificate, certify
 from .inputs import Known, read_embeddings, read_known
-from .network import Cells, clusters
+from .network import Cells, linear_eraser
 from .storage import read, report_of, values_of, write
-from .training import Task, train
+from .training import KEPT, Task, train
 
 HELD_OUT, MOST_HELD_OUT = 0.15, 10_000
 """The share of the rows that the report is made of, and the most of them."""
@@ -67,7 +67,7 @@ class Eraser:
         kind: What s is, `"label"` or `"number"`, where evidence shall not decide, as in :func:`mireg.audit`. Numbers are put into 16 bins: the information within
             a bin is not limited, and the report shows it.
         unknown: The value, or the values, of s that stand for unknown. Rows of unknown s take no part in `fit`.
-        steps: The number of steps of the training.
+        steps: The number of steps in which a network learns to predict y.
         batch_size: The number of rows of a step.
         width: The number of hidden units of the network.
         report: Whether to audit held-out rows, 15 % of all and 10,000 at most. Without, all rows are learnt from.
@@ -104,7 +104,7 @@ class Eraser:
         cells: int | None = None,
         kind: Kind | None = None,
         unknown: Any = (),
-        steps: int = 2000,
+        steps: int = 1000,
         batch_size: int = 1024,
         width: int = 256,
         report: bool = True,
@@ -182,10 +182,25 @@ class Eraser:
         ):
             torch.manual_seed(seed)
             standardized = ((used[rows] - mean) / scale).float()
-            task = _task(standardized, concept, kept, known, rows, generator)
-            task = task.to(device)
-            count = self._count(epsilon, len(rows), task.labels)
-            network = Cells(mean, scale, count, width).to(device)
+            concept_of_rows, labels = _labels_of(concept, rows, generator)
+            numbers = torch.from_numpy(concept.values)[rows]
+            columns = torch.nn.functional.one_hot(numbers) if concept.labels else numbers
+            projection = linear_eraser(standardized, columns)
+            y = None if kept is None else torch.from_numpy(kept.values[known])[rows]
+            targets = 0 if kept is None else kept.labels
+            reduced = standardized - standardized @ projection.T
+            task = Task(reduced, standardized, concept_of_rows, labels, y, targets).to(device)
+            count = self._count(epsilon, len(rows), labels)
+            network = Cells(
+                mean,
+                scale,
+                projection,
+                count,
+                task.outputs,
+                bool(targets),
+                width,
+                KEPT / task.unit,
+            ).to(device)
             train(
                 network,
                 task,
@@ -224,9 +239,8 @@ class Eraser:
         """Audits rows that took no part in the training."""
         cells = self._call(x, torch.device("cpu"), cells=True)
         concept = torch.from_numpy(s.values)[test]
-        # A cell has one code and one output: what tells the cell is the same, in fewer features.
         self.report_ = audit(
-            self.network_.codes[torch.from_numpy(cells)],
+            self.network_.centres[torch.from_numpy(cells)],
             concept,
             groups=np.arange(len(x)),
             epsilon=epsilon,
@@ -291,6 +305,7 @@ class Eraser:
             {
                 "settings": settings,
                 "network": self.network_.state_dict(),
+                "of_y": {"labels": self.network_.labels, "weight": self.network_.weight},
                 "report": values_of(self.report_),
                 "certificate": None if self.certificate_ is None else self.certificate_.to_dict(),
             },
@@ -314,9 +329,18 @@ class Eraser:
         state = read(path)
         eraser = cls(**{**state["settings"], "device": device})
         of_network = state["network"]
-        mean, codes = of_network["mean"], of_network["codes"]
+        mean, targets = of_network["mean"], of_network["targets"]
         with torch.random.fork_rng(devices=[]):
-            network = Cells(mean, of_network["scale"], len(codes), eraser.width).double()
+            network = Cells(
+                mean,
+                of_network["scale"],
+                of_network["projection"],
+                len(targets),
+                targets.shape[1],
+                state["of_y"]["labels"],
+                eraser.width,
+                state["of_y"]["weight"],
+            ).double()
         network.load_state_dict(of_network)
         eraser.network_ = network.requires_grad_(False)
         eraser.n_features_in_ = len(mean)
@@ -374,23 +398,20 @@ class Eraser:
         )
 
 
-def _task(
-    x: torch.Tensor,
-    s: Known,
-    y: Known | None,
-    known: Array,
-    rows: torch.Tensor,
-    generator: torch.Generator,
-) -> Task:
-    """Returns what is known of the rows that are learnt from, with numbers of s in bins."""
-    concept, labels = torch.from_numpy(s.values)[rows], s.labels
-    if not labels:
-        labels = min(BINS, len(rows))
-        centres = clusters(concept, labels, generator)
-        concept = torch.cdist(concept, centres).argmin(1)
-    if y is None:
-        return Task(x, concept, labels)
-    return Task(x, concept, labels, torch.from_numpy(y.values[known])[rows], y.labels)
+def _labels_of(
+    s: Known, rows: torch.Tensor, generator: torch.Generator
+) -> tuple[torch.Tensor, int]:
+    """Returns the labels of some rows and their number. Numbers are put into bins, by the nearest of some values of them."""
+    values = torch.from_numpy(s.values)[rows]
+    if s.labels:
+        return values, s.labels
+    if values.shape[1] == 1:
+        edges = values[:, 0].quantile(torch.linspace(0, 1, BINS + 1)[1:-1])
+        found = torch.bucketize(values[:, 0].contiguous(), edges)
+    else:
+        chosen = values[torch.randperm(len(values), generator=generator)[:BINS]]
+        found = torch.cdist(values, chosen).argmin(1)
+    return found.unique(return_inverse=True)[1], len(found.unique())
 
 
 def _device(name: Any) -> torch.device:

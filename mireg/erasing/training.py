@@ -8,27 +8,22 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..layers import LinearPlus
-from .network import CODE, Cells, clusters, information
+from .network import Cells, information
 
-FIRST = 0.4
-"""The share of the steps in which the encoder learns what is worth keeping, before there are cells."""
 KEPT = 20.0
 """The weight of y beside X: each counts 1 if nothing is kept of it."""
-MEMORY = 0.03
-"""The weight of a batch of 1024 in the table that is watched."""
-PRICE_RATE = 0.03
-"""How fast the price of a nat moves in its logarithm."""
-SAMPLE = 20_000
-"""The rows that the first cells are made from."""
+RATE = 2e-3
+ROUNDS = 12
 
 
 class Task(NamedTuple):
     """What is known of each row, on one device."""
 
     x: Tensor
+    """Reduced embeddings, with shape (N, D)."""
+    full: Tensor
     """Standardised embeddings, with shape (N, D)."""
     s: Tensor
     """The concept: labels from 0 to C - 1, with shape (N,)."""
@@ -42,7 +37,9 @@ class Task(NamedTuple):
     def to(self, device: torch.device) -> "Task":
         """Returns the same on another device."""
         y = None if self.y is None else self.y.to(device)
-        return self._replace(x=self.x.to(device), s=self.s.to(device), y=y)
+        return self._replace(
+            x=self.x.to(device), full=self.full.to(device), s=self.s.to(device), y=y
+        )
 
     @property
     def outputs(self) -> int:
@@ -60,7 +57,6 @@ class Task(NamedTuple):
         return float(-(shares * shares.clamp(min=1e-12).log()).sum())
 
 
-Draw = Callable[[], Tensor]
 Tell = Callable[[float], None]
 
 
@@ -77,47 +73,31 @@ def train(
 
     Arguments:
         network: The map. It is changed.
-        task: What is known.
+        task: What is known. Its embeddings are reduced.
         epsilon: The target in nats.
-        steps: The number of steps.
+        steps: The number of steps in which y is learnt.
         batch: The number of rows of a step.
         generator: Where batches come from.
         tell: Called with the share that is over.
     """
-
-    def draw() -> Tensor:
-        return torch.randint(len(task.x), (batch,), generator=generator).to(task.x.device)
-
-    first = max(1, round(FIRST * steps))
-    learn_codes(network, task, first, draw, lambda share: tell(FIRST * share))
-    place_cells(network, task, generator)
-    move_cells(
-        network,
-        task,
-        epsilon,
-        max(1, steps - first),
-        draw,
-        lambda share: tell(FIRST + (1 - FIRST) * share),
-    )
+    if task.y is not None:
+        learn_to_predict(network, task, steps, batch, generator, lambda share: tell(0.6 * share))
+    place_cells(network, task, generator, lambda share: tell(0.6 + 0.4 * share))
     merge_cells(network, task, epsilon)
 
 
-def learn_codes(network: Cells, task: Task, steps: int, draw: Draw, tell: Tell) -> None:
-    """Trains the encoder to keep X and y in few features."""
-    decoder = nn.Linear(CODE, task.x.shape[1]).to(task.x.device)
-    head = LinearPlus(CODE, 128, 1, max(1, task.outputs)).to(task.x.device)
-    modules = (network.encoder, decoder, head)
-    optimizer = torch.optim.Adam([p for m in modules for p in m.parameters()], lr=2e-3)
-    unit = task.unit
+def learn_to_predict(
+    network: Cells, task: Task, steps: int, batch: int, generator: torch.Generator, tell: Tell
+) -> None:
+    """Trains the network that predicts y."""
+    assert network.predictor is not None and task.y is not None
+    optimizer = torch.optim.AdamW(network.predictor.parameters(), lr=RATE, weight_decay=1e-2)
     for step in range(steps):
-        set_rates(optimizer, [2e-3], step / steps)
-        rows = draw()
-        x, code = task.x[rows], network.encoder(task.x[rows])
-        loss = F.mse_loss(decoder(code), x)
-        if task.y is not None:
-            y, said = task.y[rows], head(code)
-            of_y = F.cross_entropy(said, y) if task.targets else F.mse_loss(said, y)
-            loss = loss + KEPT / unit * of_y
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        rows = torch.randint(len(task.x), (batch,), generator=generator).to(task.x.device)
+        said, y = network.predictor(task.x[rows]), task.y[rows]
+        loss = F.cross_entropy(said, y) if task.targets else F.mse_loss(said, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -125,62 +105,18 @@ def learn_codes(network: Cells, task: Task, steps: int, draw: Draw, tell: Tell) 
 
 
 @torch.no_grad()
-def place_cells(network: Cells, task: Task, generator: torch.Generator) -> None:
-    """Puts the first codes where the encoder puts most rows, and the first outputs at their means."""
-    few = torch.randperm(len(task.x), generator=generator)[:SAMPLE].to(task.x.device)
-    network.codes.copy_(clusters(network.encoder(task.x[few]), len(network.codes), generator))
-    network.centres.copy_(means(task.x, nearest(network, task.x), network.centres))
-
-
-def move_cells(
-    network: Cells, task: Task, epsilon: float, steps: int, draw: Draw, tell: Tell
-) -> None:
-    r"""Trains encoder, codes and outputs under the target.
-
-    A row belongs to all cells by shares, a softmax of its distances, which sharpens until the end. The shares have gradients, and the target is for what counts:
-    the table of the nearest cells. Its information has a price in units of the loss, which moves in its logarithm as in :class:`mireg.weights.LogMultiplier`.
-    """
-    cell = nearest(network, task.x)
-    count, unit, device = len(network.codes), task.unit, task.x.device
-    told = nn.Parameter(tell_of_y(task, cell, count))
-    with torch.no_grad():
-        few = task.x[:SAMPLE]
-        spread = float(network.distances(few).amin(1).mean().clamp(min=1e-6))
-    rates = [1e-3, 1e-2, 1e-2, 2e-2]
-    parts = [list(network.encoder.parameters()), [network.codes], [network.centres], [told]]
-    optimizer = torch.optim.Adam([{"params": p} for p in parts], betas=(0.9, 0.99))
-    concept = F.one_hot(task.s, task.labels).float()
-    watched, counted = torch.zeros(2, count, task.labels, device=device)
-    price, reading = 0.0, 0.0
-    for step in range(steps):
-        set_rates(optimizer, rates, max(0.0, step / steps - 0.3) / 0.7)
-        rows = draw()
-        x, s = task.x[rows], concept[rows]
-        distances = network.distances(x)
-        shares = (distances * (-8 / spread / (1 - 0.9 * step / steps))).softmax(1)
-        table = shares.T @ s / len(rows)
-        with torch.no_grad():
-            share = max(MEMORY * len(rows) / 1024, 1 / (step + 1))
-            hard = torch.zeros_like(table).index_add_(0, distances.argmin(1), s) / len(rows)
-            counted.lerp_(hard, min(share, 1.0))
-            watched.lerp_(table, min(share, 1.0))
-            reading = float(information(counted)[0])
-            slope = information(watched)[1]
-        loss = F.mse_loss(shares @ network.centres, x)
-        if task.y is not None:
-            y = task.y[rows]
-            if task.targets:
-                of_y = -(shares * told.log_softmax(1).T[y]).sum(1).mean()
-            else:
-                of_y = F.mse_loss(shares @ told, y)
-            loss = loss + KEPT / unit * of_y
-        excess = reading / max(epsilon, 1e-6)
-        loss = loss + math.exp(price) * min(5.0, excess) * (table * slope).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        price = min(12.0, price + PRICE_RATE * max(-1.0, min(1.0, excess - 1)))
-        tell((step + 1) / steps)
+def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Tell) -> None:
+    """Puts the cells where they keep most, by the algorithm of Lloyd (1982) for the loss of X and of y together: Banerjee et al., 2005."""
+    predicted = torch.cat([network.predicted(part) for part in task.x.split(8192)])
+    first = torch.randperm(len(task.x), generator=generator)[: len(network.points)]
+    first = first.to(task.x.device)
+    network.points.copy_(task.x[first])
+    network.targets.copy_((predicted[first] + predicted.mean(0)) / 2)
+    for i in range(ROUNDS):
+        cell = nearest(network, task.x)
+        network.points.copy_(means(task.x, cell, network.points))
+        network.targets.copy_(means(predicted, cell, network.targets))
+        tell((i + 1) / ROUNDS)
 
 
 @torch.no_grad()
@@ -189,11 +125,11 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
 
     The training ends close to the target. What is above it, by chance or for want of steps, ends here.
     """
-    cell, count = nearest(network, task.x), len(network.codes)
+    cell, count = nearest(network, task.x), len(network.points)
     place = cell * task.labels + task.s
     table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
     sizes = table.sum(1)
-    outputs = means(task.x, cell, network.centres)
+    outputs = means(task.x, cell, network.points)
     of_y: Tensor | None = None
     if task.y is not None and task.targets:
         place = cell * task.targets + task.y
@@ -228,7 +164,7 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
         ratio[i] = ratio[:, i] = ratios(torch.tensor([i], device=cell.device))[0]
         ratio[j] = ratio[:, j] = math.inf
         left -= 1
-    network.centres.copy_(means(task.x, nearest(network, task.x), network.centres))
+    network.centres.copy_(means(task.full, nearest(network, task.x), network.centres))
 
 
 def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
@@ -257,17 +193,6 @@ def spread_of(points: Tensor, sizes: Tensor, rows: Tensor) -> Tensor:
     return grown
 
 
-def tell_of_y(task: Task, cell: Tensor, count: int) -> Tensor:
-    """Returns what each cell tells of y at first: logarithms of shares, or means."""
-    if task.y is None:
-        return torch.zeros(count, 1, device=task.x.device)
-    if not task.targets:
-        return means(task.y, cell, torch.zeros(count, task.outputs, device=task.x.device))
-    shape = count, task.targets
-    counts = (cell * task.targets + task.y).bincount(minlength=count * task.targets).view(shape)
-    return ((counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)).log()
-
-
 @torch.no_grad()
 def nearest(network: Cells, x: Tensor) -> Tensor:
     """Returns the cell of each standardised embedding, with shape (N,)."""
@@ -279,9 +204,3 @@ def means(x: Tensor, cell: Tensor, empty: Tensor) -> Tensor:
     sizes = cell.bincount(minlength=len(empty))[:, None]
     sums = torch.zeros_like(empty).index_add_(0, cell, x)
     return torch.where(sizes > 0, sums / sizes.clamp(min=1), empty)
-
-
-def set_rates(optimizer: torch.optim.Optimizer, rates: list[float], done: float) -> None:
-    """Lets the rates fall along a cosine."""
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
