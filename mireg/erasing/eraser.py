@@ -44,6 +44,9 @@ class Eraser:
     counted, so there is no critic to be deceived: whatever model is trained on the output later, on however many rows, it knows the cell and nothing else. For
     labels `print(eraser.certificate_)` shows the bound that held-out rows prove, and `print(eraser.report_)` what fresh critics find in them.
 
+    What a linear map tells of s is taken off first, in closed form. A network predicts y from the rest. Cells are placed where they keep most of X and of that
+    prediction, and those that cost least for each nat are merged until the table holds :math:`\epsilon`.
+
     The price is detail: at most :math:`\log K` nats of X are left. With y the cells keep what matters for y. Without, K means of X are a coarse picture.
 
     It keeps to scikit-learn's conventions, and does not import it: arrays in and out, `get_params`, and a place in a `Pipeline`. The output has the shape of the
