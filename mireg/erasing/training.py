@@ -1,0 +1,206 @@
+r"""The loop behind the eraser: cells keep what they can, while the table of cells and concept holds no more than the target."""
+
+__all__ = ["Task", "train"]
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .network import Cells, information
+
+KEPT = 20.0
+"""The weight of y beside X: each counts 1 if nothing is kept of it."""
+RATE = 2e-3
+ROUNDS = 12
+
+
+class Task(NamedTuple):
+    """What is known of each row, on one device."""
+
+    x: Tensor
+    """Reduced embeddings, with shape (N, D)."""
+    full: Tensor
+    """Standardised embeddings, with shape (N, D)."""
+    s: Tensor
+    """The concept: labels from 0 to C - 1, with shape (N,)."""
+    labels: int
+    """The number of labels C."""
+    y: Tensor | None = None
+    """What is to be kept: labels with shape (N,), or standardised numbers with shape (N, E)."""
+    targets: int = 0
+    """The number of labels of what is to be kept, 0 for numbers."""
+
+    def to(self, device: torch.device) -> "Task":
+        """Returns the same on another device."""
+        y = None if self.y is None else self.y.to(device)
+        return self._replace(
+            x=self.x.to(device), full=self.full.to(device), s=self.s.to(device), y=y
+        )
+
+    @property
+    def outputs(self) -> int:
+        """The number of numbers that tell y."""
+        if self.y is None:
+            return 0
+        return self.targets or self.y.shape[1]
+
+    @property
+    def unit(self) -> float:
+        """What the loss of y is if nothing is kept."""
+        if self.y is None or not self.targets:
+            return 1.0
+        shares = self.y.bincount(minlength=self.targets) / len(self.y)
+        return float(-(shares * shares.clamp(min=1e-12).log()).sum())
+
+
+Tell = Callable[[float], None]
+
+
+def train(
+    network: Cells,
+    task: Task,
+    epsilon: float,
+    steps: int,
+    batch: int,
+    generator: torch.Generator,
+    tell: Tell,
+) -> None:
+    """Trains the map.
+
+    Arguments:
+        network: The map. It is changed.
+        task: What is known. Its embeddings are reduced.
+        epsilon: The target in nats.
+        steps: The number of steps in which y is learnt.
+        batch: The number of rows of a step.
+        generator: Where batches come from.
+        tell: Called with the share that is over.
+    """
+    if task.y is not None:
+        learn_to_predict(network, task, steps, batch, generator, lambda share: tell(0.6 * share))
+    place_cells(network, task, generator, lambda share: tell(0.6 + 0.4 * share))
+    merge_cells(network, task, epsilon)
+
+
+def learn_to_predict(
+    network: Cells, task: Task, steps: int, batch: int, generator: torch.Generator, tell: Tell
+) -> None:
+    """Trains the network that predicts y."""
+    assert network.predictor is not None and task.y is not None
+    optimizer = torch.optim.AdamW(network.predictor.parameters(), lr=RATE, weight_decay=1e-2)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        rows = torch.randint(len(task.x), (batch,), generator=generator).to(task.x.device)
+        said, y = network.predictor(task.x[rows]), task.y[rows]
+        loss = F.cross_entropy(said, y) if task.targets else F.mse_loss(said, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        tell((step + 1) / steps)
+
+
+@torch.no_grad()
+def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Tell) -> None:
+    """Puts the cells where they keep most, by the algorithm of Lloyd (1982) for the loss of X and of y together: Banerjee et al., 2005."""
+    predicted = torch.cat([network.predicted(part) for part in task.x.split(8192)])
+    first = torch.randperm(len(task.x), generator=generator)[: len(network.points)]
+    first = first.to(task.x.device)
+    network.points.copy_(task.x[first])
+    network.targets.copy_((predicted[first] + predicted.mean(0)) / 2)
+    for i in range(ROUNDS):
+        cell = nearest(network, task.x)
+        network.points.copy_(means(task.x, cell, network.points))
+        network.targets.copy_(means(predicted, cell, network.targets))
+        tell((i + 1) / ROUNDS)
+
+
+@torch.no_grad()
+def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
+    """Merges cells until the rows of the training hold the target, those first that cost the task least for each nat, and puts the outputs at their means.
+
+    The training ends close to the target. What is above it, by chance or for want of steps, ends here.
+    """
+    cell, count = nearest(network, task.x), len(network.points)
+    place = cell * task.labels + task.s
+    table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
+    sizes = table.sum(1)
+    outputs = means(task.x, cell, network.points)
+    of_y: Tensor | None = None
+    if task.y is not None and task.targets:
+        place = cell * task.targets + task.y
+        of_y = place.bincount(minlength=count * task.targets).view(count, -1).double() / len(cell)
+    elif task.y is not None:
+        of_y = means(task.y, cell, torch.zeros(count, task.outputs, device=cell.device)).double()
+
+    def ratios(rows: Tensor) -> Tensor:
+        """Returns what it costs to merge some cells with each, for a nat, with shape (R, K)."""
+        cost = spread_of(outputs.double(), sizes, rows) / outputs.shape[1]
+        if of_y is not None and task.targets:
+            cost += KEPT / task.unit * merging_loses(of_y, rows)
+        elif of_y is not None:
+            cost += KEPT * spread_of(of_y, sizes, rows) / of_y.shape[1]
+        ratio = (cost + 1e-12) / merging_loses(table, rows).clamp(min=1e-12)
+        ratio[:, sizes <= 0] = math.inf
+        ratio[sizes[rows] <= 0] = math.inf
+        return ratio.scatter(1, rows[:, None], math.inf)
+
+    ratio = ratios(torch.arange(count, device=cell.device))
+    left = int((sizes > 0).sum())
+    while float(information(table)[0]) > epsilon and left > 1:
+        i, j = sorted(divmod(int(ratio.argmin()), count))
+        network.merged[network.merged == j] = i
+        share = sizes[j] / (sizes[i] + sizes[j])
+        outputs[i] = outputs[i].lerp(outputs[j], share.to(outputs.dtype))
+        if of_y is not None:
+            of_y[i] = of_y[i] + of_y[j] if task.targets else of_y[i].lerp(of_y[j], share)
+        for counts in (table, sizes):
+            counts[i] += counts[j]
+            counts[j] = 0
+        ratio[i] = ratio[:, i] = ratios(torch.tensor([i], device=cell.device))[0]
+        ratio[j] = ratio[:, j] = math.inf
+        left -= 1
+    network.centres.copy_(means(task.full, nearest(network, task.x), network.centres))
+
+
+def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
+    r"""Returns the nats that a table loses where one of some rows and one of all become one, with shape (R, K).
+
+    .. math:: \phi(p_i) + \phi(p_j) - \phi(p_i + p_j), \qquad \phi(p) = \sum_s p_s \log p_s - p \log p
+    """
+
+    def phi(p: Tensor) -> Tensor:
+        value: Tensor = torch.special.xlogy(p, p).sum(-1) - torch.special.xlogy(
+            p.sum(-1), p.sum(-1)
+        )
+        return value
+
+    of_each = phi(table)
+    lost: Tensor = (
+        of_each[rows, None] + of_each - torch.stack([phi(row + table) for row in table[rows]])
+    )
+    return lost
+
+
+def spread_of(points: Tensor, sizes: Tensor, rows: Tensor) -> Tensor:
+    """Returns how much the sum of squares grows where two clusters become one, with shape (R, K): Ward (1963)."""
+    weight = sizes[rows, None] * sizes / (sizes[rows, None] + sizes).clamp(min=1e-12)
+    grown: Tensor = weight * torch.cdist(points[rows], points).square()
+    return grown
+
+
+@torch.no_grad()
+def nearest(network: Cells, x: Tensor) -> Tensor:
+    """Returns the cell of each standardised embedding, with shape (N,)."""
+    return torch.cat([network.nearest(part) for part in x.split(8192)])
+
+
+def means(x: Tensor, cell: Tensor, empty: Tensor) -> Tensor:
+    """Returns the mean of each cell, and `empty` where a cell has no row."""
+    sizes = cell.bincount(minlength=len(empty))[:, None]
+    sums = torch.zeros_like(empty).index_add_(0, cell, x)
+    return torch.where(sizes > 0, sums / sizes.clamp(min=1), empty)
