@@ -48,6 +48,7 @@ from mireg import *
 from mireg.functional import *
 from mireg.concentration import *
 from mireg.critics import *
+from mireg.erasing.network import *
 from mireg.estimators import *
 from mireg.layers import *
 from mireg.leakage import *
