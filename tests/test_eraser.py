@@ -309,8 +309,8 @@ def test_the_library_does_not_import_scikit_learn():
 
 
 def test_information_is_that_of_the_table():
-    assert information(torch.full((2, 2), 0.25))[0].item() == pytest.approx(0, abs=1e-6)
-    assert information(torch.eye(2) / 2)[0].item() == pytest.approx(np.log(2), abs=1e-6)
+    assert information(torch.full((2, 2), 0.25)).item() == pytest.approx(0, abs=1e-6)
+    assert information(torch.eye(2) / 2).item() == pytest.approx(np.log(2), abs=1e-6)
 
 
 def test_nothing_linear_is_left_and_what_is_uncorrelated_stays():
@@ -336,9 +336,9 @@ def test_cells_are_merged_until_the_target_holds_and_cheap_ones_first(kept):
         place = network.cells(x) * 2 + of
         return place.bincount(minlength=64).view(32, 2) / len(x)
 
-    before = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
+    before = [float(information(table(of))) for of in (s, (x[:, 1] > 0).long())]
     merge_cells(network, task, 0.03)
-    after = [float(information(table(of))[0]) for of in (s, (x[:, 1] > 0).long())]
+    after = [float(information(table(of))) for of in (s, (x[:, 1] > 0).long())]
     assert before[0] > 0.1 and after[0] <= 0.03
     # Of what is kept less is lost than of what is erased.
     assert after[1] > 0.5 * before[1]

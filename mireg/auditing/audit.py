@@ -48,7 +48,7 @@ def audit(
     r"""Estimates how much two frozen codes reveal about each other, with fresh critics that no encoder was trained against.
 
     The panel consists of linear critics, perceptrons of two sizes, towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled codes and
-    normal scores, and is cross-fitted: the best critics are combined and evaluated on samples, and groups, that had no part in their training.
+    normal scores, and is cross-fitted: the best critics are combined and evaluated on samples, and groups, that they were not trained on.
     The best critic is also trained on a quarter and on half of the training codes. If the estimate still rises, the verdict is never `below`.
     Pass samples of the posterior as `pi` if the decoder sees samples: the means of a stochastic encoder reveal more.
 

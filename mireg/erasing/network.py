@@ -137,8 +137,8 @@ def linear_eraser(x: Tensor, s: Tensor) -> Tensor:
     return projection.float()
 
 
-def information(table: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Returns the information in a table of probabilities in nats, and its slope.
+def information(table: Tensor) -> Tensor:
+    r"""Returns the information in a table of probabilities, in nats.
 
     .. math:: I = \sum_{c, s} p(c, s) \log \frac{p(c, s)}{p(c) \, p(s)}
 
@@ -146,12 +146,12 @@ def information(table: Tensor) -> tuple[Tensor, Tensor]:
         table: Probabilities, with shape :math:`(K, C)`.
 
     Returns:
-        :math:`I`, a scalar, and :math:`\log p(c, s) / (p(c) \, p(s))`, with shape :math:`(K, C)`: its derivative, up to a constant.
+        :math:`I`, a scalar.
 
     Example:
-        >>> information(torch.eye(2) / 2)[0]
+        >>> information(torch.eye(2) / 2)
         tensor(0.6931)
     """
     table = table.clamp(min=1e-10)
-    slope = (table / (table.sum(0) * table.sum(1, keepdim=True))).log()
-    return (table * slope).sum(), slope
+    density = (table / (table.sum(0) * table.sum(1, keepdim=True))).log()
+    return (table * density).sum()

@@ -1,4 +1,4 @@
-r"""The loop behind the eraser: cells keep what they can, while the table of cells and concept holds no more than the target."""
+r"""How an eraser is fitted: a network learns to predict y, cells are placed, and cells are merged until their table holds no more than the target."""
 
 __all__ = ["Task", "train"]
 
@@ -69,7 +69,7 @@ def train(
     generator: torch.Generator,
     tell: Tell,
 ) -> None:
-    """Trains the map.
+    """Fits the map.
 
     Arguments:
         network: The map. It is changed.
@@ -121,10 +121,7 @@ def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Te
 
 @torch.no_grad()
 def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
-    """Merges cells until the rows of the training hold the target, those first that cost the task least for each nat, and puts the outputs at their means.
-
-    The training ends close to the target. What is above it, by chance or for want of steps, ends here.
-    """
+    """Merges cells until the training rows hold the target, those first that cost the task least for each nat, and puts the outputs at their means."""
     cell, count = nearest(network, task.x), len(network.points)
     place = cell * task.labels + task.s
     table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
@@ -151,7 +148,7 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
 
     ratio = ratios(torch.arange(count, device=cell.device))
     left = int((sizes > 0).sum())
-    while float(information(table)[0]) > epsilon and left > 1:
+    while float(information(table)) > epsilon and left > 1:
         i, j = sorted(divmod(int(ratio.argmin()), count))
         network.merged[network.merged == j] = i
         share = sizes[j] / (sizes[i] + sizes[j])
