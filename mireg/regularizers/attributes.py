@@ -2,19 +2,19 @@ r"""One code against several attributes at once."""
 
 __all__ = ["PerAttribute", "joint_label"]
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .._checks import check_labels, check_positive
-from .base import Penalty, Regularizer, check_parts
+from .base import Composition, Penalty, Regularizer, added, condition_of
 from .robust import RobustMIConstraint
 
 
-class PerAttribute(Regularizer):
+class PerAttribute(Composition):
     r"""Creates the constraints of one code :math:`\pi` against several attributes, each with its own target and its own critics.
 
     .. math:: I(\pi, \alpha_k) \leq \epsilon_k \quad \text{for each attribute } k
@@ -69,6 +69,9 @@ class PerAttribute(Regularizer):
         of = self.constraints.items()
         return {name.removeprefix("of_"): cast(Regularizer, x) for name, x in of}
 
+    def addends(self) -> list[Regularizer]:
+        return [*self.named().values()]
+
     def forward(
         self,
         pi: Tensor,
@@ -97,7 +100,7 @@ class PerAttribute(Regularizer):
         shares = self.shares()
         parts = []
         for name, constraint in named.items():
-            y = given.get(name) if isinstance(given, Mapping) else given
+            y = of_name(given, name)
             if isinstance(constraint, RobustMIConstraint):
                 part = constraint.penalty(pi, values[name], posterior, groups, y, shares[name])
             else:
@@ -111,9 +114,7 @@ class PerAttribute(Regularizer):
         if shares:
             gammas = [metrics[f"{name}.gamma"] for name in shares]
             metrics["gamma"] = torch.stack(gammas).amax()
-        loss = torch.stack([part.loss for part in parts]).sum()
-        critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
-        return Penalty(loss, critic_loss, metrics, tuple(parts))
+        return added(parts, metrics)
 
     def shares(self) -> dict[str, Tensor]:
         """Returns how much of the KL each constraint counts, by name: the greatest weight counts it, and equal ones divide it."""
@@ -147,23 +148,14 @@ class PerAttribute(Regularizer):
         values = self.by_name(alpha)
         losses = []
         for name, constraint in self.named().items():
-            y = given.get(name) if isinstance(given, Mapping) else given
-            condition: dict[str, Any] = {} if y is None else {"given": y}
+            condition = condition_of(of_name(given, name))
             losses.append(constraint.critic_loss(pi, values[name], groups=groups, **condition))
         return torch.stack(losses).sum()
 
-    def critic_parameters(self) -> Iterator[nn.Parameter]:
-        for constraint in self.named().values():
-            yield from constraint.critic_parameters()
 
-    def prior_parameters(self) -> Iterator[nn.Parameter]:
-        for constraint in self.named().values():
-            yield from constraint.prior_parameters()
-
-    def update(self, penalty: Penalty) -> None:
-        check_parts(self, penalty, len(self.constraints))
-        for constraint, part in zip(self.named().values(), penalty.parts, strict=True):
-            constraint.update(part)
+def of_name(given: Tensor | Mapping[str, Tensor] | None, name: str) -> Tensor | None:
+    """Returns the condition of an attribute: that of its name, or the one of all."""
+    return given.get(name) if isinstance(given, Mapping) else given
 
 
 def joint_label(labels: Sequence[Tensor], classes: Sequence[int]) -> Tensor:

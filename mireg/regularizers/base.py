@@ -173,9 +173,9 @@ class Regularizer(nn.Module):
         groups: Tensor | None = None,
         given: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Penalty:
-        # A regularizer of a user's own need not know of conditions.
-        condition: dict[str, Any] = {} if given is None else {"given": given}
-        return cast(Penalty, super().__call__(pi, alpha, posterior, groups=groups, **condition))
+        return cast(
+            Penalty, super().__call__(pi, alpha, posterior, groups=groups, **condition_of(given))
+        )
 
     def __add__(self, other: "Regularizer") -> "Regularizer":
         if not isinstance(other, Regularizer):
@@ -192,6 +192,11 @@ class Regularizer(nn.Module):
         return Scaled(self, float(factor))
 
     __rmul__ = __mul__
+
+
+def condition_of(given: Tensor | Mapping[str, Tensor] | None) -> dict[str, Any]:
+    """Returns a condition as keyword arguments, and none without one: a regularizer of a user's own need not know of conditions."""
+    return {} if given is None else {"given": given}
 
 
 def no_loss(pi: Tensor) -> Tensor:
@@ -216,7 +221,49 @@ def check_parts(
         )
 
 
-class Scaled(Regularizer):
+class Composition(Regularizer):
+    """Creates a regularizer that is made of others."""
+
+    def addends(self) -> list[Regularizer]:
+        """Returns the others."""
+        raise NotImplementedError
+
+    def critic_loss(
+        self,
+        pi: Tensor,
+        alpha: Tensor,
+        posterior: Distribution | None = None,
+        *,
+        groups: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        condition = condition_of(given)
+        losses = [x.critic_loss(pi, alpha, groups=groups, **condition) for x in self.addends()]
+        return torch.stack(losses).sum()
+
+    def critic_parameters(self) -> Iterator[nn.Parameter]:
+        for term in self.addends():
+            yield from term.critic_parameters()
+
+    def prior_parameters(self) -> Iterator[nn.Parameter]:
+        for term in self.addends():
+            yield from term.prior_parameters()
+
+    def update(self, penalty: Penalty) -> None:
+        terms = self.addends()
+        check_parts(self, penalty, len(terms))
+        for term, part in zip(terms, penalty.parts, strict=True):
+            term.update(part)
+
+
+def added(parts: Sequence[Penalty], metrics: Metrics) -> Penalty:
+    """Returns the sum of penalties, with metrics of its own."""
+    loss = torch.stack([part.loss for part in parts]).sum()
+    critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
+    return Penalty(loss, critic_loss, metrics, tuple(parts))
+
+
+class Scaled(Composition):
     """Creates a regularizer whose loss is that of another times a factor.
 
     Arguments:
@@ -245,33 +292,14 @@ class Scaled(Regularizer):
         part = self.inner(pi, alpha, posterior, groups=groups, given=given)
         return Penalty(self.factor * part.loss, part.critic_loss, part.metrics, (part,))
 
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        posterior: Distribution | None = None,
-        *,
-        groups: Tensor | None = None,
-        given: Tensor | None = None,
-    ) -> Tensor:
-        condition: dict[str, Any] = {} if given is None else {"given": given}
-        return self.inner.critic_loss(pi, alpha, groups=groups, **condition)
-
-    def critic_parameters(self) -> Iterator[nn.Parameter]:
-        return self.inner.critic_parameters()
-
-    def prior_parameters(self) -> Iterator[nn.Parameter]:
-        return self.inner.prior_parameters()
-
-    def update(self, penalty: Penalty) -> None:
-        check_parts(self, penalty, 1)
-        self.inner.update(penalty.parts[0])
+    def addends(self) -> list[Regularizer]:
+        return [self.inner]
 
     def extra_repr(self) -> str:
         return f"factor={self.factor}"
 
 
-class Sum(Regularizer):
+class Sum(Composition):
     """Creates the sum of regularizers. Metrics that several of them have are named by position: `0.mi`, `1.mi`.
 
     Arguments:
@@ -308,34 +336,4 @@ class Sum(Regularizer):
             for i, part in enumerate(parts)
             for name, value in part.metrics.items()
         }
-        loss = torch.stack([part.loss for part in parts]).sum()
-        critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
-        return Penalty(loss, critic_loss, metrics, parts)
-
-    def critic_loss(
-        self,
-        pi: Tensor,
-        alpha: Tensor,
-        posterior: Distribution | None = None,
-        *,
-        groups: Tensor | None = None,
-        given: Tensor | None = None,
-    ) -> Tensor:
-        condition: dict[str, Any] = {} if given is None else {"given": given}
-        losses = [
-            term.critic_loss(pi, alpha, groups=groups, **condition) for term in self.addends()
-        ]
-        return torch.stack(losses).sum()
-
-    def critic_parameters(self) -> Iterator[nn.Parameter]:
-        for term in self.addends():
-            yield from term.critic_parameters()
-
-    def prior_parameters(self) -> Iterator[nn.Parameter]:
-        for term in self.addends():
-            yield from term.prior_parameters()
-
-    def update(self, penalty: Penalty) -> None:
-        check_parts(self, penalty, len(self.terms))
-        for term, part in zip(self.addends(), penalty.parts, strict=True):
-            term.update(part)
+        return added(parts, metrics)
