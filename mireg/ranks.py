@@ -135,11 +135,13 @@ class Ranks:
         """Raises on every rank if these gather and have different numbers of rows: without it a backend would abort.
 
         Arguments:
-            x: The rows of this rank, with shape :math:`(N, *)`.
+            x: The rows of this rank, with shape :math:`(N, *)`. What has no rows is left to other checks.
 
         Raises:
             ValueError: If ranks have different numbers of rows.
         """
+        if not isinstance(x, Tensor) or not x.ndim:
+            return
         if self.gather and not torch.compiler.is_compiling():
             check_equal_sizes(x, self.process_group, "ranks that gather must have batches")
 

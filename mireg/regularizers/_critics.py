@@ -1,10 +1,10 @@
 r"""Critics that read one batch together: what T and T' share. Private."""
 
-__all__ = ["Critics", "MakeCritic", "Reading"]
+__all__ = ["Critics", "MakeCritic"]
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,69 +22,21 @@ from .._checks import (
     check_part,
 )
 from .._frozen import call_frozen
-from .._numerics import mean
 from ..critics import as_critic, default_critic
-from ..estimators import Estimator, Logits
+from ..estimators import Estimator
 from ..memory import Memory
-from ..pairs import AllNegatives, ClassNegatives, Negatives, Pairs, ShiftedNegatives
+from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
 from ..weights import MovingAverage
 from ._given import Given
+from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .base import Penalty
 
 BLOCK = 128
 """The least number of codes of one time that critics see together."""
 
 MakeCritic = Callable[[], nn.Module]
-
-
-class Reading(NamedTuple):
-    """What critics say of a batch before they learn from it."""
-
-    mi: Tensor
-    """The estimate of the first critic in nats, with gradients for the codes and none for the critic."""
-    estimates: list[Tensor]
-    """The estimates of all critics in nats, detached."""
-    accuracies: list[Tensor]
-    """How often each critic tells joint from marginal pairs, detached; 0.5 is chance."""
-    critic_loss: Tensor
-    """The loss of all critics, a scalar."""
-    observed: dict[str, Tensor]
-    """What :meth:`Critics.update` moves averages by."""
-    codes: dict[str, Tensor]
-    """What :meth:`Critics.update` remembers."""
-
-
-class Batch(NamedTuple):
-    """Codes in their own unit: those of the step, followed by remembered ones."""
-
-    pi: Tensor
-    alpha: Tensor
-    groups: Tensor | None
-    counted: Tensor | None
-    given: Tensor | None
-    block: int
-    """The number of rows in a block: only codes of one block are paired."""
-
-    def learnt(self, rows: int) -> "Batch":
-        """Returns the first blocks, which hold at least `rows` samples if there are as many."""
-        n = -(-rows // self.block) * self.block
-        groups, counted, given = (None if x is None else x[:n] for x in self[2:5])
-        return Batch(self.pi[:n], self.alpha[:n], groups, counted, given, self.block)
-
-
-class Paired(NamedTuple):
-    """What a critic learns from."""
-
-    batch: Batch
-    """The codes."""
-    pool: Tensor
-    """The partners."""
-    pairs: Pairs
-    """Which codes are paired."""
-    loss: Tensor | None = None
-    """The loss of what weighs the pairs, a scalar."""
 
 
 class Critics(nn.Module):
@@ -239,8 +191,7 @@ class Critics(nn.Module):
         self, pi: Tensor, alpha: Tensor, groups: Tensor | None, given: Tensor | None = None
     ) -> tuple[Batch, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """Returns the batch with remembered codes, its own codes with their gradients, their moments, and what is to be remembered."""
-        if isinstance(pi, Tensor) and pi.ndim:
-            self.ranks.check_size(pi)
+        self.ranks.check_size(pi)
         alpha = as_alpha(alpha, self.alpha_shape)
         check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
         home = next(self.critics.parameters(), pi).device
@@ -378,25 +329,3 @@ class Critics(nn.Module):
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"
         return found
-
-
-def said_of(critic: Callable[..., Any], pi: Tensor, pool: Tensor, pairs: Pairs) -> Logits:
-    """Returns what a critic says of pairs."""
-    said = critic(pi, pool, pairs)
-    known = isinstance(said, tuple) and len(said) == 2 and all(isinstance(x, Tensor) for x in said)
-    columns = pairs.columns or len(pool)
-    wanted = (len(pi), columns) if pairs.marginal is None else tuple(pairs.marginal.shape)
-    if not known or said[0].shape != (len(pi),) or tuple(said[1].shape) != wanted:
-        given = [tuple(x.shape) for x in said] if known else type(said).__name__
-        raise ValueError(
-            f"a critic that gets pairs must return the logits of joint pairs, with shape ({len(pi)},), and of marginal pairs, with "
-            f"shape {wanted}, got {given}: define of_pi, of_alpha and compare, which sums over the last dimension, and no forward"
-        )
-    return Logits(said[0], said[1], *pairs.weights)
-
-
-def accuracy(logits: Logits) -> Tensor:
-    """Returns the mean of the shares of joint and of marginal pairs that are told apart, a scalar."""
-    joint = mean((logits.joint > 0).float(), logits.joint_weights)
-    marginal = mean((logits.marginal < 0).float(), logits.marginal_weights)
-    return 0.5 * (joint + marginal)

@@ -73,8 +73,7 @@ class VariationalBound(Regularizer):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Penalty:
-        if isinstance(pi, Tensor) and pi.ndim:
-            self.ranks.check_size(pi)
+        self.ranks.check_size(pi)
         check_codes(pi, alpha, groups)
         kl = self.kl(pi, posterior)
         gamma = self.gamma.weight(kl.dtype)
