@@ -2,9 +2,6 @@ r"""The eraser: takes a concept out of embeddings that exist already."""
 
 __all__ = ["Eraser"]
 
-import importlib
-import inspect
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +16,8 @@ from ..auditing.inputs import MINIMUM
 from ..auditing.kinds import Array, Kind
 from ..auditing.panel import Progress
 from ..certificates import Certificate, certify
-from .inputs import Known, read_embeddings, read_known
+from .conventions import Conventions, not_fitted
+from .inputs import Known, labels_of, read_embeddings, read_known
 from .network import Cells, linear_eraser
 from .storage import read, report_of, values_of, write
 from .training import KEPT, Task, train
@@ -29,13 +27,10 @@ HELD_OUT, MOST_HELD_OUT = 0.15, 10_000
 
 FEWEST_CELLS, MOST_CELLS = 8, 512
 
-BINS = 16
-"""Where s is a number: the number of its bins."""
-
 ROWS_AT_ONCE = 8192
 
 
-class Eraser:
+class Eraser(Conventions):
     r"""Takes a concept s out of embeddings X: what is left tells at most :math:`\epsilon` nats of s, to every attacker, and keeps what it can of X and of y.
 
     .. math:: \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X)) \quad \text{with} \quad I(T(X), s) \leq \epsilon
@@ -185,7 +180,7 @@ class Eraser:
         ):
             torch.manual_seed(seed)
             standardized = ((used[rows] - mean) / scale).float()
-            concept_of_rows, labels = _labels_of(concept, rows, generator)
+            concept_of_rows, labels = labels_of(concept, rows, generator)
             numbers = torch.from_numpy(concept.values)[rows]
             columns = torch.nn.functional.one_hot(numbers) if concept.labels else numbers
             projection = linear_eraser(standardized, columns)
@@ -268,7 +263,7 @@ class Eraser:
             ValueError: If it has another number of features, or is not finite; or before `fit`.
         """
         if not hasattr(self, "network_"):
-            raise _not_fitted()
+            raise not_fitted()
         return self._call(read_embeddings(X, self.n_features_in_), _device(self.device))
 
     def fit_transform(
@@ -302,7 +297,7 @@ class Eraser:
             ValueError: Before `fit`.
         """
         if not hasattr(self, "network_"):
-            raise _not_fitted()
+            raise not_fitted()
         settings = {name: v for name, v in self.get_params().items() if name != "progress"}
         write(
             {
@@ -355,66 +350,8 @@ class Eraser:
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Returns the names `eraser0`, `eraser1` and so on, as scikit-learn asks for them."""
         if not hasattr(self, "network_"):
-            raise _not_fitted()
+            raise not_fitted()
         return np.array([f"eraser{i}" for i in range(self.n_features_in_)], dtype=object)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Returns the settings by name."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names}
-
-    def set_params(self, **params: Any) -> Self:
-        """Changes settings by name.
-
-        Raises:
-            ValueError: If there is no such setting.
-        """
-        names = self.get_params()
-        for name, value in params.items():
-            if name not in names:
-                raise ValueError(
-                    f"Invalid parameter {name!r} for Eraser: the parameters are {', '.join(names)}"
-                )
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        # By their text: a value may be an array.
-        changed = [
-            f"{name}={v!r}"
-            for name, v in self.get_params().items()
-            if repr(v) != repr(defaults[name].default)
-        ]
-        return f"Eraser({', '.join(changed)})"
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def __sklearn_tags__(self) -> Any:
-        # Only scikit-learn asks for them.
-        utils = importlib.import_module("sklearn.utils")
-        return utils.Tags(
-            estimator_type="transformer",
-            target_tags=utils.TargetTags(required=True),
-            transformer_tags=utils.TransformerTags(preserves_dtype=["float64", "float32"]),
-        )
-
-
-def _labels_of(
-    s: Known, rows: torch.Tensor, generator: torch.Generator
-) -> tuple[torch.Tensor, int]:
-    """Returns the labels of some rows and their number. Numbers are put into bins, by the nearest of some values of them."""
-    values = torch.from_numpy(s.values)[rows]
-    if s.labels:
-        return values, s.labels
-    if values.shape[1] == 1:
-        edges = values[:, 0].quantile(torch.linspace(0, 1, BINS + 1)[1:-1])
-        found = torch.bucketize(values[:, 0].contiguous(), edges)
-    else:
-        chosen = values[torch.randperm(len(values), generator=generator)[:BINS]]
-        found = torch.cdist(values, chosen).argmin(1)
-    return found.unique(return_inverse=True)[1], len(found.unique())
 
 
 def _device(name: Any) -> torch.device:
@@ -431,12 +368,3 @@ def _device(name: Any) -> torch.device:
 def _index(device: torch.device) -> list[torch.device]:
     """Returns the devices whose random state is to be kept beside that of the CPU."""
     return [device] if device.type == "cuda" else []
-
-
-def _not_fitted() -> ValueError:
-    """Returns the error of scikit-learn where that is in use, which is a ValueError too."""
-    text = "this Eraser is not fitted yet: call fit(X, s) first"
-    if "sklearn" not in sys.modules:
-        return ValueError(text)
-    made: ValueError = importlib.import_module("sklearn.exceptions").NotFittedError(text)
-    return made

@@ -1,12 +1,16 @@
 r"""What an eraser is given: embeddings, the concept and what is to be kept, checked and brought into one form."""
 
-__all__ = ["Known", "read_embeddings", "read_known"]
+__all__ = ["Known", "labels_of", "read_embeddings", "read_known"]
 
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ..auditing.kinds import Array, Kind, as_values, read_variable
+
+BINS = 16
+"""Where s is a number: the number of its bins."""
 
 
 class Known(NamedTuple):
@@ -123,3 +127,17 @@ def read_known(
         raise ValueError(f"{name} must vary, got the same value {len(numbers)} times")
     numbers = (numbers - numbers.mean(axis=0))[:, spread > 0] / spread[spread > 0]
     return Known(numbers.astype(np.float32), variable.known, 0, variable.words)
+
+
+def labels_of(s: Known, rows: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
+    """Returns the labels of some rows and their number. Numbers are put into bins, by the nearest of some values of them."""
+    values = torch.from_numpy(s.values)[rows]
+    if s.labels:
+        return values, s.labels
+    if values.shape[1] == 1:
+        edges = values[:, 0].quantile(torch.linspace(0, 1, BINS + 1)[1:-1])
+        found = torch.bucketize(values[:, 0].contiguous(), edges)
+    else:
+        chosen = values[torch.randperm(len(values), generator=generator)[:BINS]]
+        found = torch.cdist(values, chosen).argmin(1)
+    return found.unique(return_inverse=True)[1], len(found.unique())
