@@ -1,4 +1,4 @@
-r"""Regularizers that keep the mutual information between two representations below a target, in nats."""
+r"""Regularizers that keep the mutual information between two representations below a target."""
 
 __version__ = "0.2.0"
 

@@ -1,4 +1,4 @@
-r"""Checks of what a user hands in: each error names what was required and what came."""
+r"""Checks of user input. Each error states what was required and what was given."""
 
 __all__: list[str] = []
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 Shape = SupportsIndex | Sequence[SupportsIndex]
-"""The number of features of a code, or its shape. numpy's integers are numbers too."""
+"""The number of features of a code, or its shape. NumPy integers are accepted."""
 
 
 def as_shape(features: Shape) -> tuple[int, ...]:
@@ -28,12 +28,12 @@ def as_shape(features: Shape) -> tuple[int, ...]:
 
 
 def shown(features: Shape) -> str:
-    """Returns features as people write them: `32` for `(32,)`."""
+    """Returns features in the short form that users write: `32` for `(32,)`."""
     return _features(as_shape(features))
 
 
 def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int, ...]:
-    """Returns the shape of one code alpha, `()` for a label."""
+    """Returns the shape of one code alpha, or `()` for a label."""
     if (alpha_features is None) == (classes is None):
         raise ValueError(
             "give either alpha_features (alpha is a code) or classes (alpha is a label), "
@@ -45,7 +45,7 @@ def alpha_shape(alpha_features: Shape | None, classes: int | None) -> tuple[int,
 
 
 def check_given_classes(features: Shape | None, classes: int | None) -> int | None:
-    """Returns the number of classes that y has, `None` if it is a code of at least one feature."""
+    """Returns the number of classes of y, or `None` if y is a code."""
     if (features is None) == (classes is None):
         raise ValueError(
             "give either given_features (y is a code) or given_classes (y is a label), "
@@ -55,7 +55,8 @@ def check_given_classes(features: Shape | None, classes: int | None) -> int | No
         return check_positive("given_classes", classes, least=2)
     if len(as_shape(cast(Shape, features))) > 1:
         raise ValueError(
-            f"given_features must be the number of features of a vector, got {features}: flatten y, or pool it"
+            f"given_features must be the number of features of a vector, got {features}: flatten "
+            "y or pool it"
         )
     return None
 
@@ -63,32 +64,33 @@ def check_given_classes(features: Shape | None, classes: int | None) -> int | No
 def check_given(
     given: Tensor | None, n: int, shape: tuple[int, ...] | None, classes: int | None
 ) -> Tensor | None:
-    """Returns y as labels (N,) of int64 or codes (N, D), or raises. A `shape` of `None` means that the regularizer is not conditional."""
+    """Returns y as int64 labels (N,) or codes (N, D). If `shape` is `None`, there is none."""
     if shape is None:
         if given is not None:
             raise ValueError(
-                "given= needs a conditional regularizer, got one made without: make it with given_classes= if y is a label, or "
-                "with given_features= if y is a code"
+                "given= needs a conditional regularizer, got an unconditional one: make it with "
+                "given_classes= if y is a label, or with given_features= if y is a code"
             )
         return None
     if not isinstance(given, Tensor):
         raise TypeError(
-            "the regularizer is conditional (given_classes= or given_features=): pass the condition y as a tensor, given=y, got "
-            f"{type(given).__name__}"
+            "the regularizer is conditional (given_classes= or given_features=): pass the "
+            f"condition y as a tensor, given=y, got {type(given).__name__}"
         )
     if classes is not None:
         if given.shape != (n,) or given.is_floating_point() or given.is_complex():
             raise ValueError(
-                f"given must be integer labels with shape ({n},), got {given.dtype} with shape {tuple(given.shape)}: make the "
-                "regularizer with given_features= if y is a code"
+                f"given must be integer labels with shape ({n},), got {given.dtype} with shape "
+                f"{tuple(given.shape)}: make the regularizer with given_features= if y is a code"
             )
         return given.long()
     if given.ndim == 1 and shape == (1,):
         given = given[:, None]
     if tuple(given.shape) != (n, *shape) or not given.is_floating_point():
         raise ValueError(
-            f"given must be floating-point codes with shape ({n}, {_join(shape)}), got {given.dtype} with shape "
-            f"{tuple(given.shape)}: make the regularizer with given_classes= if y is a label"
+            f"given must be floating-point codes with shape ({n}, {_join(shape)}), got "
+            f"{given.dtype} with shape {tuple(given.shape)}: make the regularizer with "
+            "given_classes= if y is a label"
         )
     return given.detach()
 
@@ -96,7 +98,7 @@ def check_given(
 def check_number(
     name: str, value: float, above: float = -math.inf, least: float = -math.inf
 ) -> float:
-    """Returns `value` as a float if it is finite, greater than `above` and not below `least`."""
+    """Returns `value` as a float if it is finite, above `above` and at least `least`."""
     number = float(value)
     if not (math.isfinite(number) and number > above and number >= least):
         bound = "finite"
@@ -120,7 +122,7 @@ def check_positive(name: str, value: SupportsIndex, least: int = 1) -> int:
 
 
 def check_part(name: str, value: object, kinds: type | tuple[type, ...], example: str) -> None:
-    """Raises if a part of a regularizer is not an object of its kind. Strings and numbers named parts in version 0.1."""
+    """Raises if a part is not an object of its kind: version 0.1 accepted strings and numbers."""
     if value is None or isinstance(value, kinds):
         return
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
@@ -130,12 +132,12 @@ def check_part(name: str, value: object, kinds: type | tuple[type, ...], example
 
 
 def check_rows(rows: SupportsIndex) -> int:
-    """Returns the number of codes that critics learn from in a step, 0 or more."""
+    """Returns the number of codes that critics learn from in a step if it is 0 or more."""
     return check_positive("rows, the codes that critics learn from in a step,", rows, least=0)
 
 
 def check_epsilon(epsilon: float) -> float:
-    """Returns `epsilon` if it is a target: 0 nats or more."""
+    """Returns `epsilon` if it is 0 nats or more."""
     return check_number("epsilon, a target in nats,", epsilon, least=0)
 
 
@@ -146,31 +148,35 @@ def check_codes(
     pi_shape: tuple[int, ...] | None = None,
     alpha_shape: tuple[int, ...] | None = None,
 ) -> None:
-    """Raises if the codes are no batch of pairs of the stated shapes. An `alpha_shape` of `()` means labels."""
+    """Raises if the codes are not a batch of pairs of these shapes; `()` means labels."""
     for name, x in (("pi", pi), ("alpha", alpha)):
         if not isinstance(x, Tensor):
             raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if pi.ndim < 2 or not pi.is_floating_point():
         raise ValueError(
-            f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape {tuple(pi.shape)}"
+            f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape "
+            f"{tuple(pi.shape)}"
         )
     if alpha.ndim < 1 or len(alpha) != len(pi):
         raise ValueError(
-            f"pi and alpha must have the same batch size, got shapes {tuple(pi.shape)} and {tuple(alpha.shape)}"
+            f"pi and alpha must have the same batch size, got shapes {tuple(pi.shape)} and "
+            f"{tuple(alpha.shape)}"
         )
     if len(pi) < 2:
         raise ValueError(
-            f"marginal pairs need a batch of at least 2 samples, got a batch of {len(pi)}: use drop_last=True in the loader"
+            f"marginal pairs need a batch of at least 2 samples, got a batch of {len(pi)}: use "
+            "drop_last=True in the loader"
         )
     for name, other in (("alpha", alpha), ("groups", groups)):
         if isinstance(other, Tensor) and other.device != pi.device:
             raise ValueError(
-                f"pi and {name} must be on the same device, got {pi.device} and {other.device}: take {name}.to(pi.device)"
+                f"pi and {name} must be on the same device, got {pi.device} and {other.device}: "
+                f"pass {name}.to(pi.device)"
             )
     if pi_shape is not None and tuple(pi.shape[1:]) != pi_shape:
         raise ValueError(
-            f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: make the regularizer with "
-            f"pi_features={_features(pi.shape[1:])}, or change the encoder"
+            f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: make the "
+            f"regularizer with pi_features={_features(pi.shape[1:])}, or change the encoder"
         )
     if alpha_shape == ():
         _check_label_shape(alpha)
@@ -180,47 +186,52 @@ def check_codes(
         raise TypeError(f"groups must be a tensor, got {type(groups).__name__}")
     if groups is not None and groups.shape != (len(pi),):
         raise ValueError(
-            f"groups must have shape ({len(pi)},), one identity a sample, got {tuple(groups.shape)}"
+            f"groups must have shape ({len(pi)},), one identity per sample, got "
+            f"{tuple(groups.shape)}"
         )
 
 
 def _check_label_shape(alpha: Tensor) -> None:
-    """Raises if labels are not one integer or boolean a sample, with the conversion that makes them so."""
+    """Raises if labels are not one integer or bool per sample, and names the conversion."""
     if alpha.ndim == 1 and not alpha.is_floating_point() and not alpha.is_complex():
         return
-    fix = "give alpha_features= instead of classes= if alpha is a continuous attribute"
+    fix = "use alpha_features= instead of classes= if alpha is a continuous attribute"
     if alpha.ndim == 2 and alpha.shape[1] == 1:
-        fix = "take alpha.squeeze(1).long()"
+        fix = "pass alpha.squeeze(1).long()"
     elif alpha.ndim == 2:
         fix = (
-            "take alpha.argmax(1) if rows are one-hot; give alpha_features= instead of classes=, and alpha.float(), "
-            "if several may be true at once"
+            "pass alpha.argmax(1) if rows are one-hot; use alpha_features= instead of classes=, "
+            "and pass alpha.float(), if several may be true at once"
         )
     elif alpha.ndim == 1:
-        fix = f"take alpha.long() if the values are class numbers; otherwise {fix}"
+        fix = f"pass alpha.long() if the values are class numbers; otherwise {fix}"
     raise ValueError(
-        f"labels must be integers with shape (N,), got {alpha.dtype} with shape {tuple(alpha.shape)}: {fix}"
+        f"labels must be integers with shape (N,), got {alpha.dtype} with shape "
+        f"{tuple(alpha.shape)}: {fix}"
     )
 
 
 def _check_alpha_code(alpha: Tensor, shape: tuple[int, ...]) -> None:
-    """Raises if alpha is not floating-point codes of a shape."""
+    """Raises if alpha does not consist of floating-point codes of a shape."""
     if tuple(alpha.shape[1:]) != shape:
         fix = f"alpha_features={_features(alpha.shape[1:])}, or change the encoder"
         if alpha.ndim == 1:
-            fix = "classes= if alpha is a label, or with alpha_features=1 if it is a continuous attribute"
+            fix = (
+                "classes= if alpha is a label, or alpha_features=1 if it is a continuous attribute"
+            )
         raise ValueError(
-            f"alpha must have shape (N, {_join(shape)}), got {tuple(alpha.shape)}: make the regularizer with {fix}"
+            f"alpha must have shape (N, {_join(shape)}), got {tuple(alpha.shape)}: make the "
+            f"regularizer with {fix}"
         )
     if not alpha.is_floating_point():
         raise ValueError(
-            f"alpha must be floating-point codes, got {alpha.dtype}: give classes= instead of alpha_features= "
-            "if alpha is a label, or take alpha.float() if it is a number"
+            f"alpha must be floating-point codes, got {alpha.dtype}: use classes= instead of "
+            "alpha_features= if alpha is a label, or pass alpha.float() if it is a number"
         )
 
 
 def as_alpha(alpha: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Returns a continuous attribute with shape (N,) as a column, and labels as int64."""
+    """Returns labels as int64, and a continuous attribute with shape (N,) as a column."""
     if shape == () and isinstance(alpha, Tensor) and not alpha.is_floating_point():
         return alpha.long() if alpha.ndim == 1 else alpha
     if shape == (1,) and isinstance(alpha, Tensor) and alpha.ndim == 1:
@@ -229,28 +240,30 @@ def as_alpha(alpha: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
-    """Returns the posterior back if it is one of `pi`: batch shape (N,), and the event shape of a code."""
+    """Returns the posterior if it has batch shape (N,) and the event shape of a code `pi`."""
     if posterior is None:
         raise ValueError(
-            "the variational bound needs the posterior of pi, got None: let the encoder return (mean, log_var) and "
-            "pass mireg.diagonal_gaussian(mean, log_var), or take ClassifierMI for an encoder that is deterministic"
+            "the variational bound needs the posterior of pi, got None: let the encoder return "
+            "(mean, log_var) and pass mireg.diagonal_gaussian(mean, log_var), or use "
+            "ClassifierMI if the encoder is deterministic"
         )
     if not isinstance(posterior, Distribution):
         raise TypeError(
             f"the posterior must be a torch Distribution, got {type(posterior).__name__}: "
-            "mireg.diagonal_gaussian(mean, log_var) makes one"
+            "mireg.diagonal_gaussian(mean, log_var) creates one"
         )
     if posterior.batch_shape != pi.shape[:1] or posterior.event_shape != pi.shape[1:]:
         raise ValueError(
-            f"the posterior must have batch shape ({len(pi)},) and event shape ({_join(tuple(pi.shape[1:]))}), like "
-            f"pi, got batch shape {tuple(posterior.batch_shape)} and event shape {tuple(posterior.event_shape)}: "
+            f"the posterior must have batch shape ({len(pi)},) and event shape "
+            f"({_join(tuple(pi.shape[1:]))}), like pi, got batch shape "
+            f"{tuple(posterior.batch_shape)} and event shape {tuple(posterior.event_shape)}: "
             "torch.distributions.Independent turns batch dimensions into event dimensions"
         )
     return posterior
 
 
 def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
-    """Raises if a label on the CPU is not below `classes`. On other devices it would have to wait for the device."""
+    """Raises if a label is not below `classes`. Only checks the CPU, to avoid a synchronisation."""
     if labels.device.type != "cpu" or torch.compiler.is_compiling() or _is_transformed(labels):
         return
     high = int(labels.max())
@@ -261,9 +274,9 @@ def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
 
 
 def check_attribute(alpha: Tensor) -> None:
-    """Raises if an attribute on the CPU has missing values. On other devices it would have to wait for the device.
+    """Raises if an attribute has missing values. Only checks the CPU, to avoid a synchronisation.
 
-    A code that an encoder makes passes: a step that overflows in half precision is the business of its scaler.
+    Codes of an encoder are not checked: a gradient scaler handles overflows in half precision.
     """
     if alpha.device.type != "cpu" or alpha.requires_grad or not alpha.is_floating_point():
         return
@@ -272,13 +285,13 @@ def check_attribute(alpha: Tensor) -> None:
     missing = int((~alpha.isfinite()).flatten(1).any(1).sum())
     if missing:
         raise ValueError(
-            f"alpha must be finite, got NaN or infinity in {missing} of {len(alpha)} rows: leave these samples out, or fill the "
-            "gaps in; of labels, those below 0 are unknown"
+            f"alpha must be finite, got NaN or infinity in {missing} of {len(alpha)} rows: leave "
+            "these samples out or impute the values; unknown labels are numbers below 0"
         )
 
 
 def _is_transformed(x: Tensor) -> bool:
-    """Returns whether `x` belongs to a transform of `torch.func`, which has no values to look at."""
+    """Returns whether `x` belongs to a transform of `torch.func`, whose values cannot be read."""
     return torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 

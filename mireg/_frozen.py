@@ -1,4 +1,4 @@
-"""Calls a module with its parameters as constants, whatever the module does inside."""
+"""Calls a module with its parameters as constants."""
 
 __all__ = ["call_frozen"]
 
@@ -10,11 +10,11 @@ from torch.func import functional_call
 
 
 def call_frozen(module: nn.Module, *arguments: Any) -> Any:
-    """Returns `module(*arguments)`. No parameter gets a gradient from the result and no buffer of the module changes.
+    """Returns `module(*arguments)` without gradients for its parameters or changes to its buffers.
 
     Arguments:
         module: The module.
-        arguments: Its arguments. Gradients reach them.
+        arguments: The arguments of the module. They receive gradients.
 
     Example:
         >>> layer, x = torch.nn.Linear(2, 3), torch.ones(1, 2, requires_grad=True)
@@ -23,7 +23,7 @@ def call_frozen(module: nn.Module, *arguments: Any) -> Any:
         (True, False)
     """
     if torch.compiler.is_compiling():
-        # The compiler cannot trace the making of a replica.
+        # The compiler cannot trace how a replica is created.
         constants = {name: p.detach() for name, p in module.named_parameters()}
         constants |= {name: b.clone() for name, b in module.named_buffers()}
         return functional_call(module, constants, arguments)
@@ -31,14 +31,14 @@ def call_frozen(module: nn.Module, *arguments: Any) -> Any:
 
 
 def _replica(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
-    """Returns a copy of the module tree whose parameters are detached views and whose buffers are copies.
+    """Returns a copy of the module tree with detached views of parameters and copies of buffers.
 
-    A replica still holds its constants in the backward pass, when `torch.utils.checkpoint` runs parts of it again. A swap that lasts for one call, as in
-    `functional_call`, does not.
+    `torch.utils.checkpoint` runs a module again in the backward pass. By then, `functional_call`
+    has restored the trainable parameters; a replica still holds its constants.
     """
     if id(module) in made:
         return made[id(module)]
-    # `copy.copy` asks for a state to pickle, which parametrized modules refuse.
+    # `copy.copy` fails for parametrized modules, which cannot be pickled.
     twin = type(module).__new__(type(module))
     made[id(module)] = twin
     state = twin.__dict__

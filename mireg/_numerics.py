@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Returns `x` in float32 if it has half precision, and unchanged otherwise."""
+    """Returns `x` in float32 if it has half precision, otherwise unchanged."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -21,9 +21,9 @@ def mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def log_mean_exp(x: Tensor, weights: Tensor | None = None, empty: float = 0.0) -> Tensor:
-    r"""Returns :math:`\log \mathbb{E} \exp x`, with the expectation of :func:`mean`; `empty` if all weights are 0."""
+    r"""Returns the logarithm of the :func:`mean` of exp x, or `empty` if all weights are 0."""
     if weights is None:
         return torch.logsumexp(x.flatten(), dim=0) - math.log(x.numel())
-    # A weight that is almost 0: with no pair at all the result and its gradient stay finite.
+    # log 0 would make the gradient NaN if all weights are 0.
     logs = weights.to(x.dtype).clamp(min=1e-30).log()
     return torch.where(weights.sum() > 0, (x + logs).flatten().logsumexp(0), empty)

@@ -1,6 +1,6 @@
-r"""State that moves in :meth:`update` alone, as modules with buffers, and moving averages.
+r"""Moving averages and other state that only :meth:`update` changes, as modules with buffers.
 
-A non-finite value moves nothing: one bad batch must not set a number to NaN for good.
+Non-finite values are ignored: one bad batch must not turn the state into NaN permanently.
 """
 
 __all__ = ["Controller", "MovingAverage", "saved"]
@@ -15,33 +15,35 @@ from typing_extensions import Self
 
 
 def saved(x: Tensor) -> Tensor:
-    """Copies a vector for the backward pass, in reverse order.
+    """Returns a reversed copy of a vector that the backward pass of a compiled graph keeps.
 
-    The backward pass of a compiled graph makes most copies again, and would find what an update in the same graph has
-    written meanwhile. The result of `flip` is among those that it keeps.
+    That pass recomputes other copies, and would read what an update in the same graph has written
+    since. It does not recompute `flip`.
     """
     return x.flip(0)
 
 
 class Controller(nn.Module):
-    """A module whose state stays in double precision when the model is cast.
+    """Creates a module whose state stays in double precision if the model is cast.
 
-    Steps of 1e-4 on a weight of 7 are lost in half precision.
+    In half precision, steps of 1e-4 on a weight of 7 would be lost.
     """
 
     state: Tensor
     possible: tuple[float, float] = (-math.inf, math.inf)
-    """From where to where a state can be: what is loaded from another kind of weight may be outside."""
+    """The range of valid states. A state that was saved by another kind of weight may be
+    outside."""
 
     def __init__(self, *initial: float) -> None:
         super().__init__()
 
-        # A vector even for one number: compiled graphs of torch 2.13 lose what is written to scalars of float64.
+        # A vector even for one number: compiled graphs of torch 2.13 lose writes to float64
+        # scalars.
         state = torch.tensor(initial, dtype=torch.float64)
         self.register_buffer("state", state)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # The move itself is made in float32: MPS takes no double precision.
+        # The state is moved in float32, since MPS has no double precision.
         before = self.state
         self.state = before.float()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -61,37 +63,39 @@ class Controller(nn.Module):
         if not isinstance(loaded, Tensor) or loaded.is_meta or loaded.shape != self.state.shape:
             return
         if bool(((loaded < low) | (loaded > high)).any()):
-            # The last argument collects what is wrong, for one error.
+            # The last argument collects the texts of one error.
             arguments[-1].append(
-                f"{prefix}state must be from {low:g} to {high:g} for {type(self).__name__}, got {loaded.tolist()}: it is of another "
-                "kind of weight, so make the regularizer with the parts that the state was saved with"
+                f"{prefix}state must be from {low:g} to {high:g} for {type(self).__name__}, got "
+                f"{loaded.tolist()}: it belongs to another kind of weight, so create the "
+                "regularizer with the parts it was saved with"
             )
 
     @property
     def value(self) -> Tensor:
-        """The number that the state stands for, a scalar."""
+        """The number that the state represents, a scalar."""
         return self.state[0]
 
     def weight(self, dtype: torch.dtype) -> Tensor:
-        """Returns the first number as it is now, a scalar for a loss that an update before its backward pass leaves alone."""
+        """Returns the number as a scalar that no update before the backward pass can change."""
         return saved(self.state[:1])[0].to(dtype)
 
     def move(self, state: Tensor, accepted: Tensor | bool = True) -> None:
-        """Takes a new state where it is finite and `accepted`."""
+        """Sets the state to a new one if that is finite and `accepted`."""
         taken = state.abs() < math.inf
         if accepted is not True:
             taken = taken & accepted
         self.state.copy_(torch.where(taken, state, self.state))
 
     def number(self) -> str:
-        """Returns the value for people to read."""
+        """Returns the value as text."""
         return "unknown" if self.state.is_meta else f"{self.value.item():.4g}"
 
 
 class MovingAverage(Controller):
     r"""Creates an exponential moving average with bias correction.
 
-    .. math:: m \leftarrow \beta m + (1 - \beta) x, \qquad w \leftarrow \beta w + (1 - \beta), \qquad \bar{x} = m / w
+    .. math:: m \leftarrow \beta m + (1 - \beta) x, \quad w \leftarrow \beta w + (1 - \beta),
+        \quad \bar{x} = m / w
 
     Arguments:
         decay: The decay :math:`\beta`; 0.99 averages about 200 batches.
@@ -115,7 +119,7 @@ class MovingAverage(Controller):
 
     @property
     def value(self) -> Tensor:
-        """The average, 0 before the first update."""
+        """The average; 0 before the first update."""
         mean, weight = self.state.unbind()
         return mean / weight.clamp(min=torch.finfo(weight.dtype).tiny)
 
@@ -125,8 +129,8 @@ class MovingAverage(Controller):
 
     @torch.no_grad()
     def update(self, x: Tensor, accepted: Tensor | bool = True) -> None:
-        """Takes one more value, a scalar, where it is finite and `accepted`."""
-        # The one is NaN where the value is not finite: neither number moves then.
+        """Adds a value, a scalar, if it is finite and `accepted`."""
+        # 0 * x + 1 is NaN if x is not finite, so that neither number changes.
         seen = torch.stack((x, 0 * x + 1)).to(self.state.dtype)
         self.move(self.state.lerp(seen, 1 - self.decay), accepted)
 

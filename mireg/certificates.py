@@ -1,4 +1,4 @@
-r"""A proved interval for what a code with finitely many values reveals to any model, from counts."""
+r"""A proven interval for what a code with finitely many values reveals to any model."""
 
 __all__ = ["Certificate", "certify"]
 
@@ -14,7 +14,9 @@ from .concentration import information_interval, kl_limits, plug_in_information
 
 @dataclass(frozen=True)
 class Certificate:
-    r"""The result of :func:`certify`. Each of its three statements holds with `confidence`: the interval, the accuracy, the parity gap.
+    r"""The result of :func:`certify`: an interval, an accuracy and a parity gap.
+
+    Each of these three statements holds with probability `confidence`.
 
     Example:
         >>> print(mireg.certify(torch.arange(4000) % 4, torch.arange(4000) // 4 % 2))
@@ -31,11 +33,12 @@ class Certificate:
     upper: float
     """The upper limit, in nats."""
     plug_in: float
-    """The information in the table of counts, in nats. On average it exceeds the truth, by more the more cells there are."""
+    """The information in the table of counts, in nats. More cells bias it further upwards."""
     accuracy: float
-    """The largest possible accuracy of a model that predicts the label from the cell (and the stratum)."""
+    """The largest accuracy of any model that predicts the label from the cell (and the stratum)."""
     parity_gap: float | None
-    """The largest possible difference between the two labels in the rate of any decision on the cell, in any stratum. `None` if it is not defined: see the guide."""
+    """The largest difference between two labels in the rate of any decision, over all strata.
+    `None` if it is not defined: see the guide."""
     confidence: float
     """The confidence of each statement."""
     samples: int
@@ -81,31 +84,36 @@ def certify(
     *,
     classes: int | None = None,
 ) -> Certificate:
-    r"""Returns a certificate of how much a code with finitely many values reveals about a label, from held-out samples.
+    r"""Returns a certificate of how much a code with finitely many values reveals about a label.
 
-    The interval contains :math:`I(c; y)` with the stated confidence, for any number of samples and any distribution. The limits on accuracy and parity gap hold for
-    every model that sees only the cell, whenever and on whatever data it is trained. The guide has the proof. Samples must be drawn independently; if `groups` are
-    given, groups must be. The encoder must be fixed before the samples are seen. If several encoders are certified on the same samples, divide the error
-    probability by their number.
+    The interval contains :math:`I(c; y)` with the stated confidence, for any number of samples and
+    any distribution. The limits on accuracy and parity gap hold for every model that sees only the
+    cell, whenever and on whatever data it is trained. The guide has the proof. Samples (groups, if
+    given) must be drawn independently, and the encoder must be fixed before they are seen. If
+    several encoders are certified on the same samples, divide the error probability by their
+    number.
 
     References:
-        | FARE: Provably Fair Representation Learning with Practical Certificates (Jovanović et al., 2023), the idea of certified cells
+        | FARE: Provably Fair Representation Learning with Practical Certificates
+        | (Jovanović et al., 2023), the idea of certified cells
         | https://arxiv.org/abs/2210.07213
 
     Arguments:
-        cells: The cell :math:`c` of each sample, integers with shape :math:`(N,)`, as :meth:`mireg.QuantizedEncoder.cells` returns them.
+        cells: The cell :math:`c` of each sample, integers with shape :math:`(N,)`, as
+            :meth:`mireg.QuantizedEncoder.cells` returns them.
         labels: The label :math:`y` of each sample, with shape :math:`(N,)`.
-        groups: The source of each sample, with shape :math:`(N,)`: a person, a patient. The statements are then about a random row of a random group: each
-            group counts once.
-        given: A label :math:`z` with shape :math:`(N,)`, for :math:`I(c; y | z)`.
+        groups: The source of each sample, with shape :math:`(N,)`, such as a person or a patient.
+            The statements are then about a random row of a random group: each group counts once.
+        given: A label :math:`z` with shape :math:`(N,)`, to certify :math:`I(c; y | z)`.
         confidence: The confidence of each statement.
-        classes: The number of labels that can occur, if some do not occur in the sample.
+        classes: The number of labels that can occur, if some are missing from the sample.
 
     Returns:
         The :class:`Certificate`.
 
     Raises:
-        ValueError: If shapes differ, if there are fewer than two labels, or if the confidence is not in [0.5, 1).
+        ValueError: If shapes differ, if there are fewer than two labels, or if the confidence is
+            not in [0.5, 1).
 
     Example:
         >>> cells = torch.randint(8, (10_000,))
@@ -122,7 +130,8 @@ def certify(
     group, units = _index("groups", np.arange(n) if groups is None else groups, n)
     if classes is not None and classes < count_labels:
         raise ValueError(
-            f"classes must be at least the number of labels that occur, {count_labels}, got {classes}"
+            f"classes must be at least the number of labels that occur, {count_labels}, got "
+            f"{classes}"
         )
     m = count_labels if classes is None else classes
     if m < 2 or n < 2:
@@ -134,7 +143,7 @@ def certify(
     table = np.bincount(place, weight, size).reshape(strata, count_cells, m)
     error = 1 - confidence
     lower, upper = information_interval(table, units, error)
-    # The best guess in the sample is right at least as often as the best guess of all, which was not chosen on it.
+    # The best guess for the sample is right on it at least as often as the best guess overall.
     right = min(1.0, float(table.max(2).sum()))
     return Certificate(
         lower=lower,
@@ -154,9 +163,12 @@ def certify(
 def _parity_gap(
     table: np.ndarray, kind: np.ndarray, group: np.ndarray, units: int, error: float
 ) -> float | None:
-    r"""Returns an upper limit on the total variation between the cells of two labels, by Hoeffding's inequality for the set of cells that attains the true one.
+    r"""Returns an upper limit on the total variation between the cells of two labels.
 
-    .. math:: \mathrm{TV} \leq \widehat{\mathrm{TV}} + \sqrt{\tfrac{1}{2} \log \tfrac{1}{\delta} \left( \tfrac{1}{n_0} + \tfrac{1}{n_1} \right)}
+    By Hoeffding's inequality for the set of cells that attains the true variation,
+
+    .. math:: \mathrm{TV} \leq \widehat{\mathrm{TV}}
+        + \sqrt{\tfrac{1}{2} \log \tfrac{1}{\delta} ( \tfrac{1}{n_0} + \tfrac{1}{n_1} )}
 
     Arguments:
         table: The shares of strata, cells and labels, with shape (Z, K, M).
@@ -167,7 +179,7 @@ def _parity_gap(
     """
     strata, _, m = table.shape
     kinds = np.unique(np.stack((group, kind)), axis=1)
-    # A group with two labels, or in two strata, would be on both sides.
+    # Undefined if a group has two labels or is in two strata: it would be on both sides.
     if m != 2 or kinds.shape[1] > units:
         return None
     counts = np.bincount(kinds[1], minlength=strata * m).reshape(strata, m)
@@ -180,7 +192,7 @@ def _parity_gap(
 
 
 def _index(name: str, values: Any, n: int | None = None) -> tuple[np.ndarray, int]:
-    """Returns the values as numbers from 0, and the number of different values."""
+    """Returns the values as integers from 0, and the number of distinct values."""
     array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
     if array.ndim != 1 or n not in (None, len(array)):
         wanted = "(N,)" if n is None else f"({n},), like the cells"

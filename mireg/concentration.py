@@ -1,4 +1,4 @@
-r"""Finite-sample bounds from counts, on divergences and on mutual information. Each function is one inequality, proved in the guide."""
+r"""Finite-sample bounds on divergences and mutual information, each proven in the guide."""
 
 __all__ = [
     "divergence_radius",
@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 SLOPES = np.geomspace(1e-4, 0.95, 200)
-"""The exponents s over which an interval is optimised. Any fixed set is valid; a finer one would change nothing visible."""
+"""The exponents s over which an interval is optimised. Any fixed set is valid."""
 
 LABEL_SHARE, LOWER_SHARE, UPPER_SHARE = 0.05, 0.2, 0.75
-"""The parts of the error probability: for the shares of labels, the lower limit and the upper limit."""
+"""How the error probability is split: label shares, lower limit, upper limit."""
 
 
 def moment_ratio(s: np.ndarray, x: float) -> np.ndarray:
@@ -25,30 +25,35 @@ def moment_ratio(s: np.ndarray, x: float) -> np.ndarray:
     .. math:: r_s(x) = \frac{1 - e^{-s x} - s (1 - e^{-x})}{x + e^{-x} - 1}
 
     If :math:`X \leq x` and :math:`\mathbb{E} e^{-X} \leq 1 + \eta`, then
-    :math:`\mathbb{E} e^{-s X} \leq 1 - r_s(x) \, \mathbb{E} X + (s - r_s(x)) \, \eta` for each :math:`s < 1` except 0.
+    :math:`\mathbb{E} e^{-s X} \leq 1 - r_s(x) \, \mathbb{E} X + (s - r_s(x)) \, \eta` for each
+    :math:`s < 1` except 0.
 
     Arguments:
         s: The exponents, below 1, with any shape.
         x: The upper limit of X, above 0.
 
     Example:
-        >>> moment_ratio(np.array([0.5]), 1e-3).round(3)  # s (1 - s) where the limit goes to 0
+        >>> moment_ratio(np.array([0.5]), 1e-3).round(3)  # tends to s (1 - s) as x tends to 0
         array([0.25])
     """
     return (-np.expm1(-s * x) + s * math.expm1(-x)) / (x + math.expm1(-x))
 
 
 def divergence_radius(degrees: int, error: float, units: int) -> float:
-    r"""Returns a radius that the divergence of an empirical from the true distribution exceeds with at most a given probability, in nats.
+    r"""Returns a limit in nats on the divergence of an empirical from the true distribution.
 
-    .. math:: P(n \, \mathrm{KL}(\hat{p} \,\|\, p) \geq 2 \log \tfrac{1}{\delta} + 2 d \log 2) \leq \delta
+    The divergence exceeds it with probability at most :math:`\delta`.
+
+    .. math:: P(n \, \mathrm{KL}(\hat{p} \,\|\, p) \geq 2 \log 1 / \delta + 2 d \log 2) \leq \delta
 
     References:
-        | Finite-Sample Concentration of the Multinomial in Relative Entropy (Agrawal, 2020), whose moment bound is applied at 1/2
+        | Finite-Sample Concentration of the Multinomial in Relative Entropy (Agrawal, 2020),
+        | whose moment bound is applied at 1/2
         | https://arxiv.org/abs/1904.02291
 
     Arguments:
-        degrees: The degrees of freedom d: one less than the number of values, summed over independent distributions.
+        degrees: The degrees of freedom d: one less than the number of values, summed over
+            independent distributions.
         error: The error probability :math:`\delta`.
         units: The number n of independent units.
     """
@@ -56,11 +61,13 @@ def divergence_radius(degrees: int, error: float, units: int) -> float:
 
 
 def kl_limits(mean: np.ndarray, radius: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    r"""Returns the least and the largest :math:`p` with :math:`\mathrm{kl}(m \,\|\, p) \leq \rho`, the divergence between two coins.
+    r"""Returns the least and largest :math:`p` with :math:`\mathrm{kl}(m \,\|\, p) \leq \rho`.
+
+    Here kl is the divergence between two Bernoulli distributions.
 
     Arguments:
         mean: The values :math:`m` from 0 to 1, with any shape.
-        radius: The radius :math:`\rho` in nats, which broadcasts against `mean`.
+        radius: The radius :math:`\rho` in nats, broadcast against `mean`.
 
     Example:
         >>> [float(limit.round(3)) for limit in kl_limits(np.array(0.9), 0.01)]
@@ -89,7 +96,7 @@ def plug_in_information(table: np.ndarray) -> float:
     r"""Returns :math:`I(c; y | z)` of a table of probabilities, in nats.
 
     Arguments:
-        table: The probabilities, with shape (Z, K, M) for strata, cells and labels. Their scale does not matter.
+        table: Probabilities up to a factor, with shape (Z, K, M) for strata, cells and labels.
 
     Example:
         >>> round(plug_in_information(np.eye(2)[None]), 3)  # one bit
@@ -106,10 +113,11 @@ def plug_in_information(table: np.ndarray) -> float:
 
 
 def information_interval(table: np.ndarray, units: int, error: float) -> tuple[float, float]:
-    r"""Returns an interval that contains :math:`I(c; y | z)` with probability :math:`1 - \delta`, in finite samples.
+    r"""Returns an interval that contains :math:`I(c; y | z)` with probability :math:`1 - \delta`.
 
     Arguments:
-        table: The shares of strata, cells and labels in the sample, with shape (Z, K, M). Every label that can occur needs a column, even if it does not occur in the sample.
+        table: The shares of strata, cells and labels in the sample, with shape (Z, K, M), and a
+            column for every label that can occur.
         units: The number of independent units n in the table.
         error: The error probability :math:`\delta`.
 
@@ -125,7 +133,7 @@ def information_interval(table: np.ndarray, units: int, error: float) -> tuple[f
     radius = divergence_radius(len(p) * (labels - 1), LABEL_SHARE * error, units)
     least = kl_limits(of_label / of_stratum, radius / of_stratum)[0]
 
-    # Labels rarer than one in n have an information density above log n. What they add beyond it is tiny, and bounded.
+    # The information density of labels rarer than 1 in n exceeds log n. The excess is bounded.
     cap = math.log(units)
     rare = int((least * units < 1).sum(1).max())
     limit = cap if rare else min(cap, -math.log(least.min()))
@@ -137,7 +145,7 @@ def information_interval(table: np.ndarray, units: int, error: float) -> tuple[f
     bounds = (-np.expm1(-SLOPES * (found + radius) - log) + (SLOPES - ratio) * extra) / ratio
     upper = float(bounds.min()) + rare / (math.e * units)
 
-    # From below, chance alone makes a table look informative: by so much in each cell.
+    # Lower limit: subtract the information that chance alone puts into a table of this many cells.
     part = LOWER_SHARE * error / 2
     occupied = int((p.sum(2) > 0).sum())
     least_found = found - divergence_radius(occupied * (labels - 1), part, units) - beyond

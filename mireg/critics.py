@@ -1,6 +1,7 @@
-r"""Networks for the critics T and T': a pair of codes goes in, one logit comes out.
+r"""Networks for the critics T and T', which return one logit for each pair of codes.
 
-A critic maps codes and :class:`mireg.pairs.Pairs` to logits. Any module that takes `(pi, alpha)` and returns logits with shape :math:`(N,)` is adapted.
+A critic maps codes and :class:`mireg.pairs.Pairs` to logits. :func:`as_critic` adapts any module
+that takes `(pi, alpha)` and returns logits with shape :math:`(N,)`.
 """
 
 __all__ = [
@@ -27,7 +28,7 @@ JointAndMarginal = tuple[Tensor, Tensor]
 
 
 class Critic(nn.Module):
-    """The interface of a critic. What it makes of each code alone is computed once, however many pairs the code is part of.
+    """The interface of a critic. Features of a code are computed once, however many pairs it is in.
 
     Example:
         >>> class Bilinear(mireg.Critic):
@@ -50,22 +51,30 @@ class Critic(nn.Module):
     all_pairs: bool = False
     """Whether the logits of all pairs of a batch cost little more than those of a few."""
     sizes: str = ""
-    """What `print` shows of the critic, instead of its layers."""
+    """The text that `print` shows instead of the layers."""
 
     def of_pi(self, pi: Tensor) -> Tensor:
-        r"""Returns what the critic makes of :math:`\pi` alone, with shape :math:`(N, H)`."""
+        r"""Returns the features of :math:`\pi` alone, with shape :math:`(N, H)`."""
         raise NotImplementedError(f"{type(self).__name__} must define of_pi")
 
     def of_alpha(self, alpha: Tensor) -> Tensor:
-        r"""Returns what the critic makes of :math:`\alpha` alone, with shape :math:`(M, H)`."""
+        r"""Returns the features of :math:`\alpha` alone, with shape :math:`(M, H)`."""
         raise NotImplementedError(f"{type(self).__name__} must define of_alpha")
 
     def compare(self, u: Tensor, v: Tensor) -> Tensor:
-        """Returns the logits of what :meth:`of_pi` and :meth:`of_alpha` gave, row by row. Dimensions before that of the features broadcast."""
+        """Returns the logits of features, row by row. All dimensions but the last broadcast."""
         raise NotImplementedError(f"{type(self).__name__} must define compare")
 
     def compare_all(self, u: Tensor, v: Tensor) -> Tensor:
-        """Returns the logits of every row of `u` with every row of `v`: of shapes :math:`(*, N, H)` and :math:`(*, M, H)`, with shape :math:`(*, N, M)`."""
+        """Returns the logits of every row of `u` with every row of `v`.
+
+        Arguments:
+            u: Features, with shape :math:`(*, N, H)`.
+            v: Features, with shape :math:`(*, M, H)`.
+
+        Returns:
+            The logits, with shape :math:`(*, N, M)`.
+        """
         return self.compare(u.unsqueeze(-2), v.unsqueeze(-3))
 
     def forward(
@@ -75,10 +84,11 @@ class Critic(nn.Module):
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
             alpha: The codes :math:`\alpha`, with shape :math:`(M, *)`.
-            pairs: Which codes are paired. By default each row of `pi` is paired with the same row of `alpha`.
+            pairs: Which codes are paired. By default, equal rows of `pi` and `alpha`.
 
         Returns:
-            The logits of joint pairs, with shape :math:`(N,)`. If `pairs` are given, also those of marginal pairs, with shape :math:`(K, N)` or :math:`(N, C)`.
+            The logits of joint pairs, with shape :math:`(N,)`. If `pairs` is given, also those of
+            marginal pairs, with shape :math:`(K, N)` or :math:`(N, C)`.
         """
         u, v = self.of_pi(pi), self.of_alpha(alpha)
         if pairs is None:
@@ -87,34 +97,35 @@ class Critic(nn.Module):
             logits = self.compare_all(*pairs.in_blocks(u, v))
             if logits.ndim != 3:
                 raise ValueError(
-                    f"{type(self).__name__}.compare must return one logit a pair and sum over the last dimension, got logits of "
-                    f"blocks with shape {tuple(logits.shape)}"
+                    f"{type(self).__name__}.compare must return one logit per pair and sum over "
+                    f"the last dimension, got logits of blocks with shape {tuple(logits.shape)}"
                 )
             every = logits.flatten(0, 1)
             return every.gather(1, pairs.joint[:, None]).squeeze(1), every
-        # Rows are selected, and not indexed: the gradient of an index takes ten times as long.
+        # index_select, since the gradient of indexing takes ten times as long.
         rows = torch.cat((pairs.joint[None], pairs.marginal))
         partners = v.index_select(0, rows.flatten()).unflatten(0, rows.shape)
         logits = self.compare(u, partners)
         return logits[0], logits[1:]
 
     def __repr__(self) -> str:
-        # The sizes on one line: layer by layer, two critics would fill the screen.
+        # One line: the layers of two critics would fill the screen.
         return f"{type(self).__name__}({self.sizes})" if self.sizes else super().__repr__()
 
 
 class SeparableCritic(Critic):
-    r"""Creates two towers with an inner product, the critic of the authors' program.
+    r"""Creates two towers with an inner product, the critic of the authors' published program.
 
     .. math:: T(\pi, \alpha) = \langle g(\pi), h(\alpha) \rangle
 
-    All pairs cost one matrix product. On moving codes it follows faster, and overfits less, than one network on concatenated codes. Each tower is a linear map
-    plus a perceptron: the linear maps find correlations at once, which matters most where codes have many features.
+    The logits of all pairs are one matrix product. It adapts to changing codes faster, and overfits
+    less, than a network on concatenated codes. Each tower is a linear map plus a perceptron: linear
+    maps find correlations quickly, which matters most if codes have many features.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: The number of features of :math:`\alpha`, or its shape.
-        width: The number of hidden units, and of the outputs of each tower.
+        width: The number of hidden units, and of outputs of each tower.
         depth: The number of hidden layers.
 
     Example:
@@ -160,7 +171,7 @@ class ConcatenatedCritic(Critic):
         alpha_features: The number of features of :math:`\alpha`, or its shape.
         width: The number of hidden units.
         depth: The number of hidden layers.
-        octaves: The number of :class:`mireg.layers.Octaves` in which :math:`\pi` is shown to the first layer.
+        octaves: The number of :class:`mireg.layers.Octaves` of :math:`\pi` in the first layer.
 
     Example:
         >>> critic = ConcatenatedCritic(3, 5)
@@ -178,7 +189,7 @@ class ConcatenatedCritic(Critic):
     ) -> None:
         super().__init__()
 
-        # A layer on the concatenation is a sum of two layers: each code passes through its own only once.
+        # A linear layer on the concatenation is the sum of one layer per code, run once per code.
         pi_layers, pi_width = pooled(pi_features, width)
         alpha_layers, alpha_width = pooled(alpha_features, width)
         detail, pi_width = shown_in_octaves(pi_width, octaves)
@@ -197,13 +208,13 @@ class ConcatenatedCritic(Critic):
 
     def compare(self, u: Tensor, v: Tensor) -> Tensor:
         activation, layers = self.head
-        # It works in place on the sum itself, and the layers see rows: on a view of it autograd would copy all gradients.
+        # The activation works in place. On a view, autograd would copy all gradients.
         hidden = cast(Tensor, activation(u + v))
         return cast(Tensor, layers(hidden.flatten(0, -2))).view(hidden.shape[:-1])
 
 
 class SumCritic(nn.Module):
-    r"""Creates the sum of critics: where one is slow to see, another may be fast.
+    r"""Creates the sum of critics: one may quickly learn a dependence that another learns slowly.
 
     .. math:: T(\pi, \alpha) = \sum_i T_i(\pi, \alpha)
 
@@ -211,7 +222,7 @@ class SumCritic(nn.Module):
         critics: The critics, or modules that :func:`as_critic` adapts.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is no critic.
 
     Example:
         >>> critic = SumCritic(ConcatenatedCritic(3, 5), SeparableCritic(3, 5))
@@ -235,7 +246,8 @@ class SumCritic(nn.Module):
         if any(shape != shapes[0] for shape in shapes):
             raise ValueError(
                 f"the critics of a sum must return logits of the same shapes, got {shapes} from "
-                f"{[type(critic).__name__ for critic in self.critics]}: a critic defines of_pi, of_alpha and compare, and no forward"
+                f"{[type(critic).__name__ for critic in self.critics]}: define of_pi, of_alpha "
+                "and compare instead of forward"
             )
         if pairs is None:
             return torch.stack(logits).sum(0)
@@ -247,13 +259,15 @@ class SumCritic(nn.Module):
 
 
 class LabelCritic(Critic):
-    r"""Creates a critic for class labels: one output of a linear map plus a perceptron on :math:`\pi` for each class.
+    r"""Creates a critic for class labels, with one output per class.
 
-    .. math:: T(\pi, \alpha) = \mathrm{MLP}(\pi)_\alpha
+    .. math:: T(\pi, \alpha) = f(\pi)_\alpha
+
+    Here f is a linear map plus a perceptron.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
-        classes: The number of classes: :math:`\alpha` holds integers from 0 to `classes - 1`.
+        classes: The number of classes. Labels are integers from 0 to `classes - 1`.
         width: The number of hidden units.
         depth: The number of hidden layers.
 
@@ -292,7 +306,7 @@ class LabelCritic(Critic):
 
 
 class _Rows(nn.Module):
-    """Adapts a module of `(pi, alpha)` to pairs: each pair is a row of one large batch."""
+    """Creates a critic from a module of `(pi, alpha)`: each pair is a row of one large batch."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -303,8 +317,8 @@ class _Rows(nn.Module):
         logits: Tensor = self.module(pi, alpha)
         if logits.shape != pi.shape[:1]:
             raise ValueError(
-                f"a critic must return one logit for each pair, with shape {(len(pi),)}, got {tuple(logits.shape)} "
-                f"from {type(self.module).__name__}"
+                f"a critic must return one logit for each pair, with shape {(len(pi),)}, got "
+                f"{tuple(logits.shape)} from {type(self.module).__name__}"
             )
         return logits
 
@@ -328,7 +342,7 @@ class _Rows(nn.Module):
             shape = pairs.marginal.shape
             partners = pairs.marginal.flatten()
             copies = pi.repeat(len(pairs.marginal), *[1] * (pi.ndim - 1))
-        # Joint and marginal pairs in one pass: normalisation over the batch must not tell them apart.
+        # Joint and marginal pairs in one pass, so that batch norm cannot separate them.
         index = torch.cat((joint, partners))
         logits = self.rows(torch.cat((pi, copies)), alpha.index_select(0, index))
         joint, marginal = logits.split((n, len(partners)))
@@ -339,16 +353,16 @@ class _Rows(nn.Module):
 
 
 def as_critic(module: nn.Module) -> nn.Module:
-    """Adapts any module of `(pi, alpha)` to pairs. A critic of this library is returned unchanged.
+    """Returns a critic made from any module of `(pi, alpha)`. A :class:`Critic` is left unchanged.
 
     Arguments:
-        module: Takes `(pi, alpha)` and returns logits with shape :math:`(N,)`.
+        module: A module that takes `(pi, alpha)` and returns logits with shape :math:`(N,)`.
 
     Returns:
         A module that also takes :class:`mireg.pairs.Pairs`, as :class:`Critic` does.
 
     Raises:
-        TypeError: If it is not a module.
+        TypeError: If `module` is not a module, or is a critic whose `forward` takes no pairs.
 
     Example:
         >>> as_critic(LabelCritic(3, classes=2))
@@ -362,8 +376,8 @@ def as_critic(module: nn.Module) -> nn.Module:
         return _Rows(module)
     if isinstance(module, Critic) and "pairs" not in signature(module.forward).parameters:
         raise TypeError(
-            f"{type(module).__name__}.forward takes no pairs, which a mireg.Critic must: define of_pi, of_alpha and compare, and no "
-            "forward, or derive from torch.nn.Module, whose pairs are rows"
+            f"{type(module).__name__}.forward takes no pairs, which a mireg.Critic must: define "
+            "of_pi, of_alpha and compare instead, or derive from torch.nn.Module"
         )
     return module
 
@@ -371,18 +385,18 @@ def as_critic(module: nn.Module) -> nn.Module:
 def default_critic(
     pi_features: Shape, alpha_features: Shape | None = None, classes: int | None = None
 ) -> Critic:
-    r"""Creates the critic that suits the codes: labels, or vectors, maps and token sequences.
+    r"""Returns a critic for labels, or for codes that are vectors, maps or token sequences.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
-        alpha_features: Likewise for :math:`\alpha`; `None` if it is a label.
+        alpha_features: The same for :math:`\alpha`; `None` if it is a label.
         classes: The number of classes if :math:`\alpha` is a label.
 
     Returns:
         A :class:`LabelCritic` or a :class:`SeparableCritic`.
 
     Raises:
-        ValueError: If both of `alpha_features` and `classes` are given, or neither.
+        ValueError: Unless exactly one of `alpha_features` and `classes` is given.
 
     Example:
         >>> default_critic(32, classes=10)

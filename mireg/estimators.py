@@ -1,4 +1,4 @@
-r"""Estimates of :math:`I(\pi, \alpha)` from a critic's logits, as modules that know how an estimate is averaged over ranks."""
+r"""Estimates of :math:`I(\pi, \alpha)` from a critic's logits, averaged over ranks."""
 
 __all__ = ["Calibrated", "DonskerVaradhan", "Estimator", "Logits", "MeanLogit", "NWJ", "SMILE"]
 
@@ -16,19 +16,19 @@ from .ranks import Ranks
 
 
 class Logits(NamedTuple):
-    """What a critic says of the pairs of a batch."""
+    """The logits of a critic for the pairs of a batch."""
 
     joint: Tensor
     """The logits of joint pairs, with shape :math:`(N,)`."""
     marginal: Tensor
     """The logits of marginal pairs, with shape :math:`(K, N)` or :math:`(N, M)`."""
     joint_weights: Tensor | None = None
-    """How much each joint pair counts; all alike if `None`."""
+    """The weight of each joint pair; all equal if `None`."""
     marginal_weights: Tensor | None = None
-    """How much each marginal pair counts; all alike if `None`."""
+    """The weight of each marginal pair; all equal if `None`."""
 
     def first(self, n: int, pairs: Pairs) -> "Logits":
-        r"""Returns the logits of the first `n` codes :math:`\pi`, with the weights of their pairs."""
+        r"""Returns the logits of the first `n` codes :math:`\pi`, with the weights of `pairs`."""
         marginal = self.marginal[:n] if pairs.marginal is None else self.marginal[:, :n]
         return Logits(self.joint[:n], marginal, *pairs.weights)
 
@@ -42,10 +42,11 @@ class Logits(NamedTuple):
 
 
 class Estimator(nn.Module):
-    """The interface of an estimate. An estimate that is linear in expectations over pairs only has to define :meth:`value`.
+    """The interface of an estimate. If it is linear in expectations, :meth:`value` suffices.
 
     Arguments:
-        decay: The decay of the moving average of the estimate, by which the weights move; 0.95 averages about 40 batches.
+        decay: The decay of the moving average of the estimate that moves the weights; 0.95 averages
+            about 40 batches.
 
     Example:
         >>> class Between(mireg.estimators.Estimator):
@@ -65,20 +66,20 @@ class Estimator(nn.Module):
         raise NotImplementedError
 
     def forward(self, logits: Logits, ranks: Ranks) -> Tensor:
-        """Returns the estimate in nats for the pairs of all ranks, a scalar with the gradient of this rank's share."""
+        """Returns the estimate over all ranks in nats, a scalar with the gradient of this rank."""
         return ranks.average(self.value(logits))
 
     def observe(self, logits: Logits, ranks: Ranks) -> Tensor:
-        """Returns what :meth:`update` has to know of a batch, a detached vector."""
+        """Returns what :meth:`update` needs from a batch, a detached vector."""
         return logits.joint.new_zeros(0)
 
     @torch.no_grad()
     def update(self, observed: Tensor, accepted: Tensor | bool = True) -> None:
-        """Takes what :meth:`observe` returned, where `accepted`."""
+        """Updates the state with the result of :meth:`observe`, if `accepted`."""
 
 
 class MeanLogit(Estimator):
-    """Creates the estimate of eq. (12) of Esser et al., 2019: :func:`mireg.functional.mean_logit`."""
+    """Creates the estimate of eq. (12): :func:`mireg.functional.mean_logit`."""
 
     def value(self, logits: Logits) -> Tensor:
         return functional.mean_logit(*logits)
@@ -92,7 +93,7 @@ class NWJ(Estimator):
 
 
 class DonskerVaradhan(Estimator):
-    """Creates the lower bound of Donsker and Varadhan: :func:`mireg.functional.donsker_varadhan`."""
+    """Creates the Donsker-Varadhan bound: :func:`mireg.functional.donsker_varadhan`."""
 
     def value(self, logits: Logits) -> Tensor:
         return functional.donsker_varadhan(*logits)
@@ -103,7 +104,7 @@ class DonskerVaradhan(Estimator):
         marginal = full_precision(logits.marginal)
         of_rank = log_mean_exp(marginal, logits.marginal_weights, empty=-1e9)
         partition = ranks.log_average(of_rank)
-        # Only where no rank has a pair nothing is subtracted.
+        # Nothing is subtracted if no rank has a marginal pair.
         return joint - torch.where(partition > -1e8, partition, 0)
 
 
@@ -115,7 +116,7 @@ class SMILE(DonskerVaradhan):
         decay: The decay of the moving average of the estimate.
 
     Raises:
-        ValueError: If it is not above 0.
+        ValueError: If the threshold is not above 0.
     """
 
     def __init__(self, clip: float = 5.0, decay: float = 0.95) -> None:
@@ -132,11 +133,14 @@ class SMILE(DonskerVaradhan):
 
 
 class Calibrated(Estimator):
-    r"""Creates the bound of Donsker and Varadhan of :math:`a T`, for the temperature :math:`a` that has made it largest on recent batches.
+    r"""Creates the Donsker-Varadhan bound of :math:`a T`, with a calibrated temperature :math:`a`.
 
-    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} a T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{a T}
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} a T
+        - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{a T}
 
-    It is a lower bound for any :math:`a`. A critic that tells pairs apart well can be overconfident, and the bound of its raw logits is then far too low.
+    It is a lower bound for any :math:`a`. The temperature is the one with the largest bound on
+    recent batches. A critic that separates pairs well can be overconfident. The bound of its raw
+    logits is then far too low.
 
     Arguments:
         rate: The weight of the newest batch in the moving average of each temperature's bound.
@@ -153,7 +157,7 @@ class Calibrated(Estimator):
 
     TEMPERATURES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
     SEEN = 8192
-    """The number of marginal pairs that the temperatures are compared on."""
+    """The number of marginal pairs on which temperatures are compared."""
 
     factors: Tensor
 
@@ -163,7 +167,7 @@ class Calibrated(Estimator):
         self.rate = check_number("the rate of a calibration", rate, above=0)
         self.inner = DonskerVaradhan()
         self.register_buffer("factors", torch.tensor(self.TEMPERATURES))
-        # The first temperature is 1, until a batch says otherwise.
+        # Before the first update, the temperature is 1.
         self.bounds = Controller(*(-abs(a - 1) * 1e-6 for a in self.TEMPERATURES))
 
     @property

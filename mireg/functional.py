@@ -1,8 +1,9 @@
 r"""The equations of the paper as pure functions, in nats.
 
-Every function takes and gives tensors, keeps no state, draws no random numbers and never synchronises with the device. Half-precision inputs are
-reduced in float32. Equation numbers are those of `Unsupervised Robust Disentangling of Latent Characteristics for Image Synthesis
-<https://arxiv.org/abs/1910.10223>`_ (Esser, Haux and Ommer, ICCV 2019).
+Functions take and return tensors, keep no state and never synchronise with the device. Half
+precision is reduced in float32. Equation numbers are those of `Unsupervised Robust Disentangling of
+Latent Characteristics for Image Synthesis <https://arxiv.org/abs/1910.10223>`_ (Esser, Haux and
+Ommer, ICCV 2019).
 """
 
 __all__ = [
@@ -26,7 +27,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from ._numerics import full_precision, log_mean_exp, mean
 
-# torch looks for the formula of two types at their first meeting, in code that it cannot compile: Gaussians meet here.
+# torch looks up the formula for two types once, in code that it cannot compile. Do so here.
 _GAUSSIAN = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
 kl_divergence(_GAUSSIAN, _GAUSSIAN)
 
@@ -36,22 +37,25 @@ def variational_bound(
     prior: Distribution,
     samples: int = 1,
 ) -> Tensor:
-    r"""The upper bound of eq. (9) of Esser et al., 2019.
+    r"""Returns the upper bound of eq. (9) of Esser et al., 2019.
 
-    .. math:: I(\pi, \alpha) \leq I(\pi, x) \leq \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))
+    .. math:: I(\pi, \alpha) \leq I(\pi, x)
+        \leq \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))
 
-    Closed-form where torch registers a KL divergence, Monte Carlo with reparametrised samples otherwise.
+    The KL divergence is in closed form if torch registers one, and a Monte Carlo estimate
+    otherwise.
 
     Arguments:
         posterior: The posterior :math:`q(\pi | x)`, with batch shape :math:`(N,)`.
         prior: The prior :math:`r(\pi)`.
-        samples: The number of Monte Carlo samples where there is no closed form.
+        samples: The number of Monte Carlo samples, if there is no closed form.
 
     Returns:
         The bound in nats, averaged over the batch, a scalar.
 
     Raises:
-        TypeError: If there is neither a registered KL divergence nor what a Monte Carlo estimate needs.
+        TypeError: If there is no registered KL divergence, and no `rsample` or `log_prob` for an
+            estimate.
 
     Example:
         >>> mean, log_var = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.zeros(2, 2)
@@ -70,16 +74,16 @@ def _monte_carlo_kl(posterior: Distribution, prior: Distribution, samples: int) 
     names = f"{type(posterior).__name__} and {type(prior).__name__}"
     if not posterior.has_rsample:
         raise TypeError(
-            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs a posterior with "
-            f"rsample, got {type(posterior).__name__}"
+            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs a "
+            f"posterior with rsample, got {type(posterior).__name__}"
         )
     x = posterior.rsample(torch.Size((samples,)))
     try:
         return (posterior.log_prob(x) - prior.log_prob(x)).mean(dim=0)
     except NotImplementedError as error:
         raise TypeError(
-            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs log_prob of both, "
-            f"which one of them lacks"
+            f"torch registers no KL divergence for {names}, and the Monte Carlo estimate needs "
+            "log_prob of both, which one lacks"
         ) from error
 
 
@@ -89,20 +93,23 @@ def critic_loss(
     joint_weights: Tensor | None = None,
     marginal_weights: Tensor | None = None,
 ) -> Tensor:
-    r"""The logistic loss of eqs. (10) and (11) of Esser et al., 2019, which T and T' minimise.
+    r"""Returns the logistic loss of eqs. (10) and (11) of Esser et al., 2019, for T and T'.
 
-    .. math:: \mathbb{E}_{p(\pi, \alpha)} \mathrm{softplus}(-T) + \mathbb{E}_{p(\pi) p(\alpha)} \mathrm{softplus}(T)
+    .. math:: \mathbb{E}_{p(\pi, \alpha)} \mathrm{softplus}(-T)
+        + \mathbb{E}_{p(\pi) p(\alpha)} \mathrm{softplus}(T)
 
-    At its minimum :math:`T = \log p(\pi, \alpha) / p(\pi) p(\alpha)`, and the loss is :math:`2 \log 2` less twice the Jensen-Shannon divergence.
+    At its minimum :math:`T = \log p(\pi, \alpha) / p(\pi) p(\alpha)`, and the loss is
+    :math:`2 \log 2` minus twice the Jensen-Shannon divergence.
 
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
         marginal: The logits of marginal pairs, with any shape.
-        joint_weights: How much each joint pair counts, with the shape of `joint`; their sum is 1. All alike by default.
-        marginal_weights: Likewise for `marginal`.
+        joint_weights: The weights of joint pairs, with the shape of `joint` and sum 1. Equal by
+            default.
+        marginal_weights: The same for `marginal`.
 
     Returns:
-        The loss, a scalar; 0 if no joint or no marginal pair counts.
+        The loss, a scalar; 0 if all joint or all marginal weights are 0.
 
     Example:
         >>> critic_loss(torch.zeros(4), torch.zeros(4))
@@ -112,7 +119,7 @@ def critic_loss(
     loss = mean(F.softplus(-joint), joint_weights) + mean(F.softplus(marginal), marginal_weights)
     for weights in (joint_weights, marginal_weights):
         if weights is not None:
-            # Pairs of one kind alone would drive the logits away without end.
+            # With pairs of one kind only, the logits would diverge.
             loss = torch.where(weights.sum() > 0, loss, 0)
     return loss
 
@@ -123,15 +130,16 @@ def mean_logit(
     joint_weights: Tensor | None = None,
     marginal_weights: Tensor | None = None,
 ) -> Tensor:
-    r"""The estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
+    r"""Returns the estimate of eq. (12) of Esser et al., 2019: the mean logit of joint pairs.
 
     .. math:: I_T = \mathbb{E}_{p(\pi, \alpha)} T(\pi, \alpha)
 
-    It equals :math:`I(\pi, \alpha)` for the optimal critic and is no bound for any other: an offset of T shifts it, and it can be negative.
+    It equals :math:`I(\pi, \alpha)` for the optimal critic. For any other it is not a bound: an
+    offset of T shifts it, and it can be negative.
 
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
-        marginal: Ignored, as is `marginal_weights`: all estimates share one signature.
+        marginal: Ignored. All estimates share one signature.
         joint_weights: As in :func:`critic_loss`.
         marginal_weights: Ignored.
 
@@ -151,13 +159,14 @@ def nwj(
     joint_weights: Tensor | None = None,
     marginal_weights: Tensor | None = None,
 ) -> Tensor:
-    r"""The lower bound of Nguyen, Wainwright and Jordan.
+    r"""Returns the lower bound of Nguyen, Wainwright and Jordan.
 
-    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T + 1 - \mathbb{E}_{p(\pi) p(\alpha)} e^T
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T + 1
+        - \mathbb{E}_{p(\pi) p(\alpha)} e^T
 
     References:
-        | Estimating Divergence Functionals and the Likelihood Ratio by Convex Risk Minimization (Nguyen et al., 2010)
-        | https://arxiv.org/abs/0809.0853
+        | Estimating Divergence Functionals and the Likelihood Ratio by Convex Risk Minimization
+        | (Nguyen et al., 2010), https://arxiv.org/abs/0809.0853
 
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
@@ -172,7 +181,7 @@ def nwj(
         >>> nwj(torch.ones(4), torch.zeros(4))
         tensor(1.)
     """
-    # An exponent that overflows would turn gradients into NaN.
+    # An overflow of exp would turn gradients into NaN.
     partition = mean(full_precision(marginal).clamp(max=80).exp(), marginal_weights)
     return mean(full_precision(joint), joint_weights) + 1 - partition
 
@@ -183,9 +192,10 @@ def donsker_varadhan(
     joint_weights: Tensor | None = None,
     marginal_weights: Tensor | None = None,
 ) -> Tensor:
-    r"""The lower bound of Donsker and Varadhan, which MINE trains on.
+    r"""Returns the lower bound of Donsker and Varadhan, the objective of MINE.
 
-    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^T
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T
+        - \log \mathbb{E}_{p(\pi) p(\alpha)} e^T
 
     References:
         | Mutual Information Neural Estimation (Belghazi et al., 2018)
@@ -215,13 +225,16 @@ def smile(
     marginal_weights: Tensor | None = None,
     clip: float = 5.0,
 ) -> Tensor:
-    r"""The estimate of Song and Ermon: Donsker-Varadhan with a clipped partition function, of less variance but no longer a bound.
+    r"""Returns the estimate of Song and Ermon: Donsker-Varadhan with a clipped partition function.
 
-    .. math:: \mathbb{E}_{p(\pi, \alpha)} T - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{\mathrm{clip}(T, -\tau, \tau)}
+    .. math:: \mathbb{E}_{p(\pi, \alpha)} T
+        - \log \mathbb{E}_{p(\pi) p(\alpha)} e^{\mathrm{clip}(T, -\tau, \tau)}
+
+    It has less variance, but it is not a bound.
 
     References:
-        | Understanding the Limitations of Variational Mutual Information Estimators (Song and Ermon, 2020)
-        | https://arxiv.org/abs/1910.06222
+        | Understanding the Limitations of Variational Mutual Information Estimators
+        | (Song and Ermon, 2020), https://arxiv.org/abs/1910.06222
 
     Arguments:
         joint: The logits of joint pairs, with shape :math:`(N,)`.
@@ -244,7 +257,7 @@ def smile(
 def gamma_robust(
     gamma: Tensor, mi_shadow: Tensor, mi: Tensor, rate: float = 0.01, bias: float = 0.01
 ) -> Tensor:
-    r"""The step of γ of eq. (18) of Esser et al., 2019.
+    r"""Returns the next γ by eq. (18) of Esser et al., 2019.
 
     .. math:: \gamma \leftarrow \max(0, \gamma + l_\gamma (I_{T'} - I_T - b_\gamma))
 
@@ -268,7 +281,7 @@ def gamma_robust(
 def gamma_variational(
     gamma: Tensor, mi_shadow: Tensor, epsilon: float, rate: float = 0.01
 ) -> Tensor:
-    r"""The step of γ of eq. (24) of Esser et al., 2019, where nothing but the variational bound acts.
+    r"""Returns the next γ by eq. (24) of Esser et al., 2019, for the variational bound alone.
 
     .. math:: \gamma \leftarrow \max(0, \gamma + l_\gamma (I_{T'} - \epsilon))
 
@@ -289,7 +302,7 @@ def gamma_variational(
 
 
 def variational_penalty(kl: Tensor, gamma: Tensor | float) -> Tensor:
-    r"""The loss :math:`L_{VB} = \gamma \cdot \mathrm{KL}` of eq. (21) of Esser et al., 2019.
+    r"""Returns :math:`L_{VB} = \gamma \cdot \mathrm{KL}` by eq. (21) of Esser et al., 2019.
 
     Arguments:
         kl: The bound of eq. (9) in nats, a scalar.
@@ -306,7 +319,7 @@ def variational_penalty(kl: Tensor, gamma: Tensor | float) -> Tensor:
 
 
 def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: float = 0.1) -> Tensor:
-    r"""The loss :math:`L_{MI}` of eq. (22) of Esser et al., 2019, for :math:`v = I_T - \epsilon`.
+    r"""Returns the loss :math:`L_{MI}` of eq. (22) of Esser et al., 2019.
 
     .. math::
         L_{MI} = \begin{cases}
@@ -315,7 +328,7 @@ def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: floa
         \end{cases}
 
     Arguments:
-        violation: The violation :math:`v` in nats, a scalar.
+        violation: The violation :math:`v = I_T - \epsilon` in nats, a scalar.
         multiplier: The multiplier :math:`\lambda`.
         mu: The weight :math:`\mu` of the square.
 
@@ -327,13 +340,13 @@ def augmented_lagrangian(violation: Tensor, multiplier: Tensor | float, mu: floa
         tensor([ 0.1500, -0.0500])
     """
     multiplier = torch.as_tensor(multiplier, dtype=violation.dtype, device=violation.device)
-    # Below its vertex at v = -λ/μ the parabola stays at its minimum -λ²/(2μ), with no gradient.
+    # Below the vertex at v = -λ/μ, the loss is constant at the minimum -λ²/(2μ).
     violation = torch.maximum(violation, -multiplier / mu)
     return violation * (multiplier + mu / 2 * violation)
 
 
 def multiplier_step(multiplier: Tensor, violation: Tensor, mu: float = 0.1) -> Tensor:
-    r"""The step of λ of eq. (23) of Esser et al., 2019.
+    r"""Returns the next λ by eq. (23) of Esser et al., 2019.
 
     .. math:: \lambda \leftarrow \max(0, \lambda + \mu (I_T - \epsilon))
 

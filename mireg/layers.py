@@ -1,4 +1,4 @@
-r"""What the networks of critics are made of."""
+r"""Layers of the critics' networks."""
 
 __all__ = ["LeakyReLU", "LinearPlus", "Octaves", "mlp", "pooled", "shown_in_octaves"]
 
@@ -14,12 +14,13 @@ from ._checks import Shape, as_shape
 class LeakyReLU(nn.Module):
     """Creates the nonlinearity of critics, with a slope of 0.2 below 0. It works in place.
 
-    It has a slope everywhere. Units without one die at the learning rates that critics need.
+    At the learning rates that critics need, units with a zero slope die.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            # The same by another formula: compiled for a CPU, the booleans of the other cost more than the layers around it.
+            # Equal, and faster if compiled: booleans on a CPU cost more than the layers around
+            # them.
             return 0.6 * x + 0.4 * x.abs()
         return F.leaky_relu(x, 0.2, inplace=True)
 
@@ -47,13 +48,13 @@ class LinearPlus(nn.Module):
 
 
 class Octaves(nn.Module):
-    r"""Creates features that show fine detail to a network: sines and cosines of each octave, beside the code.
+    r"""Creates Fourier features, which help a network to learn fine detail.
 
-    .. math:: x \mapsto [x, \sin x, \cos x, \sin 2x, \cos 2x, \dots, \sin 2^{k-1} x, \cos 2^{k-1} x]
+    .. math:: x \mapsto [x, \sin x, \cos x, \sin 2x, \cos 2x, \dots, \cos 2^{k-1} x]
 
     References:
-        | Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains (Tancik et al., 2020)
-        | https://arxiv.org/abs/2006.10739
+        | Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains
+        | (Tancik et al., 2020), https://arxiv.org/abs/2006.10739
 
     Arguments:
         count: The number :math:`k` of octaves.
@@ -87,17 +88,18 @@ def shown_in_octaves(features: int, octaves: int) -> tuple[nn.Module, int]:
 
 
 class _LastFirst(nn.Module):
-    """Moves the features of token sequences, the last dimension, to where convolutions expect them."""
+    """Creates the layer that moves the features of tokens to the dimension of channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)
 
 
 def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
-    """Creates the first layers of a critic for codes of any shape, and returns them with the number of features that they give.
+    """Returns the first layers of a critic for codes of any shape, and the width of their output.
 
-    Maps :math:`(C, H, W)` and token sequences :math:`(L, C)` are projected to `width` channels, seen by one convolution, and averaged over a coarse grid, so
-    that the size of a critic does not grow with that of a map. Vectors pass unchanged, and other shapes are flattened.
+    Maps :math:`(C, H, W)` and token sequences :math:`(L, C)` pass a projection to `width` channels,
+    a convolution and a pooling to a coarse grid, so that the size of a critic does not depend on
+    that of a map. Vectors are unchanged, and other shapes flattened.
     """
     shape = as_shape(features)
     if len(shape) not in (2, 3):
@@ -106,7 +108,7 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
     convolve: type[nn.Module]
     pool: nn.Module
     if len(shape) == 3:
-        # Where a feature is matters as much as that it is: a coarse grid survives the averaging.
+        # A coarse grid keeps the position of a feature, which matters as much as its presence.
         cells = min(2, shape[1]), min(2, shape[2])
         convolve, pool = nn.Conv2d, nn.AdaptiveAvgPool2d(cells)
         parts = math.prod(cells)

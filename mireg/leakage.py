@@ -1,8 +1,9 @@
-r"""What a target in nats means: limits on how well anyone can attack a code that reveals at most :math:`\epsilon` nats.
+r"""Limits on any attack on a code that reveals at most :math:`\epsilon` nats.
 
-Each bound holds for every attacker who sees one code, whatever model and data the attacker uses, if the true :math:`I(\pi, \alpha) \leq \epsilon`. A critic's
-estimate of :math:`\epsilon` does not imply this: see :func:`mireg.audit`. All functions take and return plain numbers, and raise a `ValueError` for numbers that
-are out of range.
+Each bound holds for every attacker who sees one code, whatever model and data the attacker uses, if
+the true :math:`I(\pi, \alpha) \leq \epsilon`. A critic's estimate of :math:`\epsilon` does not
+imply this: see :func:`mireg.audit`. All functions take and return plain numbers, and raise a
+`ValueError` for numbers out of range.
 """
 
 __all__ = [
@@ -30,11 +31,14 @@ Numbers = npt.NDArray[np.float64]
 def accuracy_bound(epsilon: float, chance: float) -> float:
     r"""Returns the accuracy that no attacker exceeds, by Fano's inequality.
 
-    .. math:: \max \{ p : d(p \,\|\, c) \leq \epsilon \}, \qquad d(p \,\|\, c) = p \log \frac{p}{c} + (1 - p) \log \frac{1 - p}{1 - c}
+    .. math:: \max \{ p : d(p \,\|\, c) \leq \epsilon \}, \qquad
+        d(p \,\|\, c) = p \log \frac{p}{c} + (1 - p) \log \frac{1 - p}{1 - c}
 
-    A guess is right with probability :math:`p` if :math:`\pi` and :math:`\alpha` belong together, and with probability at most :math:`c` if they are paired at random. By
-    data processing, :math:`d(p \,\|\, c) \leq I(\pi, \alpha)`. For :math:`K` classes with equal shares this is Fano's inequality,
-    :math:`\log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)`. For some codes an attacker attains it.
+    A guess is right with probability :math:`p` if :math:`\pi` and :math:`\alpha` belong together,
+    and with probability at most :math:`c` if they are paired at random. By data processing,
+    :math:`d(p \,\|\, c) \leq I(\pi, \alpha)`. For :math:`K` equally frequent classes this is Fano's
+    inequality, :math:`\log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)`. For some codes an
+    attacker attains it.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 2.10
@@ -57,7 +61,7 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
     if epsilon >= -math.log(chance):
         return 1.0
     low, high = chance, 1.0
-    # The divergence rises from 0 at chance.
+    # The divergence is 0 at chance and increases with p.
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _divergence(middle, chance) <= epsilon else (low, middle)
@@ -65,9 +69,11 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
 
 
 def pinsker_accuracy_bound(epsilon: float, chance: float) -> float:
-    r"""Returns an accuracy that no attacker exceeds, by Pinsker's inequality. It is simpler than :func:`accuracy_bound`, and never smaller.
+    r"""Returns an accuracy that no attacker exceeds, by Pinsker's inequality.
 
     .. math:: c + \sqrt{\epsilon / 2}
+
+    It is simpler than :func:`accuracy_bound`, and never smaller.
 
     Arguments:
         epsilon: The information :math:`\epsilon` in nats.
@@ -86,9 +92,11 @@ def pinsker_accuracy_bound(epsilon: float, chance: float) -> float:
 
 
 def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
-    r"""Returns the largest target at which no attacker exceeds an accuracy: the inverse of :func:`accuracy_bound`.
+    r"""Returns the largest target at which no attacker exceeds an accuracy.
 
     .. math:: \epsilon = d(p \,\|\, c)
+
+    This is the inverse of :func:`accuracy_bound`.
 
     Arguments:
         accuracy: The accuracy :math:`p`, at least `chance`.
@@ -108,22 +116,26 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
 
 
 def auc_bound(epsilon: float, share: float) -> float:
-    r"""Returns the area under the ROC curve that no score computed from :math:`\pi` exceeds, for a class with a given share.
+    r"""Returns the AUC that no score computed from :math:`\pi` exceeds, for a class of share s.
 
     .. math:: \max_q \left\{ \frac{\int_0^1 u \, q(u) \, du / s - s / 2}{1 - s} :
         \int_0^1 q(u) \, du = s, \; h(s) - \int_0^1 h(q(u)) \, du \leq \epsilon \right\},
         \qquad q(u) = \frac{1}{1 + e^{-a - b u}} \text{ at the maximum}
 
-    Proof. Give each score its rank :math:`u`, ties spread evenly: it is uniform on [0, 1], and :math:`q(u)` is the probability of the class there. The AUC is the
-    probability that a sample of the class has the higher rank, ties counted half, and since the density of the class at :math:`u` is :math:`q(u) / s` and that of the
-    rest :math:`(1 - q(u)) / (1 - s)`, it is the expression above. The score is a function of :math:`\pi`, so its information about the class,
-    :math:`h(s) - \int h(q)` with the entropy :math:`h` of a coin, is at most :math:`\epsilon`. The AUC is linear in :math:`q` and the information convex, so the Lagrangian
-    :math:`b u q + a q + h(q)`, which is largest at the logistic :math:`q` for each :math:`u`, gives the maximum. The score whose :math:`q` is logistic attains it.
+    Proof. Replace each score by its rank :math:`u` in [0, 1], with ties spread evenly. Let
+    :math:`q(u)` be the probability of the class at rank :math:`u`. The AUC is the probability that
+    a sample of the class has the higher rank. The class has density :math:`q(u) / s` and the rest
+    :math:`(1 - q(u)) / (1 - s)`, which yields the expression above. The score is a function of
+    :math:`\pi`, so its information about the class, :math:`h(s) - \int h(q)` with the binary
+    entropy :math:`h`, is at most :math:`\epsilon`. The AUC is linear in :math:`q` and the
+    information convex. For each :math:`u` the Lagrangian :math:`b u q + a q + h(q)` is maximal at
+    the logistic :math:`q`. A score with this :math:`q` attains the bound.
 
-    For several classes, apply it to each class against the rest: :math:`\pi` reveals at most as much about one class as about all.
+    For several classes, apply it to each class against the rest: :math:`\pi` reveals at most as
+    much about one class as about all.
 
     References:
-        | Elements of Information Theory (Cover and Thomas, 2006), section 2.8, for the data-processing inequality
+        | Elements of Information Theory (Cover and Thomas, 2006), section 2.8
         | Convex Optimization (Boyd and Vandenberghe, 2004), section 5.5.3
 
     Arguments:
@@ -145,7 +157,7 @@ def auc_bound(epsilon: float, share: float) -> float:
         return 1.0
     if epsilon == 0:
         return 0.5
-    # The information rises with the logarithm of the slope b.
+    # The information increases with the slope b.
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -155,16 +167,25 @@ def auc_bound(epsilon: float, share: float) -> float:
 
 
 def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> float:
-    r"""Returns the balanced accuracy that no attacker exceeds: the mean over the classes of how often each is recognised.
+    r"""Returns the balanced accuracy (mean recall over the classes) that no attacker exceeds.
 
-    .. math:: \min_{b > 0} \frac{1}{b} \Big( \epsilon + \max_m \sum_c s_c \log \big( 1 + m_c (e^{b / (K s_c)} - 1) \big) \Big)
+    .. math:: \min_{b > 0} \frac{1}{b} \Big( \epsilon
+        + \max_m \sum_c s_c \log \big( 1 + m_c (e^{b / (K s_c)} - 1) \big) \Big)
 
-    over :math:`m_c \geq 0` with sum 1, for :math:`K` classes of shares :math:`s_c`. Proof. A guess is a function of :math:`\pi`, so with its law :math:`P_c` on class :math:`c` and
-    :math:`m = \sum_c s_c P_c` we have :math:`\sum_c s_c \, \mathrm{KL}(P_c \| m) \leq \epsilon`. For each class the variational formula of Donsker and Varadhan gives
-    :math:`b / (K s_c) \, P_c(c) \leq \mathrm{KL}(P_c \| m) + \log(1 + m_c (e^{b / (K s_c)} - 1))`. Weigh by :math:`s_c`, add up, and replace :math:`m` by the worst. Every :math:`b` gives a bound. The
-    lowest is attained, since it is the dual of the rate-distortion problem whose distortion is 0 for a right guess and :math:`1 / (K s_c)` for a wrong one.
+    The maximum is over :math:`m_c \geq 0` with sum 1, for :math:`K` classes of shares :math:`s_c`.
 
-    For two classes, twice its excess over 1/2 is the largest gap of demographic parity. :func:`parity_gap_bound` is simpler, and never smaller.
+    Proof. A guess is a function of :math:`\pi`. Let :math:`P_c` be its distribution on class
+    :math:`c`, and :math:`m = \sum_c s_c P_c`. Then
+    :math:`\sum_c s_c \, \mathrm{KL}(P_c \| m) \leq \epsilon`. For each class the variational
+    formula of Donsker and Varadhan states
+    :math:`b / (K s_c) \, P_c(c) \leq \mathrm{KL}(P_c \| m) + \log(1 + m_c (e^{b / (K s_c)} - 1))`.
+    Multiply by :math:`s_c`, sum, and take the maximum over
+    :math:`m`. This is a bound for every :math:`b`. The lowest is attained, since it is the dual of
+    the rate-distortion problem with distortion 0 for a right guess and :math:`1 / (K s_c)` for a
+    wrong one.
+
+    For two classes, twice its excess over 1/2 is the largest gap of demographic parity.
+    :func:`parity_gap_bound` is simpler, and never smaller.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), sections 10.7 and 10.8
@@ -193,7 +214,7 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
         b = math.exp(log_b)
         return (epsilon + _best_guess(b / (len(s) * s), s)) / b
 
-    # The bound falls, then rises with b: search by golden section.
+    # The bound has one minimum in b, found by golden-section search.
     low, high, golden = -20.0, 20.0, (math.sqrt(5) - 1) / 2
     for _ in range(90):
         left, right = high - golden * (high - low), low + golden * (high - low)
@@ -202,14 +223,15 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
 
 
 def parity_gap_bound(epsilon: float, share: float = 0.5) -> float:
-    r"""Returns how far the rates of any decision on :math:`\pi` can differ between two groups: the gap of demographic parity.
+    r"""Returns the largest gap of demographic parity of any decision based on :math:`\pi`.
 
-    .. math:: |P(\hat{y} = 1 | \alpha = 1) - P(\hat{y} = 1 | \alpha = 0)| \leq \sqrt{\frac{\epsilon}{2 s (1 - s)}}
+    .. math:: |P(\hat{y} = 1 | \alpha = 1) - P(\hat{y} = 1 | \alpha = 0)|
+        \leq \sqrt{\frac{\epsilon}{2 s (1 - s)}}
 
     It follows from Pinsker's inequality for each group against the whole.
 
     Arguments:
-        epsilon: The information :math:`\epsilon` in nats that :math:`\pi` has about the group.
+        epsilon: The information :math:`\epsilon` of :math:`\pi` about the group, in nats.
         share: The share :math:`s` of one of the two groups.
 
     Returns:
@@ -225,12 +247,13 @@ def parity_gap_bound(epsilon: float, share: float = 0.5) -> float:
 
 
 def gaussian_r_squared_bound(epsilon: float, dims: int = 1) -> float:
-    r"""Returns the coefficient of determination that no regressor exceeds, averaged over independent Gaussian factors.
+    r"""Returns the mean :math:`R^2` over independent Gaussian factors that no regressor exceeds.
 
     .. math:: R^2 \leq 1 - e^{-2 \epsilon / n}
 
-    It is the rate-distortion function of a Gaussian source, and it holds for Gaussian factors only. At :math:`\epsilon = 0.125` a coin can be predicted with
-    :math:`R^2 = 0.24`, and a Gaussian with 0.22. For other factors take :func:`bounded_r_squared_bound`.
+    It is the rate-distortion function of a Gaussian source, and holds for Gaussian factors only. At
+    :math:`\epsilon = 0.125` a fair coin can be predicted with :math:`R^2 = 0.24`, and a Gaussian
+    with 0.22. For other factors use :func:`bounded_r_squared_bound`.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 10.3
@@ -252,23 +275,28 @@ def gaussian_r_squared_bound(epsilon: float, dims: int = 1) -> float:
 
 
 def bounded_r_squared_bound(epsilon: float, spread: float, dims: int = 1) -> float:
-    r"""Returns the coefficient of determination that no regressor exceeds, averaged over independent factors of any distribution with a finite range.
+    r"""Returns the mean :math:`R^2` over independent bounded factors that no regressor exceeds.
 
-    .. math:: R^2 \leq \min \Big\{ 1, \frac{w^2 \epsilon}{2 n} \Big\}, \qquad w = \frac{\max \alpha - \min \alpha}{\sigma}
+    .. math:: R^2 \leq \min \Big\{ 1, \frac{w^2 \epsilon}{2 n} \Big\}, \qquad
+        w = \frac{\max \alpha - \min \alpha}{\sigma}
 
-    Proof. No regressor is better than the mean :math:`\mathbb{E}[\alpha | \pi]`, whose :math:`R^2` is its variance over :math:`\sigma^2`. A factor with range :math:`r`
-    has :math:`|\mathbb{E}[\alpha | \pi] - \mathbb{E} \alpha| \leq r \, \mathrm{TV}`, with the total variation between its law given :math:`\pi` and its law. By
-    Pinsker's inequality :math:`\mathrm{TV}^2 \leq \mathrm{KL} / 2`, and the mean of this divergence over :math:`\pi` is the information on the factor. The
-    informations on independent factors add up to :math:`\epsilon` or less.
+    Proof. No regressor is better than the mean :math:`\mathbb{E}[\alpha | \pi]`, whose :math:`R^2`
+    is its variance over :math:`\sigma^2`. A factor with range :math:`r` has
+    :math:`|\mathbb{E}[\alpha | \pi] - \mathbb{E} \alpha| \leq r \, \mathrm{TV}`, with the total
+    variation between its distributions with and without :math:`\pi`. By Pinsker's inequality
+    :math:`\mathrm{TV}^2 \leq \mathrm{KL} / 2`. The mean of this divergence over :math:`\pi` is the
+    information about the factor. For independent factors, these sum to :math:`\epsilon` or less.
 
-    Without a range there is no such bound: a rare event of a huge value makes all of the variance, and a code that tells it needs almost no information.
+    An unbounded factor has no such bound: if a rare, huge value makes up its variance, a code can
+    reveal it with almost no information.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 11.6
 
     Arguments:
         epsilon: The information :math:`\epsilon` in nats.
-        spread: The range :math:`w` of a factor in standard deviations, the largest of all factors: 2 for a coin, 3.46 for a uniform factor, never below 2.
+        spread: The range :math:`w` of a factor in standard deviations, the largest of all factors:
+            2 for a fair coin, 3.46 for a uniform factor, never below 2.
         dims: The number :math:`n` of independent factors.
 
     Returns:
@@ -282,10 +310,11 @@ def bounded_r_squared_bound(epsilon: float, spread: float, dims: int = 1) -> flo
     """
     check_epsilon(epsilon)
     _check_dims(dims)
-    # A coin has the largest standard deviation of its range, half of it; 1e-6 is for a spread that is measured.
+    # No factor has a spread below that of a coin, 2. The tolerance is for a measured spread.
     if not 2 - 1e-6 <= spread < math.inf:
         raise ValueError(
-            f"spread is the range of a factor divided by its standard deviation and must be 2 or more, got {spread}"
+            "spread is the range of a factor divided by its standard deviation and must be 2 or "
+            f"more, got {spread}"
         )
     return min(1.0, spread**2 * epsilon / (2 * dims))
 
@@ -299,14 +328,17 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
 def _logistic_score(b: float, s: float) -> tuple[float, float]:
-    """Returns the information on a class of share s, and the AUC, of a score at whose rank u the class has probability sigmoid(a + b u)."""
+    """Returns the information and the AUC of a score, for a class of share s.
+
+    The class has probability sigmoid(a + b u) at rank u of the score.
+    """
 
     def log_expm1(x: float) -> float:
         return x + math.log(-math.expm1(-x))
 
     # This a makes the mean of the probability s.
     a = log_expm1(s * b) - s * b - log_expm1((1 - s) * b)
-    # The probability is 0 or 1 in double precision further out.
+    # Further out, the probability is 0 or 1 in double precision.
     low, high = max(a, -40.0), min(a + b, 40.0)
     x = (low + high) / 2 + (high - low) / 2 * _NODES
     weights = (high - low) / 2 * _WEIGHTS / b
@@ -320,7 +352,8 @@ def _logistic_score(b: float, s: float) -> tuple[float, float]:
 
 def _best_guess(gain: Numbers, s: Numbers) -> float:
     """Returns the largest sum of s log(1 + m (e^gain - 1)) over probabilities m."""
-    # At the maximum m = s / level - 1 / (e^gain - 1) for the classes that are ever guessed, which are those of the highest s (e^gain - 1).
+    # At the maximum, m = s / level - 1 / (e^gain - 1) for the classes with the highest s (e^gain -
+    # 1) and 0 for the others.
     inverse = np.exp(-gain) / -np.expm1(-gain)
     order = np.argsort(inverse / s)
     s, inverse, gain = s[order], inverse[order], gain[order]
@@ -328,19 +361,19 @@ def _best_guess(gain: Numbers, s: Numbers) -> float:
     guessed = s > inverse * levels
     count = int(guessed.sum())
     level = levels[count - 1]
-    # log(1 + m / inverse) = log(s / level) + log(1 / inverse), and the second is log(e^gain - 1).
+    # log(1 + m / inverse) = log(s / level) + log(e^gain - 1)
     return float((s * (np.log(s / level) + gain + np.log(-np.expm1(-gain))))[:count].sum())
 
 
 def _divergence(p: float, q: float) -> float:
-    """Returns the Kullback-Leibler divergence of one coin from another, in nats."""
+    """Returns the KL divergence between two coins, in nats."""
     parts = ((p, q), (1 - p, 1 - q))
     return sum(a * math.log(a / b) for a, b in parts if a > 0)
 
 
 def _check_dims(dims: int) -> None:
     if dims < 1:
-        raise ValueError(f"dims is a number of factors and must be 1 or more, got {dims}")
+        raise ValueError(f"dims, the number of factors, must be 1 or more, got {dims}")
 
 
 def _check_share(name: str, value: float) -> None:

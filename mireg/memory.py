@@ -1,4 +1,4 @@
-"""A memory of recent codes, from which critics learn beside the batch."""
+"""A memory of recent codes, from which critics learn in addition to the batch."""
 
 __all__ = ["Memory"]
 
@@ -22,32 +22,35 @@ class Remembered(NamedTuple):
     groups: Tensor
     """The identities, with shape :math:`(K,)`."""
     written: Tensor
-    """Whether a row holds a code, with shape :math:`(K,)`; rows of a new memory do not."""
+    """Whether a row has been written, with shape :math:`(K,)`."""
     given: Tensor | None = None
-    """What the information is conditional on, with shape :math:`(K, *)`; `None` if it is not."""
+    """The condition y, with shape :math:`(K, *)`; `None` without a condition."""
 
 
 class Memory(nn.Module):
-    r"""Creates a memory of the newest codes, a ring of buffers.
+    r"""Creates a ring buffer of the newest codes.
 
-    A critic that sees a few dozen fresh pairs a step, or the same few hundred again and again, overfits and reads far too little. Codes move slowly compared
-    with what critics have to learn: codes that are hundreds of steps old still show what the newest reveal.
+    A critic overfits and underestimates the information if it sees only a few dozen fresh pairs per
+    step, or the same few hundred repeatedly. Codes change slowly compared with what critics have to
+    learn: codes from hundreds of steps ago still show what the newest reveal.
 
     Arguments:
         pi_shape: The shape of a code :math:`\pi`.
         alpha_shape: The shape of a code :math:`\alpha`, `()` for a label.
-        capacity: The number of codes; fewer if they are large, so that the memory holds at most :attr:`NUMBERS` numbers.
-        given_shape: The shape of what the information is conditional on, `()` for a label; `None` if it is not.
+        capacity: The number of codes. Large codes reduce it to at most :attr:`NUMBERS` numbers in
+            all.
+        given_shape: The shape of the condition y, `()` for a label; `None` without a condition.
 
     Example:
         >>> memory = Memory((2,), (3,), capacity=4)
-        >>> memory.remember({"pi": torch.ones(2, 2), "alpha": torch.ones(2, 3), "groups": torch.tensor([7, 8])})
+        >>> codes = {"pi": torch.ones(2, 2), "alpha": torch.ones(2, 3)}
+        >>> memory.remember({**codes, "groups": torch.tensor([7, 8])})
         >>> memory.recall(2, 0, 0).groups
         tensor([7, 8])
     """
 
     NUMBERS = 2_000_000
-    """The largest number of numbers that a memory holds."""
+    """The largest number of values that a memory holds."""
 
     pi: Tensor
     alpha: Tensor
@@ -81,22 +84,25 @@ class Memory(nn.Module):
         return len(self.pi)
 
     def whole(self) -> Tensor:
-        """Returns whether the rows are codes. An average of memories, as an average of weights makes it, holds none: it counts as empty."""
+        """Returns whether the rows are codes, which an average of memories does not contain."""
         return sealed(self.count) == self.seal
 
     def recall(self, newest: int, blocks: int, size: int) -> Remembered:
-        """Returns the newest rows, and blocks of rows that were written one after the other.
+        """Returns the newest rows, and blocks of consecutive older rows.
 
-        Codes of one block are of one time. Between blocks the encoders have moved, and a critic would take that for dependence.
+        Pairs are formed within a block. Between blocks the encoders have changed, which a critic
+        would mistake for dependence.
 
         Arguments:
             newest: The number of newest rows.
-            blocks: The number of blocks, which are spread evenly over what is remembered and are others after each :meth:`remember`.
-            size: The number of rows of a block.
+            blocks: The number of blocks, spread evenly over the memory, and different after each
+                :meth:`remember`.
+            size: The number of rows in a block.
         """
         place = torch.arange(blocks, device=self.count.device)
         filled = torch.where(self.whole(), self.count.clamp(max=self.capacity), 0)
-        # Multiples of the golden ratio visit all rows evenly, and none depends on chance. As integers they stay exact in long trainings.
+        # Multiples of the golden ratio visit all rows evenly. Integers stay exact in long
+        # trainings.
         phase = self.count * GOLDEN % 2**16 / 2**16
         age = size + ((place + phase) / max(blocks, 1) * (filled - size).clamp(min=0)).long()
         row = torch.arange(size, device=self.count.device) - age[:, None]
@@ -114,7 +120,7 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def remember(self, codes: Mapping[str, Tensor], accepted: Tensor | bool = True) -> None:
-        """Takes the codes `pi` and `alpha`, the `groups` and what is `given` of a batch, where `accepted`. The oldest are forgotten."""
+        """Overwrites the oldest codes with `pi`, `alpha`, `groups` and `given`, if `accepted`."""
         newest = {name: x[-self.capacity :] for name, x in codes.items()}
         n, kept = len(codes["pi"]), len(newest["pi"])
         self.count.mul_(self.whole())
@@ -135,6 +141,6 @@ class Memory(nn.Module):
 
 
 def sealed(count: Tensor) -> Tensor:
-    """Returns a number that belongs to a count, a scalar. The average of two such numbers does not belong to the average of their counts."""
+    """Returns a checksum of a count, a scalar. Averages of counts and checksums do not match."""
     rest = count % 65521
     return rest * rest * GOLDEN % 65521

@@ -1,7 +1,8 @@
-r"""Which samples of a batch are paired: indices and weights. No critic is involved.
+r"""Which samples of a batch are paired, as indices and weights.
 
-A joint pair is a code :math:`\pi` with its own :math:`\alpha`. A marginal pair is a code :math:`\pi` with the :math:`\alpha` of another sample, of another
-group if groups are given, since two samples of one identity are not independent.
+A joint pair is a code :math:`\pi` with its own :math:`\alpha`. A marginal pair is a code
+:math:`\pi` with the :math:`\alpha` of another sample. If groups are given, it is a sample of
+another group, since two samples of one identity are not independent.
 """
 
 __all__ = ["AllNegatives", "ClassNegatives", "Negatives", "Pairs", "ShiftedNegatives"]
@@ -16,27 +17,29 @@ from ._checks import check_positive
 from .ranks import Ranks
 
 GOLDEN = 40503
-"""The golden ratio less 1, times 2**16."""
+"""The golden ratio minus 1, times 2**16."""
 
 
 class Pairs(NamedTuple):
-    r"""The pairs of a batch of :math:`N` codes :math:`\pi` with a pool of :math:`M` codes :math:`\alpha`.
+    r"""The pairs of a batch of :math:`N` codes :math:`\pi` with a pool of :math:`M` codes
+    :math:`\alpha`.
 
-    Weights say how much a pair counts in an expectation. They sum to 1 (over ranks: the mean of the sums is 1); `None` means that all count alike.
+    Weights are those of an expectation. They sum to 1 (on average over ranks). `None` means equal
+    weights.
     """
 
     joint: Tensor
-    """The partner that belongs to each sample, with shape :math:`(N,)`: a row of the pool, or of the part of the pool that belongs to the block of the sample."""
+    """The row of each sample's own partner, in the pool of its block, with shape :math:`(N,)`."""
     marginal: Tensor | None
-    """The rows of marginal partners, with shape :math:`(K, N)`; `None` if every row that belongs to the block of a sample is a partner."""
+    """The rows of marginal partners, with shape :math:`(K, N)`; `None` for all rows of a block."""
     joint_weights: Tensor | None = None
-    """With shape :math:`(N,)`."""
+    """The weights of joint pairs, with shape :math:`(N,)`."""
     marginal_weights: Tensor | None = None
-    """With shape :math:`(K, N)`, or :math:`(N, C)` if every row of a block is a partner."""
+    """The weights of marginal pairs, :math:`(K, N)`, or :math:`(N, C)` for all rows of a block."""
     block: int = 0
-    """The number of samples in a block; 0 if all are in one."""
+    """The number of samples in a block; 0 for a single block."""
     columns: int = 0
-    """The number :math:`C` of rows of the pool that belong to a block; 0 if all do."""
+    """The number :math:`C` of rows of the pool in a block; 0 for a single block."""
 
     @property
     def weights(self) -> tuple[Tensor | None, Tensor | None]:
@@ -60,25 +63,27 @@ class Pairs(NamedTuple):
         )
 
     def in_blocks(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns samples and pool as blocks, with shapes :math:`(B, N / B, *)` and :math:`(B, C, *)`; samples may be those of the first block alone."""
+        """Returns samples and pool with shapes :math:`(B, N / B, *)` and :math:`(B, C, *)`."""
         blocks = max(1, len(u) // self.block) if self.block else 1
         columns = self.columns or len(v)
         return u.unflatten(0, (blocks, -1)), v.unflatten(0, (-1, columns))[:blocks]
 
 
 def normalized(weights: Tensor, ranks: Ranks) -> Tensor:
-    """Returns weights whose sum is 1, on average over ranks; zeros if all are 0."""
+    """Returns the weights scaled to a sum of 1 on average over ranks; zeros if all are 0."""
     weights = weights.to(torch.float32)
     return weights / ranks.average(weights.sum()).clamp(min=1e-9)
 
 
 def normalized_rows(weights: Tensor, dim: int, ranks: Ranks) -> tuple[Tensor, Tensor]:
-    r"""Returns weights of joint pairs and of marginal pairs by which each sample counts alike, or not at all if it has no partner.
+    r"""Returns weights of joint and marginal pairs that give each sample with a partner equal
+    weight.
 
-    Pairs of one stratum need it: a stratum with twice as many samples has four times as many pairs.
+    Strata need them: a stratum with twice as many samples has four times as many pairs.
 
     Arguments:
-        weights: The weights of marginal pairs relative to others of the same sample, with shape :math:`(N, C)` or :math:`(K, N)`.
+        weights: The weights of the partners of each sample, with shape :math:`(N, C)` or
+            :math:`(K, N)`.
         dim: The dimension of partners.
         ranks: The ranks that share the batch.
     """
@@ -91,13 +96,13 @@ def normalized_rows(weights: Tensor, dim: int, ranks: Ranks) -> tuple[Tensor, Te
 
 
 def by_block(x: Tensor, n: int, block: int) -> Tensor:
-    """Returns the rows of all ranks, of `n` samples each, by block: :math:`B` blocks, with shape :math:`(B, C, *)`."""
+    """Returns the rows of all ranks, `n` for each rank, by block, with shape :math:`(B, C, *)`."""
     blocks: Tensor = x.unflatten(0, (-1, n // block, block))
     return blocks.transpose(0, 1).flatten(1, 2)
 
 
 class Negatives(nn.Module):
-    """The interface of a way to choose marginal pairs."""
+    """The interface of a rule that selects marginal pairs."""
 
     def forward(
         self,
@@ -110,13 +115,17 @@ class Negatives(nn.Module):
     ) -> tuple[Tensor, Pairs]:
         r"""
         Arguments:
-            alpha: The codes :math:`\alpha` of this rank, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`.
+            alpha: The codes :math:`\alpha` of this rank, with shape :math:`(N, *)`, or labels, with
+                shape :math:`(N,)`.
             groups: The identity of each sample, with shape :math:`(N,)`.
-            known: Whether each sample takes part, with shape :math:`(N,)`: its label is known. All do if `None`.
-            block: The number of samples in a block, which divides :math:`N`. Only samples of one block are paired.
+            known: Whether the label of each sample is known, with shape :math:`(N,)`; `None` for
+                all. Other samples are ignored.
+            block: The number of samples in a block, which divides :math:`N`. Only samples of one
+                block are paired.
             ranks: The ranks that share the batch.
-            strata: A label of each sample, with shape :math:`(N,)`. Only samples with the same label are paired, and each sample counts alike. It is passed if
-                the regularizer is conditional on a label.
+            strata: A label y of each sample, with shape :math:`(N,)`, if the regularizer is
+                conditional on a label. Only samples with equal y are paired, and each sample has
+                equal weight.
 
         Returns:
             The pool of partners, with shape :math:`(M, *)`, and the pairs.
@@ -125,7 +134,7 @@ class Negatives(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Moves on to the pairs of the next step."""
+        """Advances to the pairs of the next step."""
 
 
 class AllNegatives(Negatives):
@@ -148,7 +157,7 @@ class AllNegatives(Negatives):
     ) -> tuple[Tensor, Pairs]:
         n, place = len(alpha), torch.arange(len(alpha), device=alpha.device) % block
         joint = place + (ranks.index * block if ranks.gather else 0)
-        # Without groups no two samples are of one identity, on whatever ranks.
+        # Without groups, each sample of each rank is its own identity.
         own = ranks.own_rows(n, alpha.device) if groups is None else groups
         taken = torch.ones_like(own, dtype=torch.bool) if known is None else known
         others, everyone = (by_block(ranks.collect(x), n, block) for x in (own, taken))
@@ -165,16 +174,17 @@ class AllNegatives(Negatives):
 
 
 class ShiftedNegatives(Negatives):
-    """Pairs each sample with a few others: the batch is rolled by `count` different steps, which change from update to update.
+    """Pairs each sample with `count` others, by cyclic shifts that change with each update.
 
-    No sample is ever paired with itself, whatever the size of the batch, which a reversed batch of odd size or a random permutation does not ensure. The
-    steps follow from the number of updates, so that all ranks roll alike and a resumed run continues as one that never stopped.
+    No sample is ever paired with itself, which neither reversing a batch of odd size nor a random
+    permutation ensures. The shifts depend only on the number of updates, so all ranks use the same,
+    and a resumed run continues identically.
 
     Arguments:
-        count: The number of marginal pairs a sample, at most :math:`N - 1`.
+        count: The number of marginal pairs per sample, at most :math:`N - 1`.
 
     Raises:
-        ValueError: If there are fewer than 1.
+        ValueError: If `count` is below 1.
 
     Example:
         >>> pool, pairs = ShiftedNegatives(2)(torch.randn(4, 2), None, None, 4, mireg.Ranks())
@@ -188,13 +198,14 @@ class ShiftedNegatives(Negatives):
     def __init__(self, count: int = 1) -> None:
         super().__init__()
 
-        self.count = check_positive("the number of marginal pairs a sample", count)
+        self.count = check_positive("the number of marginal pairs per sample", count)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def shifts(self, n: int) -> Tensor:
-        """Returns different steps from 1 to `n - 1`, as many as there are negatives, with shape :math:`(K,)`."""
+        """Returns distinct shifts from 1 to `n - 1`, with shape :math:`(K,)`."""
         count = min(self.count, n - 1)
-        # Multiples of the golden ratio visit all steps evenly, and none depends on chance. As integers they stay exact in long trainings.
+        # Multiples of the golden ratio visit all shifts evenly. Integers stay exact in long
+        # trainings.
         phase = self.step * GOLDEN % 2**16 * (n - 1) // 2**16
         spread = torch.arange(count, device=self.step.device) * (n - 1) // count
         return 1 + (phase + spread) % (n - 1)
@@ -225,9 +236,9 @@ class ShiftedNegatives(Negatives):
         return pool, Pairs(own, index, *normalized_rows(counted, 0, ranks))
 
     def partners(self, n: int, block: int, ranks: Ranks, own: Tensor) -> Tensor:
-        """Returns the rows of marginal partners, each in the block of its sample, with shape :math:`(K, N)`."""
+        """Returns rows of marginal partners in the block of each sample, with shape `(K, N)`."""
         total = block * (ranks.count if ranks.gather else 1)
-        # The samples of one block on all ranks, one after the other.
+        # The samples of a block on all ranks are numbered consecutively.
         place = own // n * block + own % block
         partner = (place + self.shifts(total)[:, None]) % total
         return partner // block * n + own % n // block * block + partner % block
@@ -241,13 +252,16 @@ class ShiftedNegatives(Negatives):
 
 
 class ClassNegatives(Negatives):
-    r"""Pairs each sample with each class, weighted by how often other samples have it: :class:`AllNegatives` of labels, at the cost of one logit a class.
+    r"""Pairs each sample with each class, weighted by the number of other samples of the class.
+
+    Equals :class:`AllNegatives` for labels, at the cost of one logit per class.
 
     Arguments:
         classes: The number of classes.
 
     Example:
-        >>> pool, pairs = ClassNegatives(3)(torch.tensor([0, 0, 1, 2]), None, None, 4, mireg.Ranks())
+        >>> labels = torch.tensor([0, 0, 1, 2])
+        >>> pool, pairs = ClassNegatives(3)(labels, None, None, 4, mireg.Ranks())
         >>> (12 * pairs.marginal_weights[0]).round()
         tensor([1., 1., 1.])
     """
@@ -284,7 +298,7 @@ class ClassNegatives(Negatives):
             if strata is not None:
                 beside = by_block(ranks.collect(strata), n, block)
                 different = different & (strata.view(-1, block, 1) == beside[:, None])
-            # Autocast would count in half precision, and leaves double precision alone.
+            # Autocast would count in half precision, but does not cast double precision.
             exact = torch.float32 if alpha.device.type == "mps" else torch.float64
             others = (different.to(exact) @ everyone.to(exact)).to(torch.float32)
         others, joint = others.flatten(0, 1), None

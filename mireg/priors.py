@@ -1,4 +1,4 @@
-r"""Priors :math:`r(\pi)` of the variational bound, as modules that give a distribution for a batch of codes."""
+r"""Priors :math:`r(\pi)` of the variational bound, as modules that return a distribution."""
 
 __all__ = ["LazyPrior", "LearnableGaussian", "Prior", "StandardNormal", "as_prior"]
 
@@ -30,7 +30,8 @@ class Prior(nn.Module):
 
 
 class StandardGaussian(Independent):  # type: ignore[type-arg]
-    """Creates :math:`N(0, I)` for codes of one shape. Its divergence takes half the operations of that of other Gaussians.
+    """Creates :math:`N(0, I)`, with a KL divergence that takes half the operations of the general
+    one.
 
     Arguments:
         zeros: Zeros of the shape of a code.
@@ -50,16 +51,16 @@ def _divergence(posterior: "Independent[Distribution]", prior: StandardGaussian)
     return kl.flatten(-dims).sum(-1)
 
 
-# torch looks for the formula of two types at their first meeting, in code that it cannot compile: they meet here.
+# torch looks up the formula for two types once, in code that it cannot compile. Do so here.
 kl_divergence(
     diagonal_gaussian(torch.zeros(1, 1), torch.zeros(1, 1)), StandardGaussian(torch.zeros(1))
 )
 
 
 class StandardNormal(Prior):
-    """Creates the prior :math:`N(0, I)`, which the paper uses. It takes the shape of the codes from the codes.
+    """Creates the prior :math:`N(0, I)` of the paper, with the shape of the codes.
 
-    Codes that are cells, as those of :class:`mireg.QuantizedEncoder`, get the uniform distribution over cells instead.
+    For cells, as of :class:`mireg.QuantizedEncoder`, the prior is uniform instead.
 
     Example:
         >>> posterior = mireg.diagonal_gaussian(torch.zeros(8, 2), torch.zeros(8, 2))
@@ -72,14 +73,14 @@ class StandardNormal(Prior):
         if isinstance(posterior, OneHotCategorical):
             return OneHotCategorical(logits=zeros, validate_args=False)
         if isinstance(posterior, MultivariateNormal | LowRankMultivariateNormal):
-            # torch registers the divergence of two multivariate normals, but not of one and an Independent.
+            # torch registers no divergence between a multivariate normal and an Independent.
             eye = torch.eye(zeros.shape[-1], dtype=pi.dtype, device=pi.device)
             return MultivariateNormal(zeros, scale_tril=eye, validate_args=False)
         return StandardGaussian(zeros)
 
 
 class LearnableGaussian(Prior):
-    r"""Creates a diagonal Gaussian whose mean and variance are parameters. `constraint.parameters()` holds them.
+    r"""Creates a diagonal Gaussian whose mean and variance are in `constraint.parameters()`.
 
     Arguments:
         features: The number of features of :math:`\pi`, or its shape.
@@ -99,7 +100,8 @@ class LearnableGaussian(Prior):
     def forward(self, pi: Tensor, posterior: Distribution) -> Distribution:
         if self.mean.shape != pi.shape[1:]:
             raise ValueError(
-                f"pi must have the shape (N, *{tuple(self.mean.shape)}) of its prior, got {tuple(pi.shape)}"
+                f"pi must have the shape (N, *{tuple(self.mean.shape)}) of its prior, got "
+                f"{tuple(pi.shape)}"
             )
         return diagonal_gaussian(self.mean, self.log_var, batch_dims=0)
 
@@ -108,10 +110,11 @@ class LearnableGaussian(Prior):
 
 
 class LazyPrior(Prior):
-    """Creates a prior from a distribution, or from a module that gives one when it is called without arguments.
+    """Creates a prior from a distribution, or from a module that returns one without arguments.
 
     Arguments:
-        source: The distribution, whose tensors stay on the device where they are, or the module, which follows `.to()`.
+        source: The distribution, whose tensors stay on their device, or the module, which follows
+            `.to()`.
     """
 
     def __init__(self, source: Distribution | nn.Module) -> None:
@@ -123,8 +126,9 @@ class LazyPrior(Prior):
         prior = self.source() if isinstance(self.source, nn.Module) else self.source
         if prior.event_shape != pi.shape[1:]:
             raise ValueError(
-                f"the prior must have the event shape {tuple(pi.shape[1:])} of pi, got {tuple(prior.event_shape)}: "
-                "torch.distributions.Independent turns batch dimensions into event dimensions"
+                f"the prior must have the event shape {tuple(pi.shape[1:])} of pi, got "
+                f"{tuple(prior.event_shape)}: torch.distributions.Independent turns batch "
+                "dimensions into event dimensions"
             )
         return prior
 
@@ -133,7 +137,7 @@ class LazyPrior(Prior):
 
 
 def as_prior(prior: Literal["standard_normal"] | Distribution | nn.Module) -> Prior:
-    """Returns the prior that a user means."""
+    """Returns a prior as a module."""
     if prior == "standard_normal":
         return StandardNormal()
     if isinstance(prior, Prior):
@@ -141,6 +145,6 @@ def as_prior(prior: Literal["standard_normal"] | Distribution | nn.Module) -> Pr
     if isinstance(prior, Distribution | nn.Module):
         return LazyPrior(prior)
     raise TypeError(
-        "the prior must be 'standard_normal', a torch Distribution, or a module that gives one, "
+        "the prior must be 'standard_normal', a torch Distribution, or a module that returns one, "
         f"got {prior!r}"
     )

@@ -1,4 +1,4 @@
-r"""An encoder whose code takes finitely many values, so that what it reveals can be certified from counts."""
+r"""An encoder with finitely many codes, whose information can be certified from counts."""
 
 __all__ = ["QuantizedEncoder"]
 
@@ -16,9 +16,11 @@ from .encoders import read_code
 class QuantizedEncoder(nn.Module):
     r"""Creates an encoder whose code :math:`\pi` is one of k cells, as a one-hot vector.
 
-    A linear layer turns the output of any encoder into the logits of a distribution over cells, from which the cell is drawn. Gradients use the straight-through
-    estimator. The posterior is a torch Distribution, so :class:`mireg.RobustMIConstraint` and :class:`mireg.EncoderPair` accept it like a Gaussian. Its prior is
-    then the uniform distribution over cells, and the bound of eq. (9) is at most :math:`\log k`.
+    A linear layer maps the output of any encoder to the logits of a distribution over cells, from
+    which a cell is drawn. Gradients use the straight-through estimator.
+    :class:`mireg.RobustMIConstraint` and :class:`mireg.EncoderPair` accept the posterior like a
+    Gaussian. Its prior is the uniform distribution over cells, so the bound of eq. (9) is at most
+    :math:`\log k`.
 
     .. code-block:: python
 
@@ -69,7 +71,8 @@ class QuantizedEncoder(nn.Module):
 
     @torch.no_grad()
     def cells(self, x: Any) -> Tensor:
-        """Returns cells drawn from the posterior, integers with shape :math:`(N,)`. Publish and certify these.
+        """Returns cells drawn from the posterior, integers with shape :math:`(N,)`, to be
+        certified.
 
         Arguments:
             x: The input of the encoder.

@@ -1,21 +1,22 @@
-r"""Agreement between the ranks of a process group. Nothing here has an effect if there is only one.
+r"""Agreement between the ranks of a process group. Nothing here has an effect in a single process.
 
-The loss of eq. (22) is not linear in :math:`I_T`, so each rank must apply it to the estimate of the whole batch, and the weights must move by that estimate.
-Here a rank's estimate takes the value of the mean over ranks and keeps its own gradient. Averaging gradients over ranks, as DDP does, then gives the gradient
-of the joined batch, for ranks of equal batch sizes.
+The loss of eq. (22) is not linear in :math:`I_T`. Each rank must therefore apply it to the estimate
+of the whole batch, and move the weights by that estimate. Each rank uses the mean estimate over
+ranks with the gradient of its own. If gradients are averaged over ranks, as by DDP, the result is
+the gradient of the joint batch, for ranks of equal batch sizes.
 
 .. code-block:: python
 
     constraint = mireg.RobustMIConstraint(32, 64, ranks=mireg.Ranks(gather=True))
-    mireg.ranks.broadcast(constraint)                      # once: all ranks start alike
-    encoders, decoder = DDP(encoders), DDP(decoder)        # the constraint stays outside
+    mireg.ranks.broadcast(constraint)                  # once: all ranks start with equal weights
+    encoders, decoder = DDP(encoders), DDP(decoder)    # the constraint stays outside
 
-    for x1, x2 in loader:                                  # a DistributedSampler with drop_last=True
+    for x1, x2 in loader:                              # with a DistributedSampler, drop_last=True
         pi, alpha, posterior = encoders(x2, x1)
-        penalty = constraint(pi, alpha, posterior)         # the value is that of all ranks
+        penalty = constraint(pi, alpha, posterior)     # estimates are those of all ranks
         optimizer.zero_grad()
         (reconstruction(decoder(pi, alpha), x2) + penalty.loss + penalty.critic_loss).backward()
-        mireg.ranks.average_gradients(constraint.parameters())   # DDP has averaged the others
+        mireg.ranks.average_gradients(constraint.parameters())   # DDP averages the others
         optimizer.step()
         constraint.update(penalty)
 """
@@ -38,13 +39,13 @@ if TYPE_CHECKING:
 class Ranks:
     r"""Creates the set of processes that share a batch.
 
-    Alone, or without `torch.distributed`, it changes nothing. A copy of it, by `copy.deepcopy` too, refers to the same process group. `torch.save` does not keep
-    the group: what is loaded refers to the default group.
+    It has no effect in a single process. A deep copy refers to the same process group. `torch.save`
+    does not store the group: a loaded object refers to the default group.
 
     Arguments:
         process_group: The process group; the default group if `None`.
-        gather: Whether the partners of marginal pairs come from all ranks. With R ranks each sample has R times as many. Codes of other ranks carry no
-            gradients.
+        gather: Whether partners of marginal pairs come from all R ranks, so that each sample has R
+            times as many. Codes of other ranks carry no gradients.
 
     Example:
         >>> constraint = mireg.RobustMIConstraint(32, 64, ranks=mireg.Ranks(gather=True))
@@ -64,24 +65,21 @@ class Ranks:
 
     @property
     def count(self) -> int:
-        """The number of ranks, 1 without a process group."""
+        """The number of ranks; 1 without a process group."""
         if not (dist.is_available() and dist.is_initialized()):
             return 1
         return dist.get_world_size(self.process_group)
 
     @property
     def index(self) -> int:
-        """The place of this rank among them, 0 without a process group."""
+        """The index of this rank; 0 without a process group."""
         return dist.get_rank(self.process_group) if self.count > 1 else 0
 
     def average(self, x: Tensor) -> Tensor:
-        """Averages a value over ranks. The gradient of this rank's own value passes.
+        """Returns the mean over ranks, with the gradient of this rank's own value.
 
         Arguments:
             x: A tensor of the same shape on every rank.
-
-        Returns:
-            The mean over ranks, with the gradient of `x`.
 
         Example:
             >>> mireg.Ranks().average(torch.tensor(2.0))
@@ -92,17 +90,15 @@ class Ranks:
             return x
         total = x.detach().clone()
         dist.all_reduce(total, group=self.process_group)
-        # In this order the value is the mean to the last bit, the same on every rank.
+        # In this order, the value is exactly equal on all ranks.
         return total / count + (x - x.detach())
 
     def log_average(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log \mathbb{E} \exp x` over ranks. This rank's share of the gradient passes.
+        r"""Returns :math:`\log \mathbb{E} \exp x` over ranks, with this rank's share of the
+        gradient.
 
         Arguments:
             x: A tensor of the same shape on every rank.
-
-        Returns:
-            The value of all ranks. The mean over ranks of the gradients that it sends is that of one process.
         """
         count = self.count
         if count == 1:
@@ -111,13 +107,14 @@ class Ranks:
         return total + (x.detach() - total).exp() * (x - x.detach())
 
     def collect(self, x: Tensor) -> Tensor:
-        r"""Returns the rows of all ranks if these are to be gathered, and `x` otherwise.
+        r"""Returns the rows of all ranks if `gather` is set, and `x` otherwise.
 
         Arguments:
             x: The rows of this rank, with shape :math:`(N, *)`.
 
         Returns:
-            The rows, with shape :math:`(R N, *)` or :math:`(N, *)`. The rows of this rank keep their gradients.
+            The rows, with shape :math:`(R N, *)` or :math:`(N, *)`. The rows of this rank keep
+            their gradients.
 
         Raises:
             ValueError: If ranks have different numbers of rows.
@@ -132,13 +129,12 @@ class Ranks:
         return torch.cat((rows[:start], x, rows[start + len(x) :]))
 
     def check_size(self, x: Tensor) -> None:
-        """Raises on every rank if these gather and have different numbers of rows: without it a backend would abort.
+        """Raises a `ValueError` on every rank if ranks gather different numbers of rows.
+
+        Without it, a backend would abort.
 
         Arguments:
-            x: The rows of this rank, with shape :math:`(N, *)`. What has no rows is left to other checks.
-
-        Raises:
-            ValueError: If ranks have different numbers of rows.
+            x: The rows of this rank, with shape :math:`(N, *)`. Other checks handle other values.
         """
         if not isinstance(x, Tensor) or not x.ndim:
             return
@@ -146,7 +142,7 @@ class Ranks:
             check_equal_sizes(x, self.process_group, "ranks that gather must have batches")
 
     def own_rows(self, n: int, device: torch.device) -> Tensor:
-        """Returns the rows of this rank among those that :meth:`collect` returns, with shape :math:`(N,)`."""
+        """Returns the indices of this rank in the rows of :meth:`collect`, with shape (N,)."""
         start = self.index * n if self.gather else 0
         return torch.arange(start, start + n, device=device)
 
@@ -157,12 +153,12 @@ class Ranks:
 def average_gradients(
     parameters: Iterable[nn.Parameter], group: Optional["ProcessGroup"] = None
 ) -> None:
-    """Averages gradients over ranks: call it between the backward pass and the step of the optimizer.
+    """Averages gradients over ranks, between the backward pass and the step of the optimizer.
 
-    A parameter that has a gradient on some ranks only counts as 0 on the others. One that has none on any rank gets none.
+    A missing gradient counts as 0 if another rank has one, and stays missing otherwise.
 
     Arguments:
-        parameters: The parameters, in the same order on every rank. `DistributedDataParallel` does this for the parameters that it wraps.
+        parameters: The parameters that DDP does not wrap, in the same order on every rank.
         group: The process group; the default group if `None`.
 
     Example:
@@ -176,7 +172,7 @@ def average_gradients(
     trained = [p for p in parameters if p.requires_grad or p.grad is not None]
     if not trained:
         return
-    # All ranks send as many numbers, whichever gradients each has: a backend would abort otherwise.
+    # All ranks must send equally many numbers, whichever gradients they have, or a backend aborts.
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
     has_one = torch.tensor([float(p.grad is not None) for p in trained], device=trained[0].device)
     flat = torch.cat([*(g.flatten() for g in gradients), has_one])
@@ -191,10 +187,10 @@ def average_gradients(
 
 @torch.no_grad()
 def broadcast(module: nn.Module, source: int = 0, group: Optional["ProcessGroup"] = None) -> None:
-    """Gives every rank the parameters and buffers of one: call it once, after the constraint is made.
+    """Copies the parameters and buffers of one rank to all. Call it once, before training.
 
     Arguments:
-        module: The module, of the same structure on every rank.
+        module: The module, with the same structure on every rank.
         source: The rank to copy from.
         group: The process group; the default group if `None`.
 
@@ -207,10 +203,10 @@ def broadcast(module: nn.Module, source: int = 0, group: Optional["ProcessGroup"
 
 
 def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
-    """Collects the rows of all ranks, in the order of the ranks and without gradients.
+    """Returns the rows of all ranks, in the order of the ranks and without gradients.
 
     Arguments:
-        x: The rows of this rank, with shape :math:`(N, *)`, as many on every rank.
+        x: The rows of this rank, with shape :math:`(N, *)`, and N equal on all ranks.
         group: The process group; the default group if `None`.
 
     Returns:
@@ -229,7 +225,7 @@ def gather(x: Tensor, group: Optional["ProcessGroup"] = None) -> Tensor:
 
 
 def check_equal_sizes(x: Tensor, group: Optional["ProcessGroup"], what: str) -> None:
-    """Raises on every rank if these have different numbers of rows."""
+    """Raises on every rank if ranks have different numbers of rows."""
     if Ranks(group).count == 1:
         return
     sizes = _gather(torch.tensor([len(x)], device=x.device), group).tolist()
@@ -238,7 +234,7 @@ def check_equal_sizes(x: Tensor, group: Optional["ProcessGroup"], what: str) -> 
 
 
 def _gather(x: Tensor, group: Optional["ProcessGroup"]) -> Tensor:
-    """Collects the rows of all ranks, which must have as many: :func:`gather` without a check."""
+    """Returns :func:`gather` without a check of sizes."""
     x = x.detach().contiguous()
     count = Ranks(group).count
     if count == 1:
@@ -249,20 +245,20 @@ def _gather(x: Tensor, group: Optional["ProcessGroup"]) -> Tensor:
 
 
 def generator_at(seed: int, step: int) -> Generator:
-    """Creates the generator of a step, the same on every rank and after every restart.
+    """Returns a generator for a step, equal on every rank and after a restart.
 
     Arguments:
         seed: The seed of the run.
         step: The number of the step.
 
     Returns:
-        A generator on the CPU, which serves any device.
+        A generator on the CPU.
 
     Example:
         >>> first, again = (mireg.ranks.generator_at(0, 5) for _ in range(2))
         >>> torch.rand(1, generator=first) == torch.rand(1, generator=again)
         tensor([True])
     """
-    # Seeds that differ in a few bits give correlated first draws: numpy's sequence mixes them.
+    # Seeds that differ in few bits yield correlated first draws, so NumPy mixes them.
     mixed = np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0]
     return Generator().manual_seed(int(mixed >> np.uint64(1)))

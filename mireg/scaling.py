@@ -1,4 +1,4 @@
-r"""Brings codes to zero mean and unit variance, so that no reading depends on the unit of a code."""
+r"""Standardisation of codes, so that no estimate depends on the unit of a code."""
 
 __all__ = ["Standardization"]
 
@@ -14,7 +14,7 @@ from .ranks import Ranks
 
 
 class Unit(NamedTuple):
-    """The unit of codes."""
+    """The mean and standard deviation by which codes are standardised."""
 
     centre: Tensor
     """The mean."""
@@ -24,15 +24,17 @@ class Unit(NamedTuple):
     """The moments of the batch, a vector."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns `x` in this unit."""
+        """Returns `x` standardised."""
         return (full_precision(x) - self.centre) / self.scale
 
 
 class Standardization(nn.Module):
-    r"""Creates a layer that subtracts the running mean of codes and divides by their running standard deviation.
+    r"""Creates a layer that standardises codes by their running mean and standard deviation.
 
-    Maps :math:`(C, H, W)` have one mean and deviation a channel, and token sequences :math:`(L, C)` one a feature. :meth:`measure` writes nothing: it returns the
-    moments of a batch, which move the running ones when :meth:`update` takes them. Before the first update the moments of the batch are used.
+    Moments are per channel for maps :math:`(C, H, W)`, and per feature for token sequences
+    :math:`(L, C)`. :meth:`measure` changes no state: it returns the moments of a batch, by which
+    :meth:`update` moves the running ones. Before the first update, the moments of the batch are
+    used.
 
     Arguments:
         features: The number of features of a code, or its shape.
@@ -50,12 +52,12 @@ class Standardization(nn.Module):
 
         shape = as_shape(features)
         self.channels = shape[0] if len(shape) == 3 else shape[-1]
-        # Of x, the dimension of channels, and all others but that.
+        # The dimension of channels of x, and all other dimensions.
         self.at = 1 if len(shape) == 3 else len(shape)
         self.others = [i for i in range(len(shape) + 1) if i != self.at]
         self.view = [self.channels if i == self.at else 1 for i in range(len(shape) + 1)]
         self.decay = check_number("the decay of running moments", decay, least=0)
-        # The weight of what was seen, the mean and the variance, both times that weight.
+        # The weight of the average, then mean and variance multiplied by it.
         self.moments = Controller(*[0.0] * (1 + 2 * self.channels))
 
     def measure(self, x: Tensor, ranks: Ranks) -> "Unit":
@@ -65,7 +67,7 @@ class Standardization(nn.Module):
             ranks: The ranks that share the batch.
 
         Returns:
-            What brings codes to zero mean and unit variance, and the moments of the batch.
+            The map to zero mean and unit variance, with the moments of the batch.
         """
         seen = full_precision(x.detach())
         weight, mean, variance = self.moments.state.to(seen.dtype).split(
@@ -75,7 +77,8 @@ class Standardization(nn.Module):
         total = torch.where(known, weight, 1)
         batch_mean = ranks.average(seen.mean(self.others))
         centre = torch.where(known, mean / total, batch_mean)
-        # Deviations from the running mean: those from 0 would lose small variances of large numbers.
+        # Deviations from the running mean, since those from 0 lose small variances of large
+        # numbers.
         squares = ranks.average((seen - centre.view(self.view)).square().mean(self.others))
         scale = torch.where(known, variance / total, squares).sqrt()
         scale = torch.maximum(scale, 1e-6 * centre.abs()).clamp(min=1e-12)
@@ -95,7 +98,7 @@ class Standardization(nn.Module):
 
     @torch.no_grad()
     def update(self, observed: Tensor, accepted: Tensor | bool = True) -> None:
-        """Takes the moments of a batch, where they are finite and `accepted`."""
+        """Moves the running moments by those of a batch, if these are finite and `accepted`."""
         state = self.moments.state
         seen = torch.cat((torch.ones_like(observed[:1]), observed)).to(state.dtype)
         finite = seen.isfinite().all() & torch.as_tensor(accepted, device=state.device)

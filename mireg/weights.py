@@ -1,7 +1,4 @@
-r"""The adaptive weights γ and λ, and the moving averages that move them, as modules with buffers.
-
-A non-finite estimate moves nothing: one bad batch must not set a weight to NaN for good.
-"""
+r"""The adaptive weights γ and λ, as modules with buffers. Non-finite estimates are ignored."""
 
 __all__ = [
     "Controller",
@@ -28,7 +25,7 @@ from .averages import Controller, MovingAverage
 
 
 class Estimates(NamedTuple):
-    """What the weights move by, in nats. All but `epsilon` are detached scalars."""
+    """The estimates that move the weights, in nats, as detached scalars except `epsilon`."""
 
     mi: Tensor
     """The estimate of T for the batch."""
@@ -50,7 +47,7 @@ class Multiplier(Controller):
         initial: The first value of :math:`\lambda`.
 
     Raises:
-        ValueError: If :math:`\mu` is not above 0, or :math:`\lambda` is below.
+        ValueError: If :math:`\mu` is not above 0, or :math:`\lambda` is below 0.
 
     Example:
         >>> multiplier = Multiplier(mu=0.1, initial=0.05)
@@ -66,13 +63,13 @@ class Multiplier(Controller):
         self.mu = check_number("mu", mu, above=0)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
-        r"""Returns the loss of eq. (22) for the estimate :math:`I_T` with its gradient, in nats."""
+        r"""Returns the loss of eq. (22) for the estimate :math:`I_T` with its gradient."""
         weight = self.weight(mi.dtype)
         return functional.augmented_lagrangian(mi - seen.epsilon, weight, self.mu)
 
     @torch.no_grad()
     def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
-        """Takes the step of eq. (23), where `accepted`."""
+        """Takes the step of eq. (23), if `accepted`."""
         violation = (seen.mi - seen.epsilon).to(self.state.dtype)
         self.move(functional.multiplier_step(self.state, violation, self.mu), accepted)
 
@@ -81,19 +78,22 @@ class Multiplier(Controller):
 
 
 class LogMultiplier(Controller):
-    r"""Creates a multiplier λ that moves in its logarithm: the price of a leaked nat in units of the task loss, whatever these are.
+    r"""Creates a multiplier λ, the price of a leaked nat in the task loss, with logarithmic steps.
 
-    .. math:: \log \lambda \leftarrow \log \lambda + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
+    .. math:: \log \lambda \leftarrow \log \lambda
+        + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
 
-    :math:`\hat{I}` is the greater of the moving averages of :math:`I_T` and :math:`I_{T'}`. The slope of the loss is that of eq. (22) with
-    :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`, which is :math:`\lambda \hat{I} / \epsilon`. No step depends on the scale of the task loss.
+    :math:`\hat{I}` is the greater of the moving averages of :math:`I_T` and :math:`I_{T'}`. The
+    loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
+    :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
+    task loss.
 
     Arguments:
-        rate: The rate :math:`\eta`. From 1 to 1,000 takes 350 steps or more, either way.
+        rate: The rate :math:`\eta`. A change by a factor of 1,000 takes at least 350 steps.
         initial: The first value of :math:`\lambda`.
 
     Raises:
-        ValueError: If one of them is not above 0.
+        ValueError: If the rate or the first value is not above 0.
 
     Example:
         >>> LogMultiplier(initial=0.5)
@@ -123,13 +123,13 @@ class LogMultiplier(Controller):
         return greater / max(seen.epsilon, 1e-6)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
-        r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T` for the estimate :math:`I_T` with its gradient, in units of the task loss."""
+        r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""
         slope = self.weight(mi.dtype) * self.excess(seen).clamp(0, 5).to(mi.dtype)
         return slope * mi
 
     @torch.no_grad()
     def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
-        """Takes a step, where `accepted`."""
+        """Takes a step, if `accepted`."""
         step = self.rate * (self.excess(seen) - 1).clamp(-1, 1)
         moved = (self.state + step.to(self.state.dtype)).clamp(self.LOWEST, self.HIGHEST)
         self.move(moved, accepted)
@@ -139,13 +139,13 @@ class LogMultiplier(Controller):
 
 
 class FixedMultiplier(Controller):
-    r"""Creates a multiplier λ that does not move: a fixed price of a leaked nat; 0 for column a of Table 1 of Esser et al., 2019.
+    r"""Creates a constant multiplier λ; 0 for column a of Table 1 of Esser et al., 2019.
 
     Arguments:
         initial: The weight :math:`\lambda`.
 
     Raises:
-        ValueError: If it is below 0.
+        ValueError: If the weight is below 0.
 
     Example:
         >>> FixedMultiplier(0.5)
@@ -170,13 +170,13 @@ class FixedMultiplier(Controller):
 
 
 class FixedGamma(Controller):
-    r"""Creates a weight γ that does not move, column d of Table 1 of Esser et al., 2019.
+    r"""Creates a constant weight γ; 1 for column d of Table 1 of Esser et al., 2019.
 
     Arguments:
         initial: The weight :math:`\gamma`.
 
     Raises:
-        ValueError: If it is below 0.
+        ValueError: If the weight is below 0.
 
     Example:
         >>> FixedGamma(0.5)
@@ -189,7 +189,7 @@ class FixedGamma(Controller):
         super().__init__(check_number("the weight γ", initial, least=0))
 
     def forward(self, multiplier: Tensor) -> Tensor:
-        r"""Returns :math:`\gamma`, the price of a nat of the bound, for the price :math:`\lambda` of a leaked nat."""
+        r"""Returns :math:`\gamma` for the multiplier :math:`\lambda`."""
         return self.weight(multiplier.dtype)
 
     def step(self, seen: Estimates) -> Tensor:
@@ -198,7 +198,7 @@ class FixedGamma(Controller):
 
     @torch.no_grad()
     def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
-        """Takes a step, where `accepted`."""
+        """Takes a step, if `accepted`."""
         self.move(self.step(seen), accepted)
 
     def extra_repr(self) -> str:
@@ -206,15 +206,15 @@ class FixedGamma(Controller):
 
 
 class RobustGamma(FixedGamma):
-    r"""Creates the weight γ of eq. (18): it rises where the shadow critic sees what the critic does not.
+    r"""Creates the weight γ of eq. (18), which rises if the shadow critic estimates more than T.
 
     Arguments:
         initial: The first value of :math:`\gamma`.
         rate: The rate :math:`l_\gamma`.
-        bias: The bias :math:`b_\gamma` in nats; 0 is column c of Table 1.
+        bias: The bias :math:`b_\gamma` in nats; 0 for column c of Table 1.
 
     Raises:
-        ValueError: If the first value is below 0, or another is not finite.
+        ValueError: If the first value or the rate is below 0, or a number is not finite.
 
     Example:
         >>> RobustGamma(rate=0.1)
@@ -236,14 +236,14 @@ class RobustGamma(FixedGamma):
 
 
 class VariationalGamma(FixedGamma):
-    r"""Creates the weight γ of eq. (24): it rises where the shadow critic sees more than :math:`\epsilon`. Column a of Table 1.
+    r"""Creates the weight γ of eq. (24), which rises if :math:`I_{T'} > \epsilon` (column a).
 
     Arguments:
         initial: The first value of :math:`\gamma`.
         rate: The rate :math:`l_\gamma`.
 
     Raises:
-        ValueError: If the first value is below 0, or the rate is.
+        ValueError: If the first value or the rate is below 0.
 
     Example:
         >>> VariationalGamma(rate=0.1)
@@ -264,23 +264,27 @@ class VariationalGamma(FixedGamma):
 
 
 class RelativeGamma(Controller):
-    r"""Creates a weight γ that is a fraction ρ of λ: the price of a nat of anything, relative to that of a leaked one.
+    r"""Creates a weight γ that is a fraction ρ of λ, moved by eq. (18) in units of ε.
 
-    Eq. (18) moves the logarithm of ρ, with the gap between the critics in units of ε: ρ starts at its upper limit, falls slowly where T' sees little that T does
-    not, and rises fast elsewhere. Codes that start with a low ρ can hide what they tell at a scale that neither critic follows, and then there is no gap to see.
+    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho
+        + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.3, 1)
 
-    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.3, 1)
+    The fraction ρ starts at its upper limit. It falls slowly if T' finds little more than T, and
+    rises fast otherwise. If ρ started low, codes could hide information at a scale that neither
+    critic detects, and there would be no gap.
 
-    It falls only where the greater of the averages is between :math:`\epsilon / 2` and :math:`2 \epsilon`: while codes still change fast, a shadow that is not ahead
-    shows nothing.
+    It falls only if the greater of the averages is between :math:`\epsilon / 2` and
+    :math:`2 \epsilon`. While codes still change fast, the absence of a gap shows nothing.
 
     Arguments:
         initial: The first value of :math:`\rho`.
-        rate: The rate :math:`l_\rho`; 0 for a fraction that does not move.
-        bias: The bias :math:`b_\rho`, a part of :math:`\epsilon`. T' learns from twice as many codes as T and is ahead of it by a little at any time.
+        rate: The rate :math:`l_\rho`; 0 for a constant fraction.
+        bias: The bias :math:`b_\rho`, in units of :math:`\epsilon`. T' learns from twice as many
+            codes as T and always estimates slightly more.
 
     Raises:
-        ValueError: If the first value is not above 0, the rate is below 0, or a number is not finite.
+        ValueError: If the first value is not above 0, the rate is below 0, or a number is not
+            finite.
 
     Example:
         >>> RelativeGamma(0.02)
@@ -288,7 +292,7 @@ class RelativeGamma(Controller):
     """
 
     LOWEST, HIGHEST = math.log(3e-4), math.log(0.1)
-    """The limits of the logarithm. A ρ that starts outside them is one itself."""
+    """The limits of the logarithm. A first value outside becomes a limit itself."""
 
     def __init__(self, initial: float = 0.1, rate: float = 0.01, bias: float = 0.22) -> None:
         log = math.log(check_number("the fraction ρ", initial, above=0))
@@ -303,12 +307,12 @@ class RelativeGamma(Controller):
         return self.state[0].exp()
 
     def forward(self, multiplier: Tensor) -> Tensor:
-        r"""Returns :math:`\gamma` for the price :math:`\lambda` of a leaked nat."""
+        r"""Returns :math:`\gamma` for the multiplier :math:`\lambda`."""
         return self.weight(multiplier.dtype).exp() * multiplier
 
     @torch.no_grad()
     def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:
-        """Takes a step, where `accepted`."""
+        """Takes a step, if `accepted`."""
         if not self.rate:
             return
         gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)

@@ -56,7 +56,7 @@ BAD_CALLS = [
     ),
     (
         dict(groups=torch.zeros(3)),
-        r"groups must have shape \(16,\), one identity a sample, got \(3,\)",
+        r"groups must have shape \(16,\), one identity per sample, got \(3,\)",
     ),
 ]
 
@@ -173,9 +173,9 @@ NOT_LABELS = {
     "one-hot integers": (torch.eye(16, CLASSES).long(), r"alpha.argmax\(1\) if rows are one-hot"),
     "one-hot floats": (torch.eye(16, CLASSES), r"alpha.argmax\(1\) if rows are one-hot"),
     "several at once": (torch.ones(16, CLASSES).bool(), r"alpha_features=.*several may be true"),
-    "floats": (LABELS.float(), r"take alpha.long\(\) if the values are class numbers"),
-    "a column": (LABELS[:, None], r"take alpha.squeeze\(1\).long\(\)"),
-    "a column of floats": (LABELS[:, None].float(), r"take alpha.squeeze\(1\).long\(\)"),
+    "floats": (LABELS.float(), r"pass alpha.long\(\) if the values are class numbers"),
+    "a column": (LABELS[:, None], r"pass alpha.squeeze\(1\).long\(\)"),
+    "a column of floats": (LABELS[:, None].float(), r"pass alpha.squeeze\(1\).long\(\)"),
     "a map": (LABELS.view(16, 1, 1), r"shape \(N,\).*got torch.int64 with shape \(16, 1, 1\)"),
 }
 
@@ -231,7 +231,7 @@ def test_a_continuous_attribute_is_a_vector_or_a_column(make):
 
 
 def test_a_whole_number_as_attribute_has_to_be_a_float():
-    with pytest.raises(ValueError, match=r"got torch.int64.*classes=.*take alpha.float\(\)"):
+    with pytest.raises(ValueError, match=r"got torch.int64.*classes=.*pass alpha.float\(\)"):
         call(mireg.RobustMIConstraint(PI, 1), alpha=torch.arange(16))
 
 
@@ -391,7 +391,7 @@ def test_another_device_is_named_with_the_fix(moved):
     if moved == "constraint":
         constraint, message = constraint.to("meta"), "device of the critics, meta, got cpu"
     else:
-        message = f"pi and {moved} must be on the same device, got cpu and meta: take {moved}.to"
+        message = f"pi and {moved} must be on the same device, got cpu and meta: pass {moved}.to"
     alpha = alpha.to("meta") if moved == "alpha" else alpha
     groups = groups.to("meta") if moved == "groups" else groups
     with pytest.raises(ValueError, match=message):

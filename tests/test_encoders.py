@@ -84,7 +84,7 @@ def test_alpha_may_be_sampled_or_a_label():
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [
-        ({"mean": torch.zeros(8, 3)}, TypeError, "pi_encoder must return.*got dict: wrap it"),
+        ({"mean": torch.zeros(8, 3)}, TypeError, "pi_encoder must return.*got dict: wrap the encoder"),
         (None, TypeError, "got NoneType"),
         ((torch.zeros(8, 3),) * 3, TypeError, "got tuple of Tensor, Tensor, Tensor"),
         ((torch.zeros(8, 3), None), TypeError, "got tuple of Tensor, NoneType"),
@@ -96,12 +96,12 @@ def test_alpha_may_be_sampled_or_a_label():
         (
             Categorical(torch.ones(8, 3)),
             TypeError,
-            "Categorical, which has no reparametrised sample",
+            r"reparametrised samples \(rsample\), got Categorical",
         ),
         (torch.zeros(8), ValueError, r"vectors \(N, D\).*got shape \(8,\)"),
         (torch.zeros(8, 1, 1, 1, 1), ValueError, r"got shape \(8, 1, 1, 1, 1\)"),
         (torch.zeros(8, 3, dtype=torch.int64), ValueError, "floating-point codes.*int64"),
-        (torch.zeros(7, 3), ValueError, "one code a sample, got 7 of pi and 8 of alpha"),
+        (torch.zeros(7, 3), ValueError, "one code per sample, got 7 of pi and 8 of alpha"),
     ],
 )
 def test_what_cannot_be_read_is_named(output, error, message):

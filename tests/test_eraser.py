@@ -202,7 +202,7 @@ def test_another_file_is_refused(tmp_path):
         ({"epsilon": -1}, None, None, "epsilon, a target in nats, must be 0 or above"),
         ({"steps": 0}, None, None, "steps must be an integer of at least 1"),
         ({"cells": 10_000}, None, None, "cells must be at most the number of rows"),
-        ({"device": "nowhere"}, None, None, "device must be one that torch can use here"),
+        ({"device": "nowhere"}, None, None, "device must be available to torch"),
         ({}, None, np.zeros(N, int), "at least 2 classes"),
         ({}, None, np.full(N, 0.5), "s must vary"),
         ({}, None, np.arange(N - 1), "one row for each row of X"),

@@ -148,6 +148,6 @@ def test_all_pairs_and_all_shifts_are_one_set():
 @pytest.mark.parametrize("count", [0, -1, 1.5, "all"])
 def test_impossible_numbers_of_negatives_are_named(count):
     with pytest.raises(
-        ValueError, match="marginal pairs a sample must be an integer of at least 1"
+        ValueError, match="marginal pairs per sample must be an integer of at least 1"
     ):
         pairs.ShiftedNegatives(count)

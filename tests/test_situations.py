@@ -71,7 +71,7 @@ def test_an_attribute_in_columns_is_told_how_to_become_labels():
     _, pi, _, posterior = codes()
     constraint = mireg.RobustMIConstraint(PI, classes=3)
     one_hot = torch.eye(8)[torch.arange(16) % 8]
-    with pytest.raises(ValueError, match=r"\(16, 8\): take alpha.argmax\(1\) if rows are one-hot"):
+    with pytest.raises(ValueError, match=r"\(16, 8\): pass alpha.argmax\(1\) if rows are one-hot"):
         constraint(pi, one_hot, posterior)
     with pytest.raises(
         ValueError, match="labels must be from 0 to 2, or below 0 if unknown, got 7"

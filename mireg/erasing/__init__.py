@@ -1,4 +1,4 @@
-"""Takes a concept out of frozen embeddings: a map is learnt once, and then called on any row."""
+"""Removal of a concept from frozen embeddings, by a map that is fitted once."""
 
 from .eraser import Eraser
 

@@ -1,4 +1,4 @@
-r"""What scikit-learn asks of an estimator, without an import of scikit-learn."""
+r"""The conventions of scikit-learn's estimators, without importing scikit-learn."""
 
 __all__ = ["Conventions", "not_fitted"]
 
@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 
 class Conventions:
-    """Creates what has settings by name, as its constructor takes them, and says what it is when scikit-learn asks."""
+    """The interface of scikit-learn: settings by the names of constructor arguments, and tags."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the settings by name."""
@@ -22,20 +22,21 @@ class Conventions:
         """Changes settings by name.
 
         Raises:
-            ValueError: If there is no such setting.
+            ValueError: If there is no setting of a name.
         """
         names = self.get_params()
         for name, value in params.items():
             if name not in names:
                 raise ValueError(
-                    f"Invalid parameter {name!r} for {type(self).__name__}: the parameters are {', '.join(names)}"
+                    f"Invalid parameter {name!r} for {type(self).__name__}: the parameters are "
+                    f"{', '.join(names)}"
                 )
             setattr(self, name, value)
         return self
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters
-        # By their text: a value may be an array.
+        # Compared as text, since a value may be an array.
         changed = [
             f"{name}={v!r}"
             for name, v in self.get_params().items()
@@ -47,7 +48,7 @@ class Conventions:
         return hasattr(self, "network_")
 
     def __sklearn_tags__(self) -> Any:
-        # Only scikit-learn asks for them.
+        # Only called by scikit-learn, so it is installed.
         utils = importlib.import_module("sklearn.utils")
         return utils.Tags(
             estimator_type="transformer",
@@ -57,7 +58,7 @@ class Conventions:
 
 
 def not_fitted() -> ValueError:
-    """Returns the error of scikit-learn where that is in use, which is a ValueError too."""
+    """Returns scikit-learn's `NotFittedError`, or its base `ValueError` if it is not in use."""
     text = "this Eraser is not fitted yet: call fit(X, s) first"
     if "sklearn" not in sys.modules:
         return ValueError(text)

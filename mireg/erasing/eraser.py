@@ -1,4 +1,4 @@
-r"""The eraser: takes a concept out of embeddings that exist already."""
+r"""The eraser, which removes a concept from existing embeddings."""
 
 __all__ = ["Eraser"]
 
@@ -23,7 +23,7 @@ from .storage import read, report_of, values_of, write
 from .training import KEPT, Task, train
 
 HELD_OUT, MOST_HELD_OUT = 0.15, 10_000
-"""The share of the rows that the report is made of, and the most of them."""
+"""The share of rows that are held out for the report, and their largest number."""
 
 FEWEST_CELLS, MOST_CELLS = 8, 512
 
@@ -31,21 +31,29 @@ ROWS_AT_ONCE = 8192
 
 
 class Eraser(Conventions):
-    r"""Takes a concept s out of embeddings X: what is left tells at most :math:`\epsilon` nats of s, to every attacker, and keeps what it can of X and of y.
+    r"""Creates a map that removes a concept s from embeddings X.
 
-    .. math:: \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X)) \quad \text{with} \quad I(T(X), s) \leq \epsilon
+    The output reveals at most :math:`\epsilon` nats about s to any attacker. It preserves as much
+    as possible of X and, if given, of y.
 
-    Each row goes to one of K cells, and leaves as the mean of the rows of its cell. What the output tells of s is then in a table of cells and s. That table is
-    counted, so there is no critic to be deceived: whatever model is trained on the output later, on however many rows, it knows the cell and nothing else. For
-    labels `print(eraser.certificate_)` shows the bound that held-out rows prove, and `print(eraser.report_)` what fresh critics find in them.
+    .. math:: \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X))
+        \quad \text{with} \quad I(T(X), s) \leq \epsilon
 
-    What a linear map tells of s is taken off first, in closed form. A network predicts y from the rest. Cells are placed where they keep most of X and of that
-    prediction, and those that cost least for each nat are merged until the table holds :math:`\epsilon`.
+    Each row is assigned to one of K cells and replaced by the mean of its cell. All information
+    about s is then in the table of counts of cells and s, so no critic can be deceived. A model
+    trained on the output, on however many rows, sees only the cell. For labels,
+    `print(eraser.certificate_)` shows the bound that held-out rows prove, and
+    `print(eraser.report_)` what fresh critics find in them.
 
-    The price is detail: at most :math:`\log K` nats of X are left. With y the cells keep what matters for y. Without, K means of X are a coarse picture.
+    First, everything that a linear map reveals about s is removed in closed form. A network
+    predicts y from the rest. Cells are placed to preserve X and this prediction. Then the cells
+    whose merging costs least per nat are merged until the table holds :math:`\epsilon`.
 
-    It keeps to scikit-learn's conventions, and does not import it: arrays in and out, `get_params`, and a place in a `Pipeline`. The output has the shape of the
-    input. One row always gets the same output: nothing is drawn at random.
+    The price is detail: at most :math:`\log K` nats of X remain. With y, the cells preserve what
+    matters for y. Without y, K means are a coarse version of X.
+
+    It follows scikit-learn's conventions without importing it: arrays in and out, `get_params`, and
+    use in a `Pipeline`. The output has the shape of the input and is deterministic.
 
     .. code-block:: python
 
@@ -53,33 +61,42 @@ class Eraser(Conventions):
         print(eraser.report_)
         clean = eraser.transform(X_new)
 
-    In a pipeline that ends in a classifier, the target takes the second place, and the concept has a name:
+    In a pipeline that ends in a classifier, the second argument is the target, so pass the concept
+    by name:
 
     .. code-block:: python
 
-        make_pipeline(mireg.Eraser(), LogisticRegression()).fit(X, profession, eraser__sensitive=gender)
+        pipeline = make_pipeline(mireg.Eraser(), LogisticRegression())
+        pipeline.fit(X, profession, eraser__sensitive=gender)
 
     Arguments:
-        epsilon: The target :math:`\epsilon` in nats. :mod:`mireg.leakage` says what it allows an attacker.
-        cells: The number K of cells. By default as many as the rows can count within a fifth of :math:`\epsilon`, from 8 to 512.
-        kind: What s is, `"label"` or `"number"`, where evidence shall not decide, as in :func:`mireg.audit`. Numbers are put into 16 bins: the information within
-            a bin is not limited, and the report shows it.
-        unknown: The value, or the values, of s that stand for unknown. Rows of unknown s take no part in `fit`.
-        steps: The number of steps in which a network learns to predict y.
-        batch_size: The number of rows of a step.
+        epsilon: The target :math:`\epsilon` in nats. :mod:`mireg.leakage` shows what it allows an
+            attacker.
+        cells: The number K of cells, by default from 8 to 512, so that chance alone contributes at
+            most a fifth of :math:`\epsilon` to the table.
+        kind: What s is, `"label"` or `"number"`. By default, its values decide, as in
+            :func:`mireg.audit`. Numbers are put into 16 bins: the information within a bin is not
+            limited, and the report shows it.
+        unknown: The value, or the values, of s that mean unknown. `fit` ignores these rows.
+        steps: The number of training steps of the network that predicts y.
+        batch_size: The number of rows in a step.
         width: The number of hidden units of the network.
-        report: Whether to audit held-out rows, 15 % of all and 10,000 at most. Without, all rows are learnt from.
-        random_state: The seed. The random state of torch and of numpy stays as it is.
-        device: Where to compute, as torch names it.
-        progress: Called with what is done and the share that is over, as in :func:`mireg.audit`.
+        report: Whether to hold out and audit rows, 15 % of all and 10,000 at most.
+        random_state: The seed. The global random state of torch and NumPy does not change.
+        device: The torch device to compute on.
+        progress: A function that is called with the current stage and the share that is done, as in
+            :func:`mireg.audit`.
 
     Attributes:
-        report_: The :class:`mireg.AuditReport` of held-out rows. `None` without `report`, or if fewer than 200 rows are held out.
-        certificate_: The :class:`mireg.Certificate` of the same rows, where s is a label; `None` otherwise.
+        report_: The :class:`mireg.AuditReport` of held-out rows. `None` without `report`, or if
+            fewer than 200 rows are held out.
+        certificate_: The :class:`mireg.Certificate` of the same rows if s is a label; `None`
+            otherwise.
         n_features_in_: The number of features D.
 
     References:
-        | FARE: Provably Fair Representation Learning with Practical Certificates (Jovanović et al., 2023), the idea of cells whose counts bound every attacker
+        | FARE: Provably Fair Representation Learning with Practical Certificates
+        | (Jovanović et al., 2023), the idea of cells whose counts bound every attacker
         | https://arxiv.org/abs/2210.07213
 
     Example:
@@ -123,25 +140,23 @@ class Eraser(Conventions):
         self.progress = progress
 
     def fit(self, X: Any, s: Any = None, y: Any = None, *, sensitive: Any = None) -> Self:
-        r"""Learns the map.
+        r"""Fits the map and returns the eraser.
 
         Arguments:
             X: Embeddings, an array or tensor with shape :math:`(N, D)`.
-            s: The concept, with shape :math:`(N,)` or :math:`(N, *)`: labels of any type or numbers, read as :func:`mireg.audit` reads them.
-            y: What is to be kept beside X itself, likewise. `None` for X alone.
-            sensitive: The concept, where a pipeline puts its target in the place of `s`: then that is y.
-
-        Returns:
-            The eraser.
+            s: The concept, with shape :math:`(N,)` or :math:`(N, *)`: labels of any type or
+                numbers, as in :func:`mireg.audit`.
+            y: What to preserve in addition to X, in the same form; `None` for X alone.
+            sensitive: The concept, if a pipeline passes its target as `s`. Then `s` is used as y.
 
         Raises:
-            TypeError: If something is no array of numbers or names.
-            ValueError: If shapes or values are not such that something can be learnt, or a setting is out of range.
+            TypeError: If an argument is not an array of numbers or names.
+            ValueError: If shapes or values do not fit, or a setting is out of range.
         """
         if sensitive is not None:
             if s is not None and y is not None:
                 raise ValueError(
-                    "with sensitive= the second argument is what is to be kept, got y= as well"
+                    "with sensitive=, the second argument is what to preserve, got y= as well"
                 )
             s, y = sensitive, s if y is None else y
         epsilon = check_epsilon(self.epsilon)
@@ -152,14 +167,15 @@ class Eraser(Conventions):
         x = read_embeddings(X)
         if s is None:
             raise ValueError(
-                "fit requires y to be passed, but the target y is None: the concept s is needed, as in fit(X, s)"
+                "fit requires y to be passed, but the target y is None: the concept s is needed, "
+                "fit(X, s)"
             )
         if len(x) < 2:
             raise ValueError(f"fit needs 2 rows or more, got {len(x)} (n_samples=1)")
         concept = read_known("s", s, len(x), self.kind, self.unknown)
         kept = None if y is None else read_known("y", y, len(x))
         if kept is not None and not kept.rows.all():
-            raise ValueError(f"y must be known of all rows, got {int((~kept.rows).sum())} without")
+            raise ValueError(f"y must be known for all rows, got {int((~kept.rows).sum())} without")
         known = concept.rows
         used = torch.from_numpy(x[known]).float()
         seed = int(self.random_state or 0)
@@ -172,7 +188,7 @@ class Eraser(Conventions):
         mean, scale = used[rows].double().mean(0), used[rows].double().std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1.0)
         told = self.progress or (lambda what, share: None)
-        # Networks are initialised here, whatever a caller does with its own random numbers or has switched off.
+        # Training must not depend on, or change, the caller's random state or gradient mode.
         with (
             torch.random.fork_rng(_index(device)),
             torch.inference_mode(False),
@@ -215,13 +231,14 @@ class Eraser(Conventions):
             self._judge(used[test].numpy(), concept, test, epsilon, seed, told)
         elif self.report and len(used) >= MINIMUM:
             warnings.warn(
-                f"{len(used)} rows are too few to hold {MINIMUM} out: report_ is None, and nothing was audited",
+                f"{len(used)} rows are too few to hold {MINIMUM} out: nothing was audited, and "
+                "report_ is None",
                 stacklevel=2,
             )
         return self
 
     def _count(self, epsilon: float, rows: int, labels: int) -> int:
-        """Returns the number of cells: a table of n rows has about :math:`(K - 1)(C - 1) / 2 n` nats by chance."""
+        """Returns the number of cells K. Chance adds about (K - 1) (C - 1) / 2 n nats."""
         if self.cells is not None:
             count = check_positive("cells", self.cells, least=2)
             if count > rows:
@@ -234,7 +251,7 @@ class Eraser(Conventions):
     def _judge(
         self, x: Array, s: Known, test: torch.Tensor, epsilon: float, seed: int, told: Progress
     ) -> None:
-        """Audits rows that took no part in the training."""
+        """Audits the held-out rows."""
         cells = self._call(x, torch.device("cpu"), cells=True)
         concept = torch.from_numpy(s.values)[test]
         self.report_ = audit(
@@ -259,8 +276,8 @@ class Eraser(Conventions):
             An array with shape :math:`(N, D)`, float32 if X is, and float64 otherwise.
 
         Raises:
-            TypeError: If X is no array of numbers.
-            ValueError: If it has another number of features, or is not finite; or before `fit`.
+            TypeError: If X is not an array of numbers.
+            ValueError: If X has another number of features or is not finite, or before `fit`.
         """
         if not hasattr(self, "network_"):
             raise not_fitted()
@@ -269,11 +286,14 @@ class Eraser(Conventions):
     def fit_transform(
         self, X: Any, s: Any = None, y: Any = None, *, sensitive: Any = None
     ) -> Array:
-        """Calls :meth:`fit` and then :meth:`transform` on the same rows. They leak less than others where the training has overfitted: see `report_`."""
+        """Returns :meth:`transform` of the rows that :meth:`fit` was called on.
+
+        If the fit has overfitted, new rows leak more than these: see `report_`.
+        """
         return self.fit(X, s, y, sensitive=sensitive).transform(X)
 
     def _call(self, x: Array, device: torch.device, cells: bool = False) -> Array:
-        """Returns the outputs, or the cells, of embeddings that were checked."""
+        """Returns the outputs, or the cells, of checked embeddings."""
         # MPS has no double precision.
         precision = torch.float32 if device.type == "mps" else torch.float64
         network = self.network_.to(precision).to(device)
@@ -288,7 +308,7 @@ class Eraser(Conventions):
         return done if cells else done.astype(x.dtype)
 
     def save(self, path: str | Path) -> None:
-        """Writes the fitted eraser to a file, at once. `progress` is left out.
+        """Writes the fitted eraser to a file, without `progress`.
 
         Arguments:
             path: The file.
@@ -312,17 +332,14 @@ class Eraser(Conventions):
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "cpu") -> Self:
-        """Returns the eraser that :meth:`save` wrote. No code of the file is run.
+        """Returns the eraser that :meth:`save` wrote. No code in the file is run.
 
         Arguments:
             path: The file.
-            device: Where to compute.
-
-        Returns:
-            The eraser, fitted.
+            device: The torch device to compute on.
 
         Raises:
-            ValueError: If the file is none of an eraser.
+            ValueError: If the file was not written by :meth:`save`.
         """
         state = read(path)
         eraser = cls(**{**state["settings"], "device": device})
@@ -348,7 +365,7 @@ class Eraser(Conventions):
         return eraser
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Returns the names `eraser0`, `eraser1` and so on, as scikit-learn asks for them."""
+        """Returns the names `eraser0`, `eraser1` and so on, as scikit-learn requires."""
         if not hasattr(self, "network_"):
             raise not_fitted()
         return np.array([f"eraser{i}" for i in range(self.n_features_in_)], dtype=object)
@@ -360,11 +377,11 @@ def _device(name: Any) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(
-            f"device must be one that torch can use here, such as 'cpu', got {name!r}: {error}"
+            f"device must be available to torch, such as 'cpu', got {name!r}: {error}"
         ) from error
     return device
 
 
 def _index(device: torch.device) -> list[torch.device]:
-    """Returns the devices whose random state is to be kept beside that of the CPU."""
+    """Returns the devices whose random state must be preserved in addition to that of the CPU."""
     return [device] if device.type == "cuda" else []

@@ -1,4 +1,4 @@
-r"""What an eraser is given: embeddings, the concept and what is to be kept, checked and brought into one form."""
+r"""The inputs of an eraser, checked and in one form: embeddings, the concept s and the target y."""
 
 __all__ = ["Known", "labels_of", "read_embeddings", "read_known"]
 
@@ -10,18 +10,19 @@ import torch
 from ..auditing.kinds import Array, Kind, as_values, read_variable
 
 BINS = 16
-"""Where s is a number: the number of its bins."""
+"""The number of bins, if s is a number."""
 
 
 class Known(NamedTuple):
-    """A variable of each row in one form."""
+    """The concept or the target of each row, in one form."""
 
     values: Array
-    """Labels from 0 to C - 1, with shape (M,); or standardised numbers, float32, with shape (M, E)."""
+    """Labels from 0 to C - 1, with shape (M,); or standardised numbers, float32, with shape (M,
+    E)."""
     rows: Array
     """Which of all rows are known, with shape (N,)."""
     labels: int
-    """The number of labels C, 0 for numbers."""
+    """The number of labels C; 0 for numbers."""
     words: str
     """How it was read."""
 
@@ -31,15 +32,16 @@ def read_embeddings(x: Any, features: int | None = None) -> Array:
 
     Arguments:
         x: An array, a tensor or a table of numbers, with shape (N, D).
-        features: The number of features D that is needed, if that is known.
+        features: The required number of features D, if known.
 
     Raises:
-        TypeError: If these are no numbers.
-        ValueError: If the shape or a value is not such that a row can be mapped.
+        TypeError: If the values are not numbers.
+        ValueError: If the shape is wrong, or a value is not finite.
     """
     if hasattr(x, "toarray"):
         raise TypeError(
-            "X must be a dense array, got a sparse one: sparse data is not supported, call toarray() first"
+            "X must be a dense array, got a sparse one: sparse data is not supported, call "
+            "toarray() first"
         )
     array = np.asarray(x) if isinstance(x, list | tuple) else _as_matrix(x)
     if array.dtype.kind == "c":
@@ -52,34 +54,36 @@ def read_embeddings(x: Any, features: int | None = None) -> Array:
         )
     if array.ndim != 2:
         raise ValueError(
-            f"X must have shape (N, D), got {array.shape}. Reshape your data: X.reshape(-1, 1) for one feature, "
-            "X.reshape(1, -1) for one row"
+            f"X must have shape (N, D), got {array.shape}. Reshape your data: X.reshape(-1, 1) "
+            "for one feature, X.reshape(1, -1) for one row"
         )
     if not len(array):
         raise ValueError(
-            f"X must have rows, got 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
+            f"X must have rows, got 0 sample(s) (shape={array.shape}) while a minimum of 1 is "
+            "required."
         )
     if not array.shape[1]:
         raise ValueError(
-            f"X must have features, got 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+            f"X must have features, got 0 feature(s) (shape={array.shape}) while a minimum of 1 "
+            "is required."
         )
     if features is not None and array.shape[1] != features:
         raise ValueError(
-            f"X has {array.shape[1]} features, but Eraser is expecting {features} features as input: give embeddings of the "
-            "model that it was fitted on"
+            f"X has {array.shape[1]} features, but Eraser is expecting {features} features as "
+            "input: pass embeddings of the model it was fitted on"
         )
     array = array if array.dtype == np.float32 else array.astype(np.float64)
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
         raise ValueError(
-            f"X must be finite, got {int(bad.sum())} rows with NaN or infinity, the first at index {int(bad.argmax())}: "
-            "leave them out or fill them in"
+            f"X must be finite, got {int(bad.sum())} rows with NaN or infinity, the first at "
+            f"index {int(bad.argmax())}: leave these rows out or impute the values"
         )
     return array
 
 
 def _as_matrix(x: Any) -> Array:
-    """Returns an array of an array, a tensor or a table. One column stays a column."""
+    """Returns an array, a tensor or a table as an array. A single column stays a column."""
     array = as_values("X", x)
     return array[:, None] if getattr(x, "ndim", 0) == 2 and array.ndim == 1 else array
 
@@ -94,18 +98,18 @@ def _of_objects(array: Array) -> Array:
 def read_known(
     name: str, values: Any, n: int, kind: Kind | None = None, unknown: Any = ()
 ) -> Known:
-    r"""Returns the concept, or what is to be kept, in one form.
+    r"""Returns the concept or the target in one form.
 
     Arguments:
-        name: What to call it.
+        name: Its name, for messages.
         values: Labels with shape (N,), or numbers with shape (N,) or (N, \*).
         n: The number N of rows.
-        kind: What it is, if that is known.
-        unknown: The values that stand for unknown.
+        kind: What the values are. By default, the values decide.
+        unknown: The values that mean unknown.
 
     Raises:
-        TypeError: If it is neither numbers nor names.
-        ValueError: If it is constant, or has not one row for each row of X.
+        TypeError: If the values are neither numbers nor names.
+        ValueError: If the values are constant, or not one for each row of X.
     """
     array = as_values(name, values)
     if len(array) != n:
@@ -119,8 +123,8 @@ def read_known(
     bad = ~np.isfinite(numbers).all(axis=1)
     if bad.any():
         raise ValueError(
-            f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity: declare what is unknown, "
-            "unknown=float('nan')"
+            f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity: declare "
+            "unknown values, unknown=float('nan')"
         )
     spread = numbers.std(axis=0)
     if not (spread > 0).any():
@@ -130,7 +134,7 @@ def read_known(
 
 
 def labels_of(s: Known, rows: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, int]:
-    """Returns the labels of some rows and their number. Numbers are put into bins, by the nearest of some values of them."""
+    """Returns the labels of some rows and the number of labels. Numbers are put into bins."""
     values = torch.from_numpy(s.values)[rows]
     if s.labels:
         return values, s.labels

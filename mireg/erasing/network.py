@@ -1,4 +1,4 @@
-r"""The map from embeddings to embeddings: each goes to the one of finitely many cells that tells most of it, and leaves as the mean of that cell."""
+r"""The map of an eraser: each embedding is replaced by the mean of its cell."""
 
 __all__ = ["Cells", "information", "linear_eraser"]
 
@@ -13,15 +13,16 @@ class Cells(nn.Module):
 
     .. math:: c(x) = \arg\min_j \; \tfrac{1}{D} \| x' - v'_j \|^2 + w \, d(y(x'), u_j)
 
-    Here :math:`x'` is x less what a linear map tells of the concept, and :math:`y(x')` what a network predicts of y: probabilities, and d is a cross-entropy, or numbers,
-    and d is a mean square. Without y only the first term is there.
+    Here :math:`x'` is x without what a linear map reveals about the concept, and :math:`y(x')` is a
+    network's prediction of y. For labels it consists of probabilities, and d is a cross-entropy.
+    For numbers, d is a mean square. Without y there is no second term.
 
     Arguments:
         mean: The mean of the embeddings, with shape :math:`(D,)`.
-        scale: Their unit, with shape :math:`(D,)`.
-        projection: What is taken off standardised embeddings first, a matrix with shape :math:`(D, D)`.
+        scale: Their standard deviation, with shape :math:`(D,)`.
+        projection: The matrix A of :func:`linear_eraser`, with shape :math:`(D, D)`.
         count: The number of cells K.
-        outputs: The number of numbers that tell y, 0 without y.
+        outputs: The number of outputs of the network, 0 without y.
         labels: Whether y is a label.
         width: The number of hidden units of the network.
         weight: The weight w.
@@ -68,18 +69,18 @@ class Cells(nn.Module):
             self.register_buffer(name, value)
 
     def reduced(self, x: Tensor) -> Tensor:
-        """Returns standardised embeddings less what a linear map tells of the concept, with shape (N, D)."""
+        """Returns standardised embeddings without linear information about s, with shape (N, D)."""
         return x - x @ self.projection.T
 
     def predicted(self, x: Tensor) -> Tensor:
-        """Returns what is predicted of y from reduced embeddings, with shape (N, E)."""
+        """Returns the prediction of y from reduced embeddings, with shape (N, E)."""
         if self.predictor is None:
             return x[:, :0]
         said: Tensor = self.predictor(x)
         return said.softmax(1) if self.labels else said
 
     def nearest(self, x: Tensor) -> Tensor:
-        """Returns the cell of each reduced embedding, with shape (N,). Merged cells have the number of the first of them."""
+        """Returns the cell of each reduced embedding, with shape (N,); merged cells share one."""
         squares = self.points.square().sum(1)
         cost = (squares - 2 * x @ self.points.T) / x.shape[1]
         if self.predictor is not None:
@@ -101,11 +102,12 @@ class Cells(nn.Module):
 
 
 def linear_eraser(x: Tensor, s: Tensor) -> Tensor:
-    r"""Returns the matrix A with which :math:`x - A x` is uncorrelated with s and as close to x as can be: Theorem 4.3 of Belrose et al., 2023.
+    r"""Returns the matrix A for which :math:`x - A x` is uncorrelated with s and closest to x.
 
     .. math:: A = W^+ P W, \qquad W = \Sigma_{xx}^{-1/2}
 
-    P is the orthogonal projection onto the columns of :math:`W \Sigma_{xs}`. Directions of x without variance stay as they are.
+    P is the orthogonal projection onto the columns of :math:`W \Sigma_{xs}` (Theorem 4.3 of Belrose
+    et al., 2023). Directions of x without variance are unchanged.
 
     References:
         | LEACE: Perfect linear concept erasure in closed form (Belrose et al., 2023)
@@ -138,15 +140,12 @@ def linear_eraser(x: Tensor, s: Tensor) -> Tensor:
 
 
 def information(table: Tensor) -> Tensor:
-    r"""Returns the information in a table of probabilities, in nats.
+    r"""Returns the mutual information of a table of probabilities in nats, a scalar.
 
     .. math:: I = \sum_{c, s} p(c, s) \log \frac{p(c, s)}{p(c) \, p(s)}
 
     Arguments:
         table: Probabilities, with shape :math:`(K, C)`.
-
-    Returns:
-        :math:`I`, a scalar.
 
     Example:
         >>> information(torch.eye(2) / 2)

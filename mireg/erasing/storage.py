@@ -1,4 +1,4 @@
-"""Files of erasers: plain values and tensors, so that loading one runs no code."""
+"""Files of erasers, made of plain values and tensors, so that loading one runs no code."""
 
 __all__ = ["read", "report_of", "values_of", "write"]
 
@@ -16,7 +16,7 @@ FORMAT = 1
 
 
 def write(state: dict[str, Any], path: str | Path) -> None:
-    """Writes a file at once: there is the former file or the new one, never half of one.
+    """Writes a file atomically: an interruption leaves the former file intact.
 
     Arguments:
         state: Plain values and tensors by name.
@@ -34,10 +34,10 @@ def write(state: dict[str, Any], path: str | Path) -> None:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Returns what :func:`write` wrote.
+    """Returns the values and tensors that :func:`write` wrote.
 
     Raises:
-        ValueError: If the file is none of an eraser, or of another version.
+        ValueError: If the file was not written by an eraser, or has another format.
     """
     state = torch.load(path, map_location="cpu", weights_only=True)
     found = state.get("format") if isinstance(state, dict) else None
@@ -59,7 +59,7 @@ def values_of(report: AuditReport | None) -> dict[str, Any] | None:
 
 
 def report_of(values: dict[str, Any] | None) -> AuditReport | None:
-    """Returns the report of plain values."""
+    """Returns the report for plain values."""
     if values is None:
         return None
     parts = {"curve": LearningCurve, "recognition": Recognition}

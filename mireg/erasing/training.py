@@ -1,4 +1,4 @@
-r"""How an eraser is fitted: a network learns to predict y, cells are placed, and cells are merged until their table holds no more than the target."""
+r"""The fit of an eraser: a network learns y, cells are placed, and merged down to the target."""
 
 __all__ = ["Task", "train"]
 
@@ -13,13 +13,13 @@ from torch import Tensor
 from .network import Cells, information
 
 KEPT = 20.0
-"""The weight of y beside X: each counts 1 if nothing is kept of it."""
+"""The weight of y relative to X. The loss of each is 1 if nothing of it is preserved."""
 RATE = 2e-3
 ROUNDS = 12
 
 
 class Task(NamedTuple):
-    """What is known of each row, on one device."""
+    """The training data, on one device."""
 
     x: Tensor
     """Reduced embeddings, with shape (N, D)."""
@@ -30,12 +30,12 @@ class Task(NamedTuple):
     labels: int
     """The number of labels C."""
     y: Tensor | None = None
-    """What is to be kept: labels with shape (N,), or standardised numbers with shape (N, E)."""
+    """The target to preserve: labels with shape (N,), or standardised numbers with shape (N, E)."""
     targets: int = 0
-    """The number of labels of what is to be kept, 0 for numbers."""
+    """The number of labels of y; 0 for numbers."""
 
     def to(self, device: torch.device) -> "Task":
-        """Returns the same on another device."""
+        """Returns the data on another device."""
         y = None if self.y is None else self.y.to(device)
         return self._replace(
             x=self.x.to(device), full=self.full.to(device), s=self.s.to(device), y=y
@@ -43,14 +43,14 @@ class Task(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """The number of numbers that tell y."""
+        """The number of network outputs for y."""
         if self.y is None:
             return 0
         return self.targets or self.y.shape[1]
 
     @property
     def unit(self) -> float:
-        """What the loss of y is if nothing is kept."""
+        """The loss of y if nothing of it is preserved."""
         if self.y is None or not self.targets:
             return 1.0
         shares = self.y.bincount(minlength=self.targets) / len(self.y)
@@ -72,13 +72,13 @@ def train(
     """Fits the map.
 
     Arguments:
-        network: The map. It is changed.
-        task: What is known. Its embeddings are reduced.
+        network: The map, changed in place.
+        task: The training data.
         epsilon: The target in nats.
-        steps: The number of steps in which y is learnt.
-        batch: The number of rows of a step.
-        generator: Where batches come from.
-        tell: Called with the share that is over.
+        steps: The number of steps in which the network learns y.
+        batch: The number of rows in a step.
+        generator: The source of batches.
+        tell: A function that is called with the share that is done.
     """
     if task.y is not None:
         learn_to_predict(network, task, steps, batch, generator, lambda share: tell(0.6 * share))
@@ -106,7 +106,7 @@ def learn_to_predict(
 
 @torch.no_grad()
 def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Tell) -> None:
-    """Puts the cells where they keep most, by the algorithm of Lloyd (1982) for the loss of X and of y together: Banerjee et al., 2005."""
+    """Places the cells by Lloyd's algorithm for the loss of X and y (Banerjee et al., 2005)."""
     predicted = torch.cat([network.predicted(part) for part in task.x.split(8192)])
     first = torch.randperm(len(task.x), generator=generator)[: len(network.points)]
     first = first.to(task.x.device)
@@ -121,7 +121,7 @@ def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Te
 
 @torch.no_grad()
 def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
-    """Merges cells until the training rows hold the target, those first that cost the task least for each nat, and puts the outputs at their means."""
+    """Merges the cells that cost least per nat until the target is met, and sets their outputs."""
     cell, count = nearest(network, task.x), len(network.points)
     place = cell * task.labels + task.s
     table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
@@ -135,7 +135,7 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
         of_y = means(task.y, cell, torch.zeros(count, task.outputs, device=cell.device)).double()
 
     def ratios(rows: Tensor) -> Tensor:
-        """Returns what it costs to merge some cells with each, for a nat, with shape (R, K)."""
+        """Returns the cost per nat of merging some cells with each cell, with shape (R, K)."""
         cost = spread_of(outputs.double(), sizes, rows) / outputs.shape[1]
         if of_y is not None and task.targets:
             cost += KEPT / task.unit * merging_loses(of_y, rows)
@@ -165,9 +165,11 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
 
 
 def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
-    r"""Returns the nats that a table loses where one of some rows and one of all become one, with shape (R, K).
+    r"""Returns the nats that a table loses if some rows are merged with each row, with shape (R,
+    K).
 
-    .. math:: \phi(p_i) + \phi(p_j) - \phi(p_i + p_j), \qquad \phi(p) = \sum_s p_s \log p_s - p \log p
+    .. math:: \phi(p_i) + \phi(p_j) - \phi(p_i + p_j), \quad
+        \phi(p) = \sum_s p_s \log p_s - p \log p
     """
 
     def phi(p: Tensor) -> Tensor:
@@ -184,7 +186,7 @@ def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
 
 
 def spread_of(points: Tensor, sizes: Tensor, rows: Tensor) -> Tensor:
-    """Returns how much the sum of squares grows where two clusters become one, with shape (R, K): Ward (1963)."""
+    """Returns the growth of the sum of squares if clusters merge: Ward (1963); shape (R, K)."""
     weight = sizes[rows, None] * sizes / (sizes[rows, None] + sizes).clamp(min=1e-12)
     grown: Tensor = weight * torch.cdist(points[rows], points).square()
     return grown
@@ -197,7 +199,7 @@ def nearest(network: Cells, x: Tensor) -> Tensor:
 
 
 def means(x: Tensor, cell: Tensor, empty: Tensor) -> Tensor:
-    """Returns the mean of each cell, and `empty` where a cell has no row."""
+    """Returns the mean of each cell, or `empty` for cells without rows."""
     sizes = cell.bincount(minlength=len(empty))[:, None]
     sums = torch.zeros_like(empty).index_add_(0, cell, x)
     return torch.where(sizes > 0, sums / sizes.clamp(min=1), empty)
