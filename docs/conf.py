@@ -13,10 +13,11 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas without a CDN
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["audit_results.md", "honesty_results.md", "pictures/*.md"]
+exclude_patterns = ["honesty_results.md", "pictures/*.md"]
 
 html_theme = "furo"
 html_title = f"mireg {release}"

@@ -135,7 +135,7 @@ def test_the_changelog_has_this_version():
 
 
 def test_every_folder_and_file_of_the_map_exists():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "CONTRIBUTING.md").read_text()
     block = re.search(r"^```\n(mireg/\n.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
     shown = set()
     for line in block.split("examples/")[0].splitlines()[1:]:
@@ -147,6 +147,40 @@ def test_every_folder_and_file_of_the_map_exists():
         if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
     }
     assert shown == there - {"__init__.py", "__main__.py"}
+
+
+def test_the_readme_fits_in_one_reading():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text())
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_programs_of_the_readme_run():
+    loop, label, audit = python_blocks(ROOT / "README.md")
+    pose_encoder, appearance_encoder = torch.nn.Linear(16, 64), torch.nn.Linear(16, 64)
+    encoder, classifier = torch.nn.Linear(16, 16), torch.nn.Linear(8, 3)
+    decoder = torch.nn.Linear(96, 16)
+    x = torch.randn(600, 16)
+    names = {
+        "model": torch.nn.ModuleList((pose_encoder, appearance_encoder, decoder)),
+        "pose_encoder": lambda x: pose_encoder(x).chunk(2, dim=1),
+        "appearance_encoder": appearance_encoder,
+        "decoder": lambda pi, alpha: decoder(torch.cat((pi, alpha), 1)),
+        "reconstruction": torch.nn.functional.mse_loss,
+        "loader": [(torch.randn(16, 16), torch.randn(16, 16)) for _ in range(2)],
+    }
+    exec(loop, names)  # noqa: S102 - the block is ours
+    assert set(names["penalty"].metrics) == set(get_args(MetricName))
+    names |= {"encoder": encoder, "classifier": classifier, "x": x}
+    names |= {"sex": torch.randint(2, (600,)), "y": torch.randint(3, (600,))}
+    exec(label, names)  # noqa: S102
+    names["loss"].backward()
+    assert encoder.weight.grad.isfinite().all()
+    exec(audit, names | {"codes": names["code"].detach(), "labels": names["sex"]})  # noqa: S102
 
 
 @pytest.mark.parametrize("block", python_blocks(ROOT / "CONTRIBUTING.md"))
