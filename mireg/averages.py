@@ -31,8 +31,7 @@ class Controller(nn.Module):
 
     state: Tensor
     possible: tuple[float, float] = (-math.inf, math.inf)
-    """The range of valid states. A state that was saved by another kind of weight may be
-    outside."""
+    """The range of valid states. That of another kind of weight may be outside."""
 
     def __init__(self, *initial: float) -> None:
         super().__init__()

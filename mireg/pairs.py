@@ -21,8 +21,7 @@ GOLDEN = 40503
 
 
 class Pairs(NamedTuple):
-    r"""The pairs of a batch of :math:`N` codes :math:`\pi` with a pool of :math:`M` codes
-    :math:`\alpha`.
+    r"""The pairs of :math:`N` codes :math:`\pi` with a pool of :math:`M` codes :math:`\alpha`.
 
     Weights are those of an expectation. They sum to 1 (on average over ranks). `None` means equal
     weights.
@@ -76,8 +75,7 @@ def normalized(weights: Tensor, ranks: Ranks) -> Tensor:
 
 
 def normalized_rows(weights: Tensor, dim: int, ranks: Ranks) -> tuple[Tensor, Tensor]:
-    r"""Returns weights of joint and marginal pairs that give each sample with a partner equal
-    weight.
+    r"""Returns pair weights by which all samples with partners count equally.
 
     Strata need them: a stratum with twice as many samples has four times as many pairs.
 
@@ -138,7 +136,7 @@ class Negatives(nn.Module):
 
 
 class AllNegatives(Negatives):
-    """Pairs each sample with every other sample.
+    """Creates marginal pairs of each sample with every other sample.
 
     Example:
         >>> pool, pairs = AllNegatives()(torch.randn(4, 2), None, None, 4, mireg.Ranks())
@@ -174,7 +172,7 @@ class AllNegatives(Negatives):
 
 
 class ShiftedNegatives(Negatives):
-    """Pairs each sample with `count` others, by cyclic shifts that change with each update.
+    """Creates marginal pairs of each sample with `count` others, by shifts that change per update.
 
     No sample is ever paired with itself, which neither reversing a batch of odd size nor a random
     permutation ensures. The shifts depend only on the number of updates, so all ranks use the same,
@@ -252,7 +250,7 @@ class ShiftedNegatives(Negatives):
 
 
 class ClassNegatives(Negatives):
-    r"""Pairs each sample with each class, weighted by the number of other samples of the class.
+    r"""Creates pairs of each sample with each class, weighted by the class's other samples.
 
     Equals :class:`AllNegatives` for labels, at the cost of one logit per class.
 

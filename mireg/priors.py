@@ -30,8 +30,7 @@ class Prior(nn.Module):
 
 
 class StandardGaussian(Independent):  # type: ignore[type-arg]
-    """Creates :math:`N(0, I)`, with a KL divergence that takes half the operations of the general
-    one.
+    """Creates :math:`N(0, I)`, with a KL divergence of half the operations.
 
     Arguments:
         zeros: Zeros of the shape of a code.

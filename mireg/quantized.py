@@ -71,8 +71,9 @@ class QuantizedEncoder(nn.Module):
 
     @torch.no_grad()
     def cells(self, x: Any) -> Tensor:
-        """Returns cells drawn from the posterior, integers with shape :math:`(N,)`, to be
-        certified.
+        """Returns cells drawn from the posterior, integers with shape :math:`(N,)`.
+
+        Certify and publish these.
 
         Arguments:
             x: The input of the encoder.

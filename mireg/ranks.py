@@ -94,8 +94,7 @@ class Ranks:
         return total / count + (x - x.detach())
 
     def log_average(self, x: Tensor) -> Tensor:
-        r"""Returns :math:`\log \mathbb{E} \exp x` over ranks, with this rank's share of the
-        gradient.
+        r"""Returns :math:`\log \mathbb{E} \exp x` over ranks, with the gradient of this rank.
 
         Arguments:
             x: A tensor of the same shape on every rank.

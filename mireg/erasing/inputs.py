@@ -17,8 +17,7 @@ class Known(NamedTuple):
     """The concept or the target of each row, in one form."""
 
     values: Array
-    """Labels from 0 to C - 1, with shape (M,); or standardised numbers, float32, with shape (M,
-    E)."""
+    """Labels from 0 to C - 1 with shape (M,), or standardised numbers with shape (M, E)."""
     rows: Array
     """Which of all rows are known, with shape (N,)."""
     labels: int

@@ -165,8 +165,7 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
 
 
 def merging_loses(table: Tensor, rows: Tensor) -> Tensor:
-    r"""Returns the nats that a table loses if some rows are merged with each row, with shape (R,
-    K).
+    r"""Returns the nats that a table loses if some rows merge with each row, with shape (R, K).
 
     .. math:: \phi(p_i) + \phi(p_j) - \phi(p_i + p_j), \quad
         \phi(p) = \sum_s p_s \log p_s - p \log p

@@ -1,4 +1,4 @@
-r"""Regularizers: what they share, the three of the paper, and one for several attributes."""
+r"""Regularizers: their interface, the three of the paper, and one for several attributes."""
 
 from .attributes import PerAttribute, joint_label
 from .base import Penalty, Regularizer, Scaled, Sum

@@ -1,4 +1,4 @@
-r"""Critics that read one batch together: what T and T' share. Private."""
+r"""Critics that are evaluated on the same batch, such as T and T'."""
 
 __all__ = ["Critics", "MakeCritic"]
 
@@ -34,16 +34,17 @@ from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .base import Penalty
 
 BLOCK = 128
-"""The least number of codes of one time that critics see together."""
+"""The smallest number of consecutive codes that critics see together."""
 
 MakeCritic = Callable[[], nn.Module]
 
 
 class Critics(nn.Module):
-    """Creates critics of one kind, each of its own initialisation, with what brings codes to them and what reads them.
+    """Creates critics of one kind with different initialisations, and their inputs and estimators.
 
-    The critic at position i learns from `rows[i]` codes a step: from those of the batch, and from remembered ones where the batch is smaller. From a batch that
-    is large enough for all, each learns from the largest of these numbers. Where all are 0 they learn from the batch.
+    Critic i learns from `rows[i]` codes per step: those of the batch, and remembered ones if the
+    batch is smaller. If the batch is large enough for all critics, each learns from the largest of
+    these numbers. If all are 0, they learn from the batch.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class Critics(nn.Module):
         self.ranks = Ranks() if ranks is None else ranks
         if isinstance(make, nn.Module):
             raise TypeError(
-                f"critic must be a function that makes a network at each call, got {type(make).__name__}: give the class, or a "
-                "lambda that returns a new one"
+                "critic must be a function that makes a network at each call, got "
+                f"{type(make).__name__}: pass the class, or a lambda that returns a new network"
             )
         if make is not None and not callable(make):
             raise TypeError(
@@ -86,7 +87,8 @@ class Critics(nn.Module):
         made = [makers() for _ in estimators]
         if len({id(critic) for critic in made}) < len(made):
             raise ValueError(
-                "critic must be a function that makes a new network at each call, got one that returns the same network twice"
+                "critic must be a function that makes a new network at each call, got one that "
+                "returns the same network twice"
             )
         self.critics = nn.ModuleList(map(as_critic, made))
         self.negatives = negatives or self.default_negatives()
@@ -100,12 +102,12 @@ class Critics(nn.Module):
         if max(rows):
             self.memory = Memory(self.pi_shape, self.alpha_shape, given_shape=given_shape)
         self.rows = tuple(rows)
-        # How often lately a batch had no marginal pair, and labels that were all alike.
+        # How often recent batches had no marginal pair, and how often only one label.
         self.empty = MovingAverage(0.9)
         self.alike = MovingAverage(0.9)
 
     def default_negatives(self) -> Negatives:
-        """Returns the marginal pairs that the critics can afford."""
+        """Returns all pairs if they are cheap for the critics, and four per sample otherwise."""
         if self.classes is not None:
             return ClassNegatives(self.classes)
         cheap = all(getattr(critic, "all_pairs", False) for critic in self.critics)
@@ -118,7 +120,7 @@ class Critics(nn.Module):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Reading:
-        """Asks the critics about a batch."""
+        """Returns the reading of the critics for a batch."""
         n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups, given)
         losses, estimates, accuracies = [], [], []
         mi: Tensor | None = None
@@ -132,13 +134,13 @@ class Critics(nn.Module):
             losses += [] if own is None else [self.ranks.average(own)]
             if pairs.marginal_weights is not None:
                 observed["empty"] = self.on_all_ranks((pairs.marginal_weights <= 0).all())
-            # A large batch is read by T as a whole, and by T' as far as it learns from it.
+            # T is evaluated on a large batch as a whole, T' only on the part it learns from.
             seen = min(n, len(part.pi))
             first = pairs.first(seen, self.ranks)
             said = logits.first(seen, first)
             wanted = torch.is_grad_enabled() and felt.requires_grad
             if i == 0 and (wanted or seen < n):
-                # A second pass, in which the critic is a constant.
+                # A second pass with constant critic parameters, for gradients of the codes only.
                 if seen < n:
                     _, pool, first, _ = self.pair(batch.learnt(n))
                 said = said_of(partial(call_frozen, critic), felt, pool, first)
@@ -170,7 +172,7 @@ class Critics(nn.Module):
         return self.ranks.average(torch.stack(losses).sum())
 
     def paired(self, batch: Batch, n: int) -> list[Paired]:
-        """Returns what each critic learns from. The first `n` codes are those of the step, or all of them are."""
+        """Returns the training data of each critic. The first `n` codes are those of the step."""
         most = max(self.rows)
         parts = [batch.learnt((most if n >= most else rows) or n) for rows in self.rows]
         made = {len(part.pi): self.pair(part) for part in parts}
@@ -190,15 +192,15 @@ class Critics(nn.Module):
     def assemble(
         self, pi: Tensor, alpha: Tensor, groups: Tensor | None, given: Tensor | None = None
     ) -> tuple[Batch, Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Returns the batch with remembered codes, its own codes with their gradients, their moments, and what is to be remembered."""
+        """Returns the batch with remembered codes, its codes with gradients, moments, and codes."""
         self.ranks.check_size(pi)
         alpha = as_alpha(alpha, self.alpha_shape)
         check_codes(pi, alpha, groups, self.pi_shape, self.alpha_shape)
         home = next(self.critics.parameters(), pi).device
         if home != pi.device:
             raise ValueError(
-                f"the codes must be on the device of the critics, {home}, got {pi.device}: move the constraint with "
-                ".to(device), before its optimizer is made"
+                f"the codes must be on the device of the critics, {home}, got {pi.device}: move "
+                "the constraint with .to(device) before you create its optimizer"
             )
         if self.classes is not None:
             check_labels(alpha, self.classes)
@@ -239,7 +241,7 @@ class Critics(nn.Module):
             counted = known if counted is None else counted & known
         kind = self.kind(pi)
         for name in [x for x in parts if x != "groups" and x not in self.scales]:
-            # Codes in their own unit are still in the type of the critics.
+            # Codes that are not standardised must also have the dtype of the critics.
             if parts[name].is_floating_point():
                 parts[name] = parts[name].to(kind)
             felt = felt.to(kind) if name == "pi" else felt
@@ -256,20 +258,20 @@ class Critics(nn.Module):
         return batch, felt, observed, codes
 
     def condition(self) -> tuple[tuple[int, ...] | None, int | None]:
-        """Returns the shape of the condition y and its number of classes; a shape of `None` if there is no condition."""
+        """Returns the shape of the condition y, `None` without one, and its number of classes."""
         return (None, None) if self.given is None else (self.given.shape, self.given.classes)
 
     def kind(self, x: Tensor) -> torch.dtype:
-        """Returns the type that critics take codes in: that of their parameters."""
+        """Returns the dtype of the critics' parameters."""
         parameter = next(self.critics.parameters(), x)
         return parameter.dtype
 
     def blocks(self, n: int) -> tuple[int, int, int]:
-        """Returns the size of a block, and how many newest rows and how many more blocks are to be recalled for a batch of `n`."""
+        """Returns the block size, and the numbers of newest rows and of blocks to recall."""
         if self.memory is None:
             return n, 0, 0
         if n >= max(self.rows):
-            # Pairs of all with all would cost the square of the batch.
+            # Split a large batch, since the cost of all pairs is quadratic in the block size.
             sizes = (size for size in range(BLOCK, BLOCK // 2, -1) if n % size == 0)
             return next(sizes, n), 0, 0
         size = min(max(n, BLOCK), max(self.rows), max(n, self.memory.capacity))
@@ -280,12 +282,12 @@ class Critics(nn.Module):
         return (self.ranks.average(fact.to(torch.float32)) >= 1).to(torch.float32)
 
     def identities(self, n: int) -> Tensor:
-        """Returns an identity of its own for each sample of a batch, with shape :math:`(N,)`."""
+        """Returns a unique identity for each sample of a batch, with shape :math:`(N,)`."""
         first = cast(Memory, self.memory).count
         return (first + torch.arange(n, device=first.device)) * self.ranks.count + self.ranks.index
 
     def check(self, penalty: Penalty) -> None:
-        """Raises if a penalty does not hold what :meth:`forward` saw of codes of these shapes."""
+        """Raises if a penalty does not come from :meth:`forward` with codes of these shapes."""
         seen, names = (
             penalty.observed,
             {*self.scales, *map("estimator{}".format, range(len(self.rows)))},
@@ -295,12 +297,13 @@ class Critics(nn.Module):
         own = own and bool(penalty.codes) and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
             raise ValueError(
-                "update takes the penalty that it returned for this step, got one of other codes or parts"
+                "update takes the penalty that it returned for this step, got one for other "
+                "codes or parts"
             )
 
     @torch.no_grad()
     def update(self, penalty: Penalty, accepted: Tensor) -> None:
-        """Takes what :meth:`forward` saw of a batch, where `accepted`."""
+        """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`."""
         for name, scale in self.scales.items():
             cast(Standardization, scale).update(penalty.observed[name], accepted)
         for i, estimator in enumerate(self.estimators):
@@ -316,15 +319,17 @@ class Critics(nn.Module):
         self.negatives.update()
 
     def faults(self) -> dict[str, str]:
-        """Returns what is wrong with the batches of late, by a short name. Waits for the device."""
+        """Returns warnings about recent batches by short names. Waits for the device."""
         found = {}
         if self.empty.value > 0.99:
             found["negatives"] = (
-                "the groups of a batch leave no negatives, so that the critics learn nothing: give batches of several groups"
+                "the groups of a batch leave no negatives, so that the critics learn nothing: "
+                "use batches of several groups"
             )
         if self.alike.value > 0.99:
             found["labels"] = (
-                "the labels of each batch are all alike, so that the critics learn nothing: shuffle the data"
+                "the labels of each batch are all alike, so that the critics learn nothing: "
+                "shuffle the data"
             )
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"

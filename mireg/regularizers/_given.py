@@ -1,8 +1,10 @@
-r"""What information is conditional on: how critics see it, and which pairs are left by it. Private.
+r"""The condition y of conditional information: how critics see it, and how it weights pairs.
 
-.. math:: I(\pi, \alpha \,|\, y) = \mathrm{KL}(p(\pi, \alpha, y) \,\|\, p(\pi | y) \, p(\alpha | y) \, p(y))
+.. math:: I(\pi, \alpha \,|\, y)
+    = \mathrm{KL}(p(\pi, \alpha, y) \,\|\, p(\pi | y) \, p(\alpha | y) \, p(y))
 
-A marginal pair has the :math:`\alpha` of another sample with the same y. No two samples share a code y: there each other sample counts by
+If y is a label, a marginal pair has the :math:`\alpha` of another sample with the same y. If y is a
+code, no two samples share it. Every other sample is then weighted by
 :math:`p(\alpha | y) / p(\alpha)`, which a critic of y and :math:`\alpha` learns.
 """
 
@@ -22,13 +24,13 @@ from ..ranks import Ranks
 
 
 class Given(nn.Module):
-    """Creates what brings a condition y to critics.
+    """Creates the part that shows a condition y to critics.
 
     Arguments:
-        features: The number of features of y; `None` if it is a label.
-        classes: The number of classes of y; `None` if it is a code.
-        alpha_features: As of the regularizer.
-        alpha_classes: Likewise.
+        features: The number of features of y; `None` if y is a label.
+        classes: The number of classes of y; `None` if y is a code.
+        alpha_features: The argument of the regularizer.
+        alpha_classes: The argument `classes` of the regularizer.
     """
 
     def __init__(
@@ -47,13 +49,13 @@ class Given(nn.Module):
             self.critic = default_critic(self.width, alpha_features, alpha_classes)
 
     def beside(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        r"""Returns the shape of a code :math:`\pi` of a shape with y beside it: further features, or further channels of a map."""
+        r"""Returns the shape of a code :math:`\pi` with y appended to its features or channels."""
         if len(shape) == 3:
             return (shape[0] + self.width, *shape[1:])
         return (*shape[:-1], shape[-1] + self.width)
 
     def append(self, pi: Tensor, y: Tensor) -> Tensor:
-        r"""Returns codes :math:`\pi` with y beside them, with shape :math:`(N, *)`: labels one-hot, and the same at each place of a map or sequence."""
+        r"""Returns codes :math:`\pi` with y appended at each position, one-hot if y is a label."""
         if self.classes is not None:
             y = F.one_hot(y.clamp(min=0), self.classes)
         y = y.to(pi.dtype)
@@ -64,23 +66,24 @@ class Given(nn.Module):
         return torch.cat((pi, y), -1)
 
     def learn(self, y: Tensor, pool: Tensor, pairs: Pairs, ranks: Ranks) -> tuple[Pairs, Tensor]:
-        """Returns the pairs, weighted by how likely each partner is for the code y of a sample, and the loss of the critic that says so, a scalar.
+        """Returns pairs weighted by the ratio of the critic of y, and the loss of that critic.
 
         Arguments:
-            y: The codes y, standardised, with shape :math:`(N, D)`.
+            y: The standardised codes y, with shape :math:`(N, D)`.
             pool: The pool of partners.
-            pairs: The pairs of all with all, whatever y is.
+            pairs: The pairs, regardless of y.
             ranks: The ranks that share the batch.
         """
         joint, marginal = cast(tuple[Tensor, Tensor], self.critic(y, pool, pairs))
         loss = functional.critic_loss(joint, marginal, *pairs.weights)
         if pairs.marginal is not None:
-            # A few partners are no sample of p(α | y): their ratios count as they are.
+            # A few partners are not a sample of p(α | y), so their ratios are not normalised per
+            # row.
             ratio = marginal.detach().clamp(max=10).exp()
             if pairs.marginal_weights is not None:
                 ratio = ratio * pairs.marginal_weights
             return pairs._replace(marginal_weights=normalized(ratio, ranks)), loss
-        # Of one sample only differences count, so that the largest ratio is 1.
+        # Ratios are normalised per row, so scale the largest to 1 to avoid overflow.
         ratio = (marginal - marginal.amax(1, keepdim=True)).detach().exp()
         if pairs.marginal_weights is not None:
             ratio = ratio * pairs.marginal_weights

@@ -1,4 +1,4 @@
-"""Says once what looks like success and is not. Private."""
+"""Warnings about failures that look like success."""
 
 __all__ = ["Misuse"]
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 FIRST_CHECK = 100
-"""The update at which the state is looked at, and again after twice as many, so that the device is waited for a few times in a training."""
+"""The first update at which the state is checked, then at 2, 4, 8 times as many: few syncs."""
 
 
 class Misuse:
-    """Counts the calls of a regularizer on the host, and warns once of each fault. A compiled step is not watched.
+    """Creates a counter of calls that warns once about each fault. It ignores compiled steps.
 
     Arguments:
         name: The name of the regularizer in the warnings.
@@ -27,13 +27,13 @@ class Misuse:
         self.first: Tensor | None = None
 
     def say(self, fault: str, text: str) -> None:
-        """Warns of a fault, if it has not been said yet."""
+        """Warns about a fault, unless it already has."""
         if fault not in self.said:
             self.said.add(fault)
             warnings.warn(f"{self.name}: {text}", UserWarning, stacklevel=4)
 
     def on_call(self, training: bool, critics: nn.Module) -> None:
-        """Notes a call for a penalty, and warns if :meth:`Regularizer.update` never follows."""
+        """Counts a call, and warns if :meth:`Regularizer.update` never follows."""
         if torch.compiler.is_compiling() or not (training and torch.is_grad_enabled()):
             return
         self.asked += 1
@@ -42,16 +42,16 @@ class Misuse:
         if self.asked == 2 * FIRST_CHECK and not self.updates:
             self.say(
                 "update",
-                f"{self.asked} penalties and no update: λ and the averages do not move. Call constraint.update(penalty) "
-                "after each step of the optimizer",
+                f"{self.asked} penalties and no update: λ and the averages do not move. Call "
+                "constraint.update(penalty) after each step of the optimizer",
             )
 
     def on_update(self, critics: nn.Module, faults: Callable[[], dict[str, str]]) -> None:
-        """Notes an update, and looks at the state at a few of them.
+        """Counts an update, and checks the state at a few of them.
 
         Arguments:
-            critics: The critics, which must have learnt.
-            faults: Returns what is wrong with the state, by a short name; waits for the device.
+            critics: The critics.
+            faults: Returns warnings about the state by short names. It waits for the device.
         """
         if torch.compiler.is_compiling():
             return
@@ -69,21 +69,22 @@ class Misuse:
         if parameter is not None and not parameter.isfinite().all():
             self.say(
                 "finite",
-                "the critics are no longer finite, and stay so: a code or a gradient was NaN or infinite. Load an earlier state, and "
-                "see that codes and log-variances have limits",
+                "the critics are no longer finite, and stay so: a code or a gradient was NaN or "
+                "infinite. Load an earlier state, and limit codes and log-variances",
             )
-        # Without negatives there is nothing to learn, which is the fault then.
+        # Without negatives the critics cannot learn, so only that is reported.
         if still and "negatives" not in found:
             self.say(
                 "critics",
-                "the critics have not learnt since the first step: what they read means nothing. Add penalty.critic_loss to "
-                "the loss, and constraint.parameters() to the optimizer",
+                "the critics have not learnt since the first step, so their estimates mean "
+                "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
+                "the optimizer",
             )
         for name, text in found.items():
             self.say(name, text)
 
 
 def first_of(critics: nn.Module) -> Tensor | None:
-    """Returns a copy of the first parameter of critics, if they have any."""
+    """Returns a copy of the first parameter of the critics, if any."""
     parameter = next(critics.parameters(), None)
     return None if parameter is None else parameter.detach().clone()

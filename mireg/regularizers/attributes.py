@@ -1,4 +1,4 @@
-r"""One code against several attributes at once."""
+r"""Constraints on one code and several attributes."""
 
 __all__ = ["PerAttribute", "joint_label"]
 
@@ -15,13 +15,15 @@ from .robust import RobustMIConstraint
 
 
 class PerAttribute(Composition):
-    r"""Creates the constraints of one code :math:`\pi` against several attributes, each with its own target and its own critics.
+    r"""Creates constraints on one code :math:`\pi` and several attributes, with a target for each.
 
     .. math:: I(\pi, \alpha_k) \leq \epsilon_k \quad \text{for each attribute } k
 
-    The KL bottleneck is counted once: its weight is the greatest :math:`\gamma` that one of the attributes asks for. A target for each attribute is not a target
-    for their joint: two attributes that :math:`\pi` reveals nothing of, one by one, can be revealed by their combination. :func:`joint_label` makes one label of
-    several; codes are joined by `torch.cat`.
+    Each attribute has its own critics. The KL bottleneck is counted once, with the greatest
+    :math:`\gamma` of the attributes. Targets for single attributes do not limit the information
+    about their combination: :math:`\pi` may reveal a combination although it reveals neither
+    attribute alone. To constrain the combination, join labels with :func:`joint_label` and codes
+    with `torch.cat`.
 
     .. code-block:: python
 
@@ -32,17 +34,19 @@ class PerAttribute(Composition):
         penalty = constraint(pi, {"sex": sex, "age": age}, posterior)
 
     Arguments:
-        constraints: The regularizers by the names of the attributes.
+        constraints: The regularizers by attribute name.
 
-    Metrics: those of each regularizer, as in `"sex.mi"`. If a regularizer has a bottleneck, also `kl` in nats and `gamma`, the weight of the KL.
+    Metrics: those of each regularizer, such as `"sex.mi"`. If a regularizer has a bottleneck, also
+    `kl` in nats and its weight `gamma`.
 
     Raises:
         TypeError: If a value is not a regularizer.
-        ValueError: If there is none, or a name is empty or has a dot in it.
+        ValueError: If there are no regularizers, or a name is empty or contains a dot.
 
     Example:
-        >>> constraint = PerAttribute({"sex": mireg.ClassifierMI(4, classes=2), "age": mireg.ClassifierMI(4, 1)})
-        >>> penalty = constraint(torch.randn(8, 4), {"sex": torch.randint(2, (8,)), "age": torch.randn(8)})
+        >>> sex, age = mireg.ClassifierMI(4, classes=2), mireg.ClassifierMI(4, 1)
+        >>> attributes = {"sex": torch.randint(2, (8,)), "age": torch.randn(8)}
+        >>> penalty = PerAttribute({"sex": sex, "age": age})(torch.randn(8, 4), attributes)
         >>> sorted(penalty.metrics)[:4]
         ['age.accuracy', 'age.mi', 'age.mi_average', 'age.multiplier']
     """
@@ -51,7 +55,9 @@ class PerAttribute(Composition):
         super().__init__()
 
         if not constraints:
-            raise ValueError("give at least one attribute and its regularizer, got none")
+            raise ValueError(
+                "PerAttribute needs at least one attribute and its regularizer, got none"
+            )
         for name, constraint in constraints.items():
             if not isinstance(constraint, Regularizer):
                 raise TypeError(
@@ -59,13 +65,14 @@ class PerAttribute(Composition):
                 )
             if not name or "." in name:
                 raise ValueError(
-                    f"names of attributes must be words without a dot, since metrics are named after them, got {name!r}"
+                    "names of attributes must be words without a dot, since metrics use them, "
+                    f"got {name!r}"
                 )
-        # The prefix keeps names such as "type" apart from what a module of torch has of its own.
+        # The prefix avoids clashes with attributes of torch modules, such as "type".
         self.constraints = nn.ModuleDict({f"of_{name}": x for name, x in constraints.items()})
 
     def named(self) -> dict[str, Regularizer]:
-        """Returns the regularizers by the names of the attributes."""
+        """Returns the regularizers by attribute name."""
         of = self.constraints.items()
         return {name.removeprefix("of_"): cast(Regularizer, x) for name, x in of}
 
@@ -84,17 +91,18 @@ class PerAttribute(Composition):
         r"""
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
-            alpha: The attributes by name: codes with shape :math:`(N, *)` or labels with shape :math:`(N,)`.
+            alpha: The attributes by name: codes with shape :math:`(N, *)` or labels with shape
+                :math:`(N,)`.
             posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
             groups: The identity of each sample, with shape :math:`(N,)`.
-            given: The condition y of all regularizers, or by name of those that have one.
+            given: The condition y of all regularizers, or conditions by attribute name.
 
         Returns:
             The sum of the penalties, with the KL counted once.
 
         Raises:
             TypeError: If the attributes are not given by name.
-            ValueError: If a name is missing or unknown, or something is not what its regularizer was made for.
+            ValueError: If a name is missing or unknown, or a shape or dtype does not match.
         """
         values, named = self.by_name(alpha), self.named()
         shares = self.shares()
@@ -117,7 +125,7 @@ class PerAttribute(Composition):
         return added(parts, metrics)
 
     def shares(self) -> dict[str, Tensor]:
-        """Returns how much of the KL each constraint counts, by name: the greatest weight counts it, and equal ones divide it."""
+        """Returns the share of the KL of each constraint: the ones with the greatest γ share it."""
         robust = {k: x for k, x in self.named().items() if isinstance(x, RobustMIConstraint)}
         if not robust:
             return {}
@@ -126,11 +134,12 @@ class PerAttribute(Composition):
         return dict(zip(robust, (greatest / greatest.sum()).unbind(), strict=True))
 
     def by_name(self, alpha: object) -> Mapping[str, Tensor]:
-        """Returns the attributes, or raises if their names are not those of the regularizers."""
+        """Returns the attributes, or raises if their names do not match the regularizers."""
         names = [*self.named()]
         if not isinstance(alpha, Mapping):
             raise TypeError(
-                f"alpha must be a mapping from names to attributes, {{{names[0]!r}: …}}, got {type(alpha).__name__}"
+                f"alpha must be a mapping from names to attributes, {{{names[0]!r}: …}}, got "
+                f"{type(alpha).__name__}"
             )
         if alpha.keys() != {*names}:
             raise ValueError(f"alpha must have the attributes {names}, got {[*alpha]}")
@@ -154,19 +163,19 @@ class PerAttribute(Composition):
 
 
 def of_name(given: Tensor | Mapping[str, Tensor] | None, name: str) -> Tensor | None:
-    """Returns the condition of an attribute: that of its name, or the one of all."""
+    """Returns the condition of an attribute, or the shared condition."""
     return given.get(name) if isinstance(given, Mapping) else given
 
 
 def joint_label(labels: Sequence[Tensor], classes: Sequence[int]) -> Tensor:
-    r"""Returns one label for each combination of several labels, for a constraint on their joint.
+    r"""Returns one label for each combination of several labels.
 
     Arguments:
         labels: The labels, each with shape :math:`(N,)`. Labels below 0 are unknown.
-        classes: The number of classes of each. The joint label has their product.
+        classes: The number of classes of each label. The joint label has their product.
 
     Returns:
-        The joint labels, with shape :math:`(N,)`; -1 if one of the labels is unknown.
+        The joint labels, with shape :math:`(N,)`; -1 if a label is unknown.
 
     Raises:
         ValueError: If shapes differ, or a label is not below its number of classes.
@@ -178,14 +187,16 @@ def joint_label(labels: Sequence[Tensor], classes: Sequence[int]) -> Tensor:
     """
     if len(labels) != len(classes) or not labels:
         raise ValueError(
-            f"give a number of classes for each label, got {len(labels)} labels and {len(classes)} numbers"
+            f"joint_label needs a number of classes for each label, got {len(labels)} labels and "
+            f"{len(classes)} numbers"
         )
     joint = torch.zeros_like(labels[0], dtype=torch.int64)
     known = torch.ones_like(labels[0], dtype=torch.bool)
     for label, count in zip(labels, classes, strict=True):
         if label.shape != joint.shape or label.ndim != 1 or label.is_floating_point():
             raise ValueError(
-                f"labels must be integers with one shape (N,), got {label.dtype} with shape {tuple(label.shape)}"
+                f"labels must be integers with one shape (N,), got {label.dtype} with shape "
+                f"{tuple(label.shape)}"
             )
         check_labels(label, check_positive("classes", count))
         joint = joint * count + label.clamp(min=0)

@@ -1,4 +1,4 @@
-r"""What a regularizer is, and how two make one."""
+r"""The interface of regularizers, and their sums and multiples."""
 
 __all__ = ["Penalty", "Regularizer", "Scaled", "Sum"]
 
@@ -15,7 +15,7 @@ from .metrics import Metrics
 
 
 class Penalty(NamedTuple):
-    """What a regularizer adds to the loss of a step, and what it saw.
+    """The losses and metrics of a regularizer for one step.
 
     Example:
         >>> pi, alpha = torch.randn(8, 2), torch.randn(8, 3)
@@ -25,33 +25,31 @@ class Penalty(NamedTuple):
     """
 
     loss: Tensor
-    """The term for the encoders, and for priors that learn, a scalar. It never reaches a critic."""
+    """The loss of encoders and learnable priors, a scalar. No critic gets gradients from it."""
     critic_loss: Tensor
-    """The term for the critics, a scalar. It never reaches an encoder."""
+    """The loss of the critics, a scalar. No encoder gets gradients from it."""
     metrics: Metrics
-    """Detached scalars by stable names: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, …"""
+    """Detached scalars by name: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, …"""
     parts: tuple["Penalty", ...] = ()
-    """The penalties that a composed regularizer is made of."""
+    """The penalties of the parts of a composed regularizer."""
     observed: Mapping[str, Tensor] = {}
-    """What else :meth:`Regularizer.update` moves averages by, as detached tensors."""
+    """Further detached tensors by which :meth:`Regularizer.update` moves averages."""
     codes: Mapping[str, Tensor] = {}
-    """The codes to remember, detached."""
+    """The codes to store in the memory, detached."""
 
     @classmethod
     def mean(cls, penalties: Sequence["Penalty"]) -> "Penalty":
-        """Averages the penalties of one regularizer over the parts of a large batch, for one :meth:`Regularizer.update`.
+        """Returns the mean of the penalties of several micro-batches, for one update.
 
         Arguments:
-            penalties: The penalties, of parts of equal size.
-
-        Returns:
-            The penalty whose losses, metrics and observations are the means.
+            penalties: The penalties of one regularizer, for micro-batches of equal size.
 
         Raises:
-            ValueError: If there are none, or their metrics differ.
+            ValueError: If there are no penalties, or their metrics differ.
 
         Example:
-            >>> parts = [Penalty(torch.tensor(x), torch.tensor(0.0), {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
+            >>> zero = torch.tensor(0.0)
+            >>> parts = [Penalty(zero, zero, {"mi": torch.tensor(x)}) for x in (1.0, 2.0)]
             >>> Penalty.mean(parts).metrics
             {'mi': tensor(1.5000)}
         """
@@ -76,10 +74,11 @@ class Penalty(NamedTuple):
 
 
 class Regularizer(nn.Module):
-    r"""The interface that all regularizers share. A sum of two is one, and so is one times a number.
+    r"""The interface of all regularizers. Sums and multiples of regularizers are regularizers.
 
-    Each step of a training loop calls a regularizer for a :class:`Penalty`, adds its two losses to that of the task, and hands the penalty to
-    :meth:`update`, which moves the adaptive weights. The loop and its optimizer stay the user's.
+    Each step of the user's training loop calls the regularizer, adds both losses of the
+    :class:`Penalty` to that of the task, and passes the penalty to :meth:`update`, which moves the
+    adaptive weights.
 
     Example:
         >>> regularizer = 0.1 * mireg.VariationalBound() + mireg.ClassifierMI(32, 64)
@@ -98,23 +97,25 @@ class Regularizer(nn.Module):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Penalty:
-        r"""Returns the penalty. It depends on the codes and the state alone: a second call returns the same numbers, and
-        nothing is written, except by critics of the user's own that do so in training, as batch norm does.
+        r"""Returns the penalty, without changing state: a second call returns the same numbers.
+
+        Only custom critics may change their own state in training, as batch norm does.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`.
-            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape :math:`(N,)`; detached inside.
+            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels, with shape
+                :math:`(N,)`; detached inside.
             posterior: The distribution :math:`q(\pi | x)` that `pi` was drawn from.
-            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
-            given: What the information is conditional on, for a regularizer made with `given_classes` or `given_features`: labels with shape :math:`(N,)`, or
-                codes with shape :math:`(N, D)`; detached inside.
-
-        Returns:
-            The losses and the metrics, in nats.
+            groups: The identity of each sample, with shape :math:`(N,)`. Pairs within a group are
+                not negatives.
+            given: The condition y if the regularizer was made with `given_classes` or
+                `given_features`: labels with shape :math:`(N,)`, or codes with shape
+                :math:`(N, D)`; detached inside.
 
         Raises:
             TypeError: If codes or groups are not tensors, or the posterior is not a Distribution.
-            ValueError: If a shape or a type is not what the regularizer was made for, or a bound gets no posterior.
+            ValueError: If a shape or dtype does not match the regularizer, or a posterior is
+                missing.
         """
         raise NotImplementedError
 
@@ -127,41 +128,39 @@ class Regularizer(nn.Module):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Tensor:
-        r"""Returns the loss of the critics alone, for steps beside those of the encoders, as on a replay of earlier codes.
+        r"""Returns the loss of the critics alone, a scalar, for critic steps without encoder steps.
+
+        It is 0 if there is no critic.
 
         Arguments:
             pi: The codes :math:`\pi`, with shape :math:`(N, *)`; detached inside.
-            alpha: The codes :math:`\alpha`, with shape :math:`(N, *)`, or labels; detached inside.
-            posterior: Not used: it is here so that the same codes fit both calls.
-            groups: The identity of each sample, with shape :math:`(N,)`: pairs within one are not negatives.
-            given: What the information is conditional on, for a regularizer made with `given_classes` or `given_features`: labels with shape :math:`(N,)`, or
-                codes with shape :math:`(N, D)`; detached inside.
-
-        Returns:
-            The loss, a scalar; 0 if there is no critic to train.
+            alpha: As in :meth:`forward`.
+            posterior: Ignored, so that both calls take the same arguments.
+            groups: As in :meth:`forward`.
+            given: As in :meth:`forward`.
 
         Raises:
             TypeError: If codes or groups are not tensors.
-            ValueError: If a shape or a type is not what the regularizer was made for.
+            ValueError: If a shape or dtype does not match the regularizer.
         """
         return no_loss(pi)
 
     def critic_parameters(self) -> Iterator[nn.Parameter]:
-        """Returns the parameters that the critic loss trains, for an optimizer or a group of their own."""
+        """Returns the parameters that the critic loss trains, for a separate optimizer or group."""
         return iter(())
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:
-        """Returns the parameters of learnable priors, which the loss of the penalty trains."""
+        """Returns the parameters of learnable priors, which `penalty.loss` trains."""
         return iter(())
 
     def update(self, penalty: Penalty) -> None:
-        """Moves the adaptive weights by what a penalty of this regularizer saw: call it once a step.
+        """Moves the adaptive weights by the estimates of a penalty. Call it once per step.
 
         Arguments:
-            penalty: The penalty of this step; of one that accumulates gradients, :meth:`Penalty.mean` of those of its parts.
+            penalty: The penalty of this step, or :meth:`Penalty.mean` if gradients are accumulated.
 
         Raises:
-            ValueError: If the penalty is not of this regularizer.
+            ValueError: If the penalty was not returned by this regularizer.
         """
 
     def __call__(
@@ -195,12 +194,12 @@ class Regularizer(nn.Module):
 
 
 def condition_of(given: Tensor | Mapping[str, Tensor] | None) -> dict[str, Any]:
-    """Returns a condition as keyword arguments, and none without one: a regularizer of a user's own need not know of conditions."""
+    """Returns keyword arguments; none without a condition, for regularizers that take none."""
     return {} if given is None else {"given": given}
 
 
 def no_loss(pi: Tensor) -> Tensor:
-    """Returns a loss of 0 that a user's loop may call `backward` on."""
+    """Returns a loss of 0 that supports `backward`."""
     zero = torch.zeros((), device=pi.device)
     # A compiled graph cannot make such a leaf.
     return zero if torch.compiler.is_compiling() else zero.requires_grad_()
@@ -209,7 +208,7 @@ def no_loss(pi: Tensor) -> Tensor:
 def check_parts(
     regularizer: Regularizer, penalty: Penalty, count: int, *names: str, only: bool = False
 ) -> None:
-    """Raises if a penalty is not of a regularizer with so many parts and metrics of these names, or `only` these."""
+    """Raises if a penalty does not have `count` parts and these metrics (`only`: and no others)."""
     own = isinstance(penalty, Penalty) and len(penalty.parts) == count
     own = own and not (only and penalty.metrics.keys() - {*names})
     if not own or any(name not in penalty.metrics for name in names):
@@ -217,15 +216,16 @@ def check_parts(
         if isinstance(penalty, Penalty):
             given = f"one with {len(penalty.parts)} parts and the metrics {sorted(penalty.metrics)}"
         raise ValueError(
-            f"update of {type(regularizer).__name__} takes the penalty that it returned for this step, got {given}"
+            f"update of {type(regularizer).__name__} takes the penalty that it returned for this "
+            f"step, got {given}"
         )
 
 
 class Composition(Regularizer):
-    """Creates a regularizer that is made of others."""
+    """Creates a regularizer that is composed of others."""
 
     def addends(self) -> list[Regularizer]:
-        """Returns the others."""
+        """Returns the parts."""
         raise NotImplementedError
 
     def critic_loss(
@@ -257,17 +257,17 @@ class Composition(Regularizer):
 
 
 def added(parts: Sequence[Penalty], metrics: Metrics) -> Penalty:
-    """Returns the sum of penalties, with metrics of its own."""
+    """Returns the sum of penalties, with the given metrics."""
     loss = torch.stack([part.loss for part in parts]).sum()
     critic_loss = torch.stack([part.critic_loss for part in parts]).sum()
     return Penalty(loss, critic_loss, metrics, tuple(parts))
 
 
 class Scaled(Composition):
-    """Creates a regularizer whose loss is that of another times a factor.
+    """Creates the product of a regularizer's loss and a factor.
 
     Arguments:
-        inner: The other regularizer. Its critics and its weights are not scaled.
+        inner: The regularizer. Its critic loss and weights are not scaled.
         factor: The factor, at least 0.
 
     Raises:
@@ -300,7 +300,7 @@ class Scaled(Composition):
 
 
 class Sum(Composition):
-    """Creates the sum of regularizers. Metrics that several of them have are named by position: `0.mi`, `1.mi`.
+    """Creates the sum of regularizers. Shared metrics are named by position: `0.mi`, `1.mi`.
 
     Arguments:
         terms: The regularizers.
@@ -315,7 +315,7 @@ class Sum(Composition):
         self.terms = nn.ModuleList(flat)
 
     def addends(self) -> list[Regularizer]:
-        """Returns the terms: a sum of sums is one flat sum."""
+        """Returns the terms. A sum of sums is flattened."""
         return [cast(Regularizer, term) for term in self.terms]
 
     def forward(

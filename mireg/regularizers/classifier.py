@@ -1,4 +1,4 @@
-r"""The classifier's estimate of mutual information, kept below a target."""
+r"""The constraint on a critic's estimate of mutual information."""
 
 __all__ = ["ClassifierMI"]
 
@@ -19,33 +19,41 @@ from .base import Penalty, Regularizer, check_parts
 
 
 class ClassifierMI(Regularizer):
-    r"""Creates the loss :math:`L_{MI}`, eqs. (10), (12), (22) and (23) of Esser et al., 2019, with one critic.
+    r"""Creates the loss :math:`L_{MI}` of Esser et al., 2019, with one critic.
 
-    A critic T learns to tell joint pairs :math:`(\pi, \alpha)` from marginal ones. Its estimate :math:`I_T` is kept below :math:`\epsilon`.
+    A critic T learns to classify pairs :math:`(\pi, \alpha)` as joint or marginal. Its estimate
+    :math:`I_T` is kept below :math:`\epsilon`: eqs. (10), (12), (22) and (23).
 
     .. math:: I_T(\pi, \alpha) \leq \epsilon
 
-    On its own it can be overpowered: the encoder learns codes that T takes for independent while any fresh critic tells them apart (Table 1 b).
-    :class:`mireg.RobustMIConstraint` is the answer.
+    The encoder can overpower a single critic: it learns codes that T takes for independent,
+    although any fresh critic finds the dependence (Table 1 b). :class:`mireg.RobustMIConstraint`
+    prevents this.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: The number of features of :math:`\alpha`, or its shape.
-        classes: The number of classes, if :math:`\alpha` is a label. Labels below 0 are unknown and take no part.
+        classes: The number of classes if :math:`\alpha` is a label. Labels below 0 are unknown and
+            ignored.
         epsilon: The target :math:`\epsilon` in nats.
-        critic: A function that makes the network of T; :func:`mireg.default_critic` by default.
+        critic: A function that returns the network of T; :func:`mireg.default_critic` by default.
         multiplier: The weight λ, a :class:`mireg.weights.LogMultiplier` by default.
         estimator: The estimate, :class:`mireg.estimators.Calibrated` by default.
-        negatives: The marginal pairs, all of the batch by default.
-        rows: The number of codes that T learns from in a step. What the batch lacks comes from a memory of recent codes. 0 for no memory.
+        negatives: The marginal pairs. By default, all pairs of the batch if the critic makes them
+            cheap, and four per sample otherwise.
+        rows: The number of codes that T learns from in a step. If the batch is smaller, the rest
+            comes from a memory of recent codes; 0 for no memory.
         ranks: The ranks that share a batch.
-        given_features: The number of features of a code y: the constraint is then of :math:`I(\pi, \alpha \,|\, y)`, and its calls take `given=y`.
-        given_classes: The number of classes, if y is a label. Labels below 0 are unknown and take no part.
+        given_features: The number of features of y, to constrain :math:`I(\pi, \alpha \,|\, y)` for
+            a code y. Calls then take `given=y`.
+        given_classes: The number of classes if y is a label. Labels below 0 are unknown and
+            ignored.
 
-    Metrics: `mi` and `mi_average` in nats, `accuracy` (of T on pairs it has not learnt from yet; 0.5 is chance), `multiplier`.
+    Metrics: `mi` and `mi_average` in nats, `accuracy` (of T on pairs that it has not yet learnt
+    from; 0.5 is chance), `multiplier`.
 
     Raises:
-        TypeError: If the critic is not a module.
+        TypeError: If the critic or another part is of the wrong kind.
         ValueError: If a setting is out of range.
 
     Example:

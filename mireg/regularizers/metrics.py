@@ -1,4 +1,4 @@
-r"""What a penalty saw, by names that stay."""
+r"""The metrics of a penalty and their names."""
 
 __all__ = ["MetricName", "Metrics"]
 
@@ -18,17 +18,17 @@ MetricName = Literal[
     "gamma",
     "multiplier",
 ]
-"""The names of metrics; in a sum of regularizers those that several terms have start with a position, as in `"0.mi"`."""
+"""The names of metrics. If terms of a sum share a name, a position precedes it, as in `"0.mi"`."""
 
 
 class Metrics(Protocol):
-    """What a `dict[str, Tensor]` offers to read, with names that an editor completes. All values are detached scalars."""
+    """A read-only `dict[str, Tensor]` of detached scalars, whose names editors can complete."""
 
     def __getitem__(self, name: MetricName | str, /) -> Tensor:
-        """Returns the metric of a name."""
+        """Returns the metric with a name."""
 
     def __contains__(self, name: object, /) -> bool:
-        """Returns whether there is a metric of that name."""
+        """Returns whether there is a metric with a name."""
 
     def __iter__(self) -> Iterator[str]:
         """Returns the names."""

@@ -32,22 +32,28 @@ from .variational import VariationalBound
 
 
 class RobustMIConstraint(Regularizer):
-    r"""Creates the constraint of Esser et al., 2019: :math:`I(\pi, \alpha) \leq \epsilon`, where :math:`\epsilon` is the only number to set.
+    r"""Creates the constraint :math:`I(\pi, \alpha) \leq \epsilon` of Esser et al., 2019.
 
-    A critic T estimates the information, and the penalty :math:`L_{MI}` keeps the estimate below :math:`\epsilon`. A shadow critic T', from which no encoder
-    ever gets a gradient, detects what T misses. A KL bottleneck :math:`L_{VB}` then makes :math:`\pi` less informative of anything.
+    Only :math:`\epsilon` has to be set. A critic T estimates the information, and the penalty
+    :math:`L_{MI}` keeps the estimate below :math:`\epsilon`. A shadow critic T', whose gradients
+    never reach an encoder, detects what T misses. A KL bottleneck :math:`L_{VB}` then makes
+    :math:`\pi` less informative about everything.
 
-    .. math:: L = L_{task} + \underbrace{\gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))}_{L_{VB}} + L_{MI}, \qquad \gamma = \rho \lambda
+    .. math:: L = L_{task}
+        + \underbrace{\gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))}_{L_{VB}}
+        + L_{MI}, \qquad \gamma = \rho \lambda
 
-    The weight :math:`\lambda` is the price of a leaked nat in units of the task loss and moves in its logarithm (:class:`mireg.weights.LogMultiplier`), so that
-    any loss will do. The weight :math:`\gamma` is a fraction of it (:class:`mireg.weights.RelativeGamma`).
+    The weight :math:`\lambda` is the price of a leaked nat in units of the task loss. Its steps are
+    logarithmic (:class:`mireg.weights.LogMultiplier`), so that the task loss can have any scale.
+    The weight :math:`\gamma` is a fraction of :math:`\lambda`
+    (:class:`mireg.weights.RelativeGamma`).
 
     .. code-block:: python
 
         constraint = mireg.RobustMIConstraint(32, 64, epsilon=0.125)
         optimizer = torch.optim.Adam([
             {"params": model.parameters(), "lr": 1e-3},
-            {"params": constraint.parameters(), "lr": 3e-3},      # critics follow the encoders: three times their rate
+            {"params": constraint.parameters(), "lr": 3e-3},  # critics need three times the rate
         ])
 
         for x1, x2 in loader:
@@ -63,25 +69,31 @@ class RobustMIConstraint(Regularizer):
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.
         alpha_features: The number of features of :math:`\alpha`, or its shape.
-        classes: The number of classes, if :math:`\alpha` is a label. Labels below 0 are unknown and take no part.
+        classes: The number of classes if :math:`\alpha` is a label. Labels below 0 are unknown and
+            ignored.
         epsilon: The target :math:`\epsilon` in nats.
-        critic: A function that makes the network of T, and that of T' at a second call; :func:`mireg.default_critic` by default.
+        critic: A function that returns a new network for T and for T'; :func:`mireg.default_critic`
+            by default.
         prior: The prior :math:`r(\pi)`, as in :class:`mireg.VariationalBound`.
         gamma: The weight γ, a :class:`mireg.weights.RelativeGamma` by default.
         multiplier: The weight λ, a :class:`mireg.weights.LogMultiplier` by default.
         estimator: The estimate of both critics, :class:`mireg.estimators.Calibrated` by default.
-        negatives: The marginal pairs. By default all of the batch if the critics can afford them, and four a sample otherwise.
-        rows: The number of codes that T learns from in a step, and T' from twice as many. What the batch lacks comes from a memory of recent codes. 0 for
-            no memory.
+        negatives: The marginal pairs. By default, all pairs of the batch if the critics make them
+            cheap, and four per sample otherwise.
+        rows: The number of codes that T learns from in a step. T' learns from twice as many. If the
+            batch is smaller, the rest comes from a memory of recent codes; 0 for no memory.
         ranks: The ranks that share a batch.
-        given_features: The number of features of a code y: the constraint is then of :math:`I(\pi, \alpha \,|\, y)`, and its calls take `given=y`.
-        given_classes: The number of classes, if y is a label. Labels below 0 are unknown and take no part.
+        given_features: The number of features of y, to constrain :math:`I(\pi, \alpha \,|\, y)` for
+            a code y. Calls then take `given=y`.
+        given_classes: The number of classes if y is a label. Labels below 0 are unknown and
+            ignored.
 
-    Metrics: `mi` and `mi_shadow` of this batch and `mi_average` and `mi_shadow_average` of late, in nats, `accuracy` and `shadow_accuracy` (on pairs that the
-    critics have not learnt from yet; 0.5 is chance), `kl` in nats, `gamma`, `multiplier`.
+    Metrics: `mi` and `mi_shadow` of the batch, their moving averages `mi_average` and
+    `mi_shadow_average`, and `kl`, in nats; `accuracy` and `shadow_accuracy` (on pairs that the
+    critics have not yet learnt from; 0.5 is chance); `gamma` and `multiplier`.
 
     Raises:
-        TypeError: If a network or the prior is not what it must be.
+        TypeError: If a critic, the prior or another part is of the wrong kind.
         ValueError: If a setting is out of range.
 
     Example:
@@ -140,27 +152,29 @@ class RobustMIConstraint(Regularizer):
     def paper(
         cls, pi_features: Shape, alpha_features: Shape | None = None, **parts: Any
     ) -> "RobustMIConstraint":
-        r"""Creates the constraint by the published recipe: eqs. (9) to (12), (18), (22) and (23), with the critics of this library unless others are given.
+        r"""Returns the constraint of the published recipe: eqs. (9) to (12), (18), (22) and (23).
 
-        Both critics are asked about a batch that they have just learnt from. The loop is another one for that:
+        By default, critics are those of this library. They are evaluated on a batch that they have
+        just learnt from, so the loop differs:
 
         .. code-block:: python
 
-            critic_optimizer.zero_grad(); constraint.critic_loss(pi, alpha).backward(); critic_optimizer.step()
+            critic_optimizer.zero_grad()
+            constraint.critic_loss(pi, alpha).backward()
+            critic_optimizer.step()
             penalty = constraint(pi, alpha, posterior)
             optimizer.zero_grad(); (task + penalty.loss).backward(); optimizer.step()
             constraint.update(penalty)
 
-        The columns of Table 1 are, with `w` for :mod:`mireg.weights`: a) `gamma=w.VariationalGamma(), multiplier=w.FixedMultiplier(0)`; b) `gamma=w.FixedGamma(0)`; c)
-        `gamma=w.RobustGamma(bias=0)`; d) `gamma=w.FixedGamma(1)`; e) nothing more. An audit finds up to several times :math:`\epsilon` in what it trains.
+        The columns of Table 1 are, with `w` for :mod:`mireg.weights`: a)
+        `gamma=w.VariationalGamma(), multiplier=w.FixedMultiplier(0)`; b) `gamma=w.FixedGamma(0)`;
+        c) `gamma=w.RobustGamma(bias=0)`; d) `gamma=w.FixedGamma(1)`; e) the default. In codes
+        trained this way, audits find up to several times :math:`\epsilon`.
 
         Arguments:
             pi_features: The number of features of :math:`\pi`, or its shape.
-            alpha_features: Likewise for :math:`\alpha`.
+            alpha_features: The same for :math:`\alpha`.
             parts: Any other argument of the class.
-
-        Returns:
-            The constraint.
 
         Example:
             >>> RobustMIConstraint.paper(32, 64).gamma
@@ -202,7 +216,7 @@ class RobustMIConstraint(Regularizer):
         given: Tensor | None,
         share: Tensor | float = 1.0,
     ) -> Penalty:
-        """Returns the penalty, with a share of the KL. A composition counts the KL of several constraints once by it."""
+        """Returns the penalty with a share of the KL, which :class:`PerAttribute` counts once."""
         self.misuse.on_call(self.training, self.critics)
         reading = self.critics(pi, alpha, groups, given)
         kl = self.bound.kl(pi, posterior)
@@ -264,14 +278,14 @@ class RobustMIConstraint(Regularizer):
         return [cast(MovingAverage, average) for average in self.averages]
 
     def faults(self) -> dict[str, str]:
-        """Returns what is wrong with the state, by a short name. Waits for the device."""
+        """Returns warnings about the state by short names. Waits for the device."""
         found = self.critics.faults()
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
-                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi tells almost nothing of its input, and "
-                "the task gets nothing from it. If the target can be met otherwise, check that the loss of the task reaches the "
-                "encoder of pi"
+                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals "
+                "almost nothing about its input, so it cannot help the task. Check that the task "
+                "loss reaches the encoder of pi"
             )
         return found
 

@@ -19,21 +19,24 @@ from .base import Penalty, Regularizer, check_parts, no_loss
 class VariationalBound(Regularizer):
     r"""Creates the loss :math:`L_{VB}`, eqs. (9) and (21) of Esser et al., 2019.
 
-    .. math:: L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \qquad I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
+    .. math:: L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \qquad
+        I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
 
-    It bounds from above, and it cannot tell what :math:`\pi` reveals of :math:`\alpha` from what it must keep.
+    It is an upper bound. It penalises all information in :math:`\pi`, not only that about
+    :math:`\alpha`.
 
     Arguments:
-        prior: The prior :math:`r(\pi)`: `"standard_normal"`, a :class:`mireg.LearnableGaussian`, a torch Distribution, or a module that returns one.
+        prior: The prior :math:`r(\pi)`: `"standard_normal"`, a :class:`mireg.LearnableGaussian`, a
+            torch Distribution, or a module that returns one.
         gamma: The weight :math:`\gamma`.
-        samples: The number of Monte Carlo samples where torch registers no KL divergence.
+        samples: The number of Monte Carlo samples, if torch registers no KL divergence.
         ranks: The ranks that share a batch.
 
     Metrics: `kl` in nats, `gamma`.
 
     Raises:
         TypeError: If the prior is none of these.
-        ValueError: If the weight is below 0, or there is no sample.
+        ValueError: If the weight is below 0, or `samples` below 1.
 
     Example:
         >>> bound = VariationalBound(gamma=0.5)
