@@ -105,7 +105,7 @@ def test_unknown_samples_leave_with_their_codes_and_groups():
         (np.stack((NAMES, NAMES), 1), {}, TypeError, "2 columns of names: audit one column"),
         (LABELS, {"classes": 2}, ValueError, "integers from 0 to 1 with classes=2, got 0 to 2"),
         (LABELS / 2, {"classes": 9}, ValueError, "integers from 0 to 8"),
-        (LABELS, {"classes": 3, "kind": "number"}, ValueError, "classes is the number of labels"),
+        (LABELS, {"classes": 3, "kind": "number"}, ValueError, "classes, the number of labels"),
         (LABELS, {"kind": "labels"}, ValueError, "kind must be 'label' or 'number', got 'labels'"),
         (RANDOM.standard_normal((N, 2)), {"kind": "label"}, ValueError, "got 2 columns of numbers"),
         (np.zeros(N, "datetime64[s]"), {}, TypeError, "array of numbers, or of names"),

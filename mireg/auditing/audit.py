@@ -26,7 +26,7 @@ from .report import AuditReport
 from .verdict import decide, normalized
 
 FEW_SAMPLES = 1000
-"""With fewer samples the report says that weak or complicated dependence may go unnoticed."""
+"""With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
 
 
 def audit(
@@ -45,45 +45,56 @@ def audit(
     folds: int | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
-    r"""Estimates how much two frozen codes reveal about each other, with fresh critics that no encoder was trained against.
+    r"""Returns estimates of what two frozen codes reveal about each other, with fresh critics.
 
-    The panel consists of linear critics, perceptrons of two sizes, towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled codes and
-    normal scores, and is cross-fitted: the best critics are combined and evaluated on samples, and groups, that they were not trained on.
-    The best critic is also trained on a quarter and on half of the training codes. If the estimate still rises, the verdict is never `below`.
-    Pass samples of the posterior as `pi` if the decoder sees samples: the means of a stochastic encoder reveal more.
+    No encoder was trained against these critics. The panel consists of linear critics, perceptrons
+    of two sizes, towers and a network for fine detail; for labels also of nearest neighbours. It
+    sees scaled codes and normal scores, and is cross-fitted: the best critics are combined and
+    evaluated on samples and groups that they were not trained on. The best critic is also trained
+    on a quarter and on half of the training codes. If the estimate still rises, the verdict is
+    never `below`. If the decoder sees samples of the posterior, pass samples as `pi`: the means of
+    a stochastic encoder reveal more.
 
     Arguments:
-        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to 1,000,000.
-            With fewer than 500 samples the verdict is never `below`.
-        alpha: The codes :math:`\alpha`, likewise; or labels with shape :math:`(N,)`: strings, bools, categories, one-hot rows, or integers with at least 20 samples per
-            value on average. Other integers are ordered numbers. The report says how alpha was read. Arrays, tensors, lists and pandas series are accepted.
-        groups: The source of each sample, with shape :math:`(N,)`: an identity, a patient, a video. No group is split between training and evaluation.
-            Pass groups whenever several samples come from one source.
+        pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to
+            1,000,000. With fewer than 500 samples the verdict is never `below`.
+        alpha: The codes :math:`\alpha` in the same form, or labels with shape :math:`(N,)`:
+            strings, bools, categories, one-hot rows, or integers with at least 20 samples per value
+            on average. Other integers are ordered numbers. The report states how alpha was read.
+            Arrays, tensors, lists and pandas series are accepted.
+        groups: The source of each sample, with shape :math:`(N,)`: an identity, a patient, a video.
+            No group is split between training and evaluation. Pass groups whenever several samples
+            come from one source.
         epsilon: The target in nats.
         seed: The seed of folds and critics. The global random state of torch does not change.
-        given: Labels :math:`y` with shape :math:`(N,)`. If given, the audit is of :math:`I(\pi, \alpha \,|\, y)`: what :math:`\pi` reveals about :math:`\alpha` beyond
-            :math:`y`. Each value of y is audited separately and needs 200 samples.
+        given: Labels :math:`y` with shape :math:`(N,)`, to audit :math:`I(\pi, \alpha \,|\, y)`:
+            what :math:`\pi` reveals about :math:`\alpha` beyond :math:`y`. Each value of y is
+            audited separately and needs 200 samples.
         kind: What alpha is, `"label"` or `"number"`. By default, the values decide.
         classes: The number of labels, if alpha consists of integers from 0 to `classes` - 1.
-        unknown: The value, or the values, of alpha that mean unknown, such as -1. `None` and NaN mean any missing value. These samples are left out.
-        posterior: The distribution :math:`q(\pi | x)` of all samples, for an upper bound beside the estimate.
+        unknown: The value, or the values, of alpha that mean unknown, such as -1. `None` and NaN
+            mean any missing value. These samples are left out.
+        posterior: The distribution :math:`q(\pi | x)` of all samples, for an additional upper
+            bound.
         confidence: The confidence of the certified lower bound.
         folds: The number of folds: 5 by default, 2 for more than 100,000 samples.
-        progress: A function that is called with the current stage and the share of the audit that is done.
+        progress: A function that is called with the current stage and the share of the audit that
+            is done.
 
     Returns:
         The report, an :class:`AuditReport`. `print` shows it.
 
     Raises:
         TypeError: If an argument is not an array of numbers or names.
-        ValueError: If shapes or values do not fit together, or if there are too few or too many samples.
+        ValueError: If shapes or values do not fit together, or if there are too few or too many
+            samples.
 
     Example:
         >>> pi = torch.randn(400, 2)
         >>> income = (30_000 + 20_000 * pi[:, 0] + 10_000 * torch.randn(400)).long()
         >>> report = mireg.audit(pi, income, epsilon=0.1, folds=2)
         >>> print(report.title)
-        Verdict: above ε = 0.1 (alpha read as ordered numbers: ... different integers in 400 samples are too many for labels; ...)
+        Verdict: above ε = 0.1 (alpha read as ordered numbers: ...)
     """
     start = time.monotonic()
     if epsilon is not None:
@@ -117,7 +128,7 @@ def audit(
 
 
 def _shared_progress(progress: Progress | None, parts: int) -> Iterator[Progress | None]:
-    """Returns each of several audits its part of the progress."""
+    """Returns a progress function for each of several audits."""
     for part in range(parts):
 
         def tell(what: str, share: float, part: int = part) -> None:
@@ -135,11 +146,11 @@ def _examine(
     folds: int | None,
     progress: Progress | None,
 ) -> AuditReport:
-    """Audits samples that were already read and checked."""
+    """Returns the report for samples that were already read and checked."""
     count = folds or (5 if len(inputs.pi) <= 100_000 else 2)
     generator = torch.Generator().manual_seed(seed)
     split = make_folds(inputs.groups, count, generator)
-    # Critics are trained here, whatever a caller has switched off around its evaluation.
+    # Training must work if the caller has disabled gradients for its evaluation.
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         evidence = judge(inputs, split, generator, progress)
@@ -171,8 +182,9 @@ def _examine(
     groups_count = len(of_joint.unique())
     if len(inputs.pi) < FEW_SAMPLES:
         warnings.append(
-            f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a small estimate shows little. "
-            f"At most about {ceiling(units):.1f} nats can be certified"
+            f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
+            f"small estimate shows little. At most about {ceiling(units):.1f} nats can be "
+            "certified"
         )
     curve, recognition = evidence.curve, evidence.recognition
     reasons = () if curve is None else open_questions(curve, groups_count)
@@ -229,7 +241,7 @@ def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:
 
 
 def _ratios(inputs: AuditInputs, evidence: Evidence, labels: Tensor) -> Tensor | None:
-    """Returns the critics' logits for every label, if they are known; for two labels, the logit of one determines the other."""
+    """Returns the critics' logits for every label, if known: for two labels, one logit suffices."""
     if evidence.ratios:
         return torch.cat([*evidence.ratios], dim=1)
     return ratios_of_two(torch.cat(evidence.joint), labels) if inputs.classes == 2 else None
@@ -242,7 +254,7 @@ def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
     right = torch.cat([_mean_of_counted(block, (block <= 0).double(), 0) for block in marginal])
     accuracy = float((torch.cat(evidence.joint) > 0).double().mean() + right.mean()) / 2
 
-    # Random pairings are those of the samples that have many.
+    # Random pairings use only the samples with many shifts.
     rich = [i for i, block in enumerate(marginal) if len(block) > FEWEST_SHIFTS]
     shifts = min(len(marginal[i]) for i in rich)
     pairings = torch.cat([marginal[i][:shifts] for i in rich], dim=1)
@@ -254,6 +266,6 @@ def _of_marginal(evidence: Evidence) -> tuple[float, float, float, float]:
 
 
 def _mean_of_counted(logits: Tensor, values: Tensor, dim: int) -> Tensor:
-    """Returns the mean of the values of pairs that count: those of two groups."""
+    """Returns the mean of the values of pairs from two different groups."""
     counted = logits.isfinite()
     return torch.where(counted, values, 0.0).sum(dim) / counted.sum(dim).clamp(min=1)

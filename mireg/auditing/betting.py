@@ -1,4 +1,4 @@
-r"""Lower bounds on the mean of bounded values by betting: if a bet against a mean wins much, the true mean is probably larger."""
+r"""Lower bounds on the mean of bounded values, by betting against smaller means."""
 
 __all__ = ["MOST_UNITS", "betting_bound", "block_means", "log_wealth", "promise"]
 
@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 MOST_UNITS = 4096
-"""If there are more values than this, they are averaged in blocks first: the bound is about as tight, and costs less."""
+"""More values than this are averaged in blocks first: the bound is as tight, and costs less."""
 
 SPREAD = (0.25, 0.5, 1.0, 2.0)
-"""The bets, as multiples of the best bet for a mean and a variance that were estimated on other data. Each gets the same part of the wealth."""
+"""The bets, as multiples of the best bet for other data. Each gets an equal part of the wealth."""
 
 
 def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
-    r"""Returns the logarithm of the wealth that bets reach: :math:`\log \prod_i (1 + \lambda (v_i - m))`.
+    r"""Returns the logarithm of the wealth that bets reach:
+    :math:`\log \prod_i (1 + \lambda (v_i - m))`.
 
-    If the true mean is at most m, the product is at least :math:`1 / \delta` with a probability of no more than :math:`\delta` (Ville, 1939).
+    If the true mean is at most m, the product is at least :math:`1 / \delta` with a probability of
+    no more than :math:`\delta` (Ville, 1939).
 
     References:
         | Estimating Means of Bounded Random Variables by Betting (Waudby-Smith and Ramdas, 2024)
@@ -27,7 +29,8 @@ def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
     Arguments:
         values: Independent values, with shape (..., m).
         mean: The mean :math:`m` to bet against.
-        bets: The bets :math:`\lambda`, with shape (B,), below the reciprocal of the mean minus the least value.
+        bets: The bets :math:`\lambda`, with shape (B,), below the reciprocal of the mean minus the
+            least value.
 
     Returns:
         The logarithms, with shape (B, ...).
@@ -36,7 +39,7 @@ def log_wealth(values: Tensor, mean: float, bets: Tensor) -> Tensor:
 
 
 def promise(mean: float, variance: float, least: float, units: int, confidence: float) -> float:
-    """Returns approximately the bound to expect from values with this mean and variance. It is used to choose settings on other data."""
+    """Returns the approximate bound for a mean and a variance, to choose settings on other data."""
     log = math.log(1 / (1 - confidence)) / units
     return mean - math.sqrt(2 * variance * log) - (mean - least) * log / 3
 
@@ -55,10 +58,11 @@ def betting_bound(
     confidence: float,
     boldest: float = 0.95,
 ) -> float:
-    r"""Returns the greatest mean that the wealth refutes at a confidence: a lower bound on the true mean.
+    r"""Returns the greatest refuted mean, which is a lower bound on the true mean.
 
     Arguments:
-        wealth: Returns the logarithm of the wealth of each bet against a mean, with shape (B,). It must fall in the mean.
+        wealth: Returns the logarithm of the wealth of each bet against a mean, with shape (B,). It
+            must decrease with the mean.
         bets: The bets, with shape (B,). A bet that one value could ruin is lowered.
         least: A lower limit of the values.
         most: An upper limit of the bound, such as the sample mean.
@@ -79,7 +83,7 @@ def betting_bound(
 
 
 def block_means(values: Tensor) -> Tensor:
-    """Returns means of blocks of equal size, with shape (B, *), of values with shape (m, *). Up to one block minus one value is left out."""
+    """Returns the means of equal blocks of values, with shape (B, *); a rest is dropped."""
     size = max(1, len(values) // MOST_UNITS)
     blocks = len(values) // size
     in_blocks: Tensor = values[: size * blocks].unflatten(0, (blocks, size))

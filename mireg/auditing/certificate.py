@@ -1,6 +1,7 @@
-r"""Certified lower bounds on :math:`I(\pi, \alpha)` from held-out logits, which hold with a stated confidence.
+r"""Certified lower bounds on :math:`I(\pi, \alpha)` from held-out logits.
 
-The critic of a fold is fixed on other data. As usual in cross-fitting, values of different folds are counted as independent.
+The critic of a fold is fixed on other data. As usual in cross-fitting, values of different folds
+are counted as independent.
 """
 
 __all__ = [
@@ -26,13 +27,13 @@ MATCHINGS = 100
 """The number of ways to pair groups, if enough pairs of groups were evaluated."""
 
 FLOORS = (0.01, 0.02, 0.05, 0.1, 0.2)
-"""The candidate shares of the prior in the mixture with the classifier: the mixture keeps the log score bounded."""
+"""The candidate shares of the prior in a mixture with the classifier, which bounds log scores."""
 
 LABEL_SHARE = 0.1
 """The share of the error probability that is spent on the label frequencies."""
 
 Stop = list[tuple[Tensor, Tensor, Tensor]]
-"""Joint logits, swapped logits and groups of the stopping samples of each fold, each with shape (N,)."""
+"""Joint logits, swapped logits and groups of the stopping samples of each fold, shape (N,)."""
 
 
 class Block(NamedTuple):
@@ -41,7 +42,7 @@ class Block(NamedTuple):
     joint: Tensor
     """The logits of joint pairs, with shape (N,)."""
     swapped: Tensor
-    """The logits of each sample with its partner in the other group of its pair, with shape (N,)."""
+    """The logits of each sample with a partner in the other group of a pair, with shape (N,)."""
     groups: Tensor
     """The groups, with shape (N,)."""
     marginal: Tensor | None = None
@@ -56,12 +57,12 @@ def count_units(blocks: list[Block]) -> int:
 
 
 def ceiling(units: int) -> float:
-    """Returns about the largest bound that this number of independent values can prove: half its logarithm, in nats."""
+    """Returns about the largest bound in nats that this many independent values can prove."""
     return math.log(units) / 2
 
 
 def group_means(values: Tensor, groups: Tensor) -> Tensor:
-    """Returns the mean of each group in order, with shape (G, *), of values with shape (N, *) in which samples of one group are neighbours."""
+    """Returns the mean of each group, with shape (G, *). Samples of one group are neighbours."""
     _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
     sums = values.new_zeros(len(sizes), *values.shape[1:]).index_add(0, group, values)
     means: Tensor = sums / sizes.view(-1, *[1] * (values.ndim - 1))
@@ -72,19 +73,23 @@ def group_means(values: Tensor, groups: Tensor) -> Tensor:
 
 
 def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tensor:
-    r"""Returns independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010), for several ways to pair groups.
+    r"""Returns independent values whose mean is the bound of Nguyen, Wainwright and Jordan (2010).
 
-    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T - \mathbb{E}_{p(\pi) p(\alpha)} e^T + 1
+    .. math:: I(\pi, \alpha) \geq \mathbb{E}_{p(\pi, \alpha)} T
+        - \mathbb{E}_{p(\pi) p(\alpha)} e^T + 1
 
-    Each value comes from two groups: from their joint pairs, and from pairs of a sample of one with a sample of the other.
+    Each value comes from two groups: from their joint pairs, and from pairs of one sample of each.
+    There are several ways to pair groups.
 
     Arguments:
         block: The logits.
-        clip: The limits :math:`a < 0 < b` to which logits are clipped. A clipped critic is a valid critic.
+        clip: The limits :math:`a < 0 < b` to which logits are clipped. A clipped critic is a valid
+            critic.
         seed: The seed of the ways to pair groups.
 
     Returns:
-        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 if few pairs of groups were evaluated.
+        The values, with shape (J, G // 2), not below :math:`1 + a - e^b`. J is 1 if few pairs of
+        groups were evaluated.
     """
     joint = group_means(block.joint.double().clamp(*clip), block.groups) + 1
     count = len(joint) // 2
@@ -104,7 +109,10 @@ def pair_values(block: Block, clip: tuple[float, float], seed: int = 0) -> Tenso
 
 
 def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> Tensor | None:
-    """Returns the mean of e^T for samples of two groups, with shape (G, G). Pairs that were not evaluated are NaN. Returns `None` if there are too few others."""
+    """Returns the mean of e^T for pairs of groups, shape (G, G), or `None` if few are known.
+
+    Pairs that were not evaluated are NaN.
+    """
     if block.marginal is None or block.partners is None or count**2 > block.marginal.numel():
         return None
     _, group = block.groups.unique_consecutive(return_inverse=True)
@@ -117,9 +125,10 @@ def _of_pairs_of_groups(block: Block, clip: tuple[float, float], count: int) -> 
 
 
 def code_bound(blocks: list[Block], stop: Stop, confidence: float) -> float:
-    r"""Returns a lower bound on :math:`I(\pi, \alpha)` that holds with a confidence, at least 0, in nats.
+    r"""Returns a lower bound on :math:`I(\pi, \alpha)` at a confidence, at least 0, in nats.
 
-    For one way to pair groups the values are independent. The wealth is averaged over several ways: an average of fair bets is a fair bet.
+    For one way to pair groups, the values are independent. The wealth is averaged over several
+    ways, which is valid since an average of fair bets is a fair bet.
 
     Arguments:
         blocks: The logits of held-out samples.
@@ -161,11 +170,12 @@ def label_bound(
     stop: Stop,
     confidence: float,
 ) -> float:
-    r"""Returns a lower bound on :math:`I(\pi, y)` for labels from a classifier q, at least 0, in nats.
+    r"""Returns a lower bound on :math:`I(\pi, y)` from a classifier q, at least 0, in nats.
 
     .. math:: I(\pi, y) \geq \mathbb{E} \log \frac{q(y | \pi)}{p(y)}
 
-    The true shares :math:`p(y)` of labels are unknown. The shares of the sample replace them, and the largest possible loss from this is subtracted: see the guide.
+    The shares of the sample replace the unknown shares :math:`p(y)` of labels. The largest possible
+    error from this is subtracted: see the guide.
 
     Arguments:
         blocks: The logits :math:`\log q(y | \pi) - \log r(y)` of held-out samples.
@@ -216,17 +226,19 @@ def label_bound(
 def _price_of_shares(
     z: Tensor, share_of: Tensor, p: Tensor, bets: Tensor, shift: tuple[float, float]
 ) -> Tensor:
-    r"""Returns an upper bound on how far the logarithm of the wealth falls if labels have other shares than in the sample, with shape (B,).
+    r"""Returns an upper bound on the fall of the log wealth for other label shares (B,).
 
-    With :math:`b_y = \log (\hat{p}_y / p_y)` a value changes by :math:`f_i \cdot b`. By :math:`\log (1 + u) \geq u - u^2` and
-    :math:`\hat{p} \cdot b = \mathrm{KL}(\hat{p} \,\|\, p) \geq \hat{p} \cdot b^2 / 2 c`, the fall is at most a parabola's depth.
+    With :math:`b_y = \log (\hat{p}_y / p_y)`, a value changes by :math:`f_i \cdot b`. By
+    :math:`\log (1 + u) \geq u - u^2` and
+    :math:`\hat{p} \cdot b = \mathrm{KL}(\hat{p} \,\|\, p) \geq \hat{p} \cdot b^2 / 2 c`, the fall
+    is at most the depth of a parabola.
 
     Arguments:
         z: The factors :math:`1 + \lambda (v_i - m)` of the wealth, with shape (B, m).
         share_of: The shares :math:`f_i` of labels in each value, with shape (m, C).
         p: Their means :math:`\hat{p}`, with shape (C,).
         bets: The bets :math:`\lambda`, with shape (B,).
-        shift: The limits of :math:`b` above and of :math:`-b` above.
+        shift: The upper limits of :math:`b` and of :math:`-b`.
     """
     up, largest = shift[0], max(shift)
     c = max(1.0, up**2 / 2 / (up + math.expm1(-up)))

@@ -1,4 +1,4 @@
-r"""The mixture of the members of a panel into one critic, fitted on samples that the members were not trained on."""
+r"""The mixture of the members of a panel into one critic, fitted on other samples."""
 
 __all__ = ["CodeMixture", "LabelMixture"]
 
@@ -16,7 +16,7 @@ def _minimize(loss: Callable[[Tensor], Tensor], size: int, samples: int) -> Tens
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        # Few samples must not make up their minds for one member.
+        # Regularised, so that few samples do not select a single member.
         total = loss(free) + free.square().sum() * 0.5 / samples
         total.backward()
         return total
@@ -32,7 +32,7 @@ def _scale(free: Tensor) -> Tensor:
 
 
 class CodeMixture:
-    """Creates the mixture of code critics whose scale, bias and weights minimise the logistic loss between joint and marginal pairs.
+    """Creates the mixture of code critics (scale, bias and weights) with the lowest loss.
 
     Arguments:
         joint: The logits of each member for joint pairs, with shape (M, N).
@@ -47,7 +47,8 @@ class CodeMixture:
             return critic_loss(self._mix(free, joint), self._mix(free, marginal))
 
         self.free = _minimize(loss, len(joint) + 2, joint.shape[1])
-        # Where heavy tails meet, a few marginal pairs can look more joint than any that is: they would rule all means.
+        # In heavy tails, a few marginal pairs have larger logits than any joint pair. Clip them, or
+        # they dominate all means.
         self.most = float(self._mix(self.free, joint).max())
 
     @staticmethod
@@ -56,12 +57,12 @@ class CodeMixture:
         return torch.add(_scale(free[-2]) * mixed, free[-1])
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Returns the logits, with shape (K, N), from those of each member, with shape (M, K, N)."""
+        """Returns the logits, with shape (K, N), for members' logits with shape (M, K, N)."""
         return self._mix(self.free.to(logits.dtype), logits).clamp(max=self.most)
 
 
 class LabelMixture:
-    """Creates the mixture of classifiers whose scale and weights minimise the cross-entropy. Its probabilities sum to 1.
+    """Creates the mixture of classifiers with the lowest cross-entropy, by scale and weights.
 
     Arguments:
         ratios: The logits of each member for every label, with shape (M, C, N).
@@ -85,5 +86,5 @@ class LabelMixture:
         return torch.sub(mixed, torch.logsumexp(mixed + self.log_prior[:, None].to(mixed.dtype), 0))
 
     def __call__(self, ratios: Tensor) -> Tensor:
-        """Returns the logits for every label, with shape (C, N), from those of each member, with shape (M, C, N)."""
+        """Returns the logits, with shape (C, N), for members' logits with shape (M, C, N)."""
         return self._mix(self.free.to(ratios.dtype), ratios)

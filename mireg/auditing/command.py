@@ -17,7 +17,7 @@ from .verdict import exit_status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0 for `below` and `not asked`, 1 for `above`, 2 for `undecided`, `not settled` and errors."""
+    """Returns the exit status of the command: that of :func:`exit_status`, or 2 for errors."""
     options = _parser().parse_args(arguments)
     try:
         return _audit(options)
@@ -36,14 +36,15 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "audit",
         help="estimate how much two frozen codes reveal about each other",
-        description="Estimate how much two frozen codes reveal about each other, with fresh critics. "
-        "The exit status is 0 if the verdict is below or no --epsilon was given, 1 if it is above, "
-        "and 2 if it is undecided or not settled, or after an error.",
+        description="Estimate how much two frozen codes reveal about each other, with fresh "
+        "critics. The exit status is 0 if the verdict is below or no --epsilon was given, 1 if "
+        "it is above, and 2 if it is undecided or not settled, or after an error.",
     )
     command.add_argument(
         "codes",
         type=Path,
-        help="a file of numpy.savez with pi and alpha, one row per sample; optionally groups, and mean and log_var of the posterior",
+        help="a file of numpy.savez with pi and alpha, one row per sample; optionally groups, "
+        "and mean and log_var of the posterior",
     )
     command.add_argument(
         "--kind",
@@ -112,7 +113,7 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _value(text: str) -> str | int | float:
-    """Returns the number that a text spells, or the text."""
+    """Returns the number that a text represents, or the text."""
     for number in (int, float):
         try:
             return number(text)
@@ -129,7 +130,8 @@ def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
             data = {name: file[name] for name in file.files}
     except Exception as error:
         raise ValueError(
-            f"{path} must be a file of numpy.savez, with names as arrays of strings (x.astype(str)): {error}"
+            f"{path} must be a file of numpy.savez, with names as arrays of strings "
+            f"(x.astype(str)): {error}"
         ) from error
     wanted = ["pi", "alpha"] if given is None else ["pi", "alpha", given]
     missing = [name for name in wanted if name not in data]

@@ -1,4 +1,4 @@
-r"""What π reveals about α beyond labels y: each stratum is audited separately.
+r"""Audits of what π reveals about α beyond labels y, one for each stratum.
 
 .. math:: I(\pi, \alpha \mid y) = \sum_y p(y) \, I(\pi, \alpha \mid y = y)
 """
@@ -20,7 +20,7 @@ from .report import AuditReport, Stratum
 from .verdict import decide, normalized
 
 MOST_LEFT_OUT = 0.01
-"""If a larger share of the samples is in strata that are too small, the verdict is never `below`."""
+"""If strata that are too small hold more of the samples, the verdict is never `below`."""
 
 
 class Part(NamedTuple):
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, list[str], str]:
-    """Returns the stratum of each sample that is audited, the names of the strata, and how they were read.
+    """Returns the stratum of each audited sample, the names of strata, and how they were read.
 
     Raises:
         ValueError: If `given` is not one label for each sample.
@@ -54,7 +54,8 @@ def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, 
     variable = read_variable("given", array)
     if not variable.classes:
         raise ValueError(
-            f"given must be labels, since each label is a stratum, got {variable.words}: cut numbers into bins"
+            f"given must be labels, since each label is a stratum, got {variable.words}: cut "
+            "numbers into bins"
         )
     labels = torch.from_numpy(variable.values)
     first = [int((labels == c).nonzero()[0]) for c in range(variable.classes)]
@@ -62,7 +63,7 @@ def read_given(given: Any, known: Tensor | None, samples: int) -> tuple[Tensor, 
 
 
 def cut(inputs: AuditInputs, strata: Tensor, names: list[str]) -> list[Part]:
-    """Splits the samples into strata."""
+    """Returns the strata of the samples."""
     parts = []
     for value, name in enumerate(names):
         rows = (strata == value).nonzero().squeeze(1)
@@ -79,8 +80,9 @@ def cut(inputs: AuditInputs, strata: Tensor, names: list[str]) -> list[Part]:
         parts.append(Part(name, rows, of, note, zero))
     if all(part.inputs is None and not part.zero for part in parts):
         raise ValueError(
-            f"given leaves no stratum to audit: a stratum needs {MINIMUM} samples and {INDEPENDENT_MINIMUM} groups, "
-            f"the largest of the {len(names)} has {max(len(part.rows) for part in parts)} samples"
+            f"given leaves no stratum to audit: a stratum needs {MINIMUM} samples and "
+            f"{INDEPENDENT_MINIMUM} groups, the largest of the {len(names)} has "
+            f"{max(len(part.rows) for part in parts)} samples"
         )
     return parts
 
@@ -112,13 +114,13 @@ def shares_margin(strata: int, units: int, delta: float) -> float:
 
     .. math:: \tfrac{1}{2} \Big( \sqrt{\tfrac{K - 1}{G}} + \sqrt{\tfrac{2 \ln(1 / \delta)}{G}} \Big)
 
-    The first term bounds the mean of the L1 distance, by Cauchy and Schwarz; one group of G changes the distance by at most 2 / G, and the inequality of McDiarmid
-    gives the second.
+    The first term bounds the mean of the L1 distance, by Cauchy-Schwarz. One group of G changes the
+    distance by at most 2 / G, so the second term follows from McDiarmid's inequality.
 
     Arguments:
         strata: The number :math:`K` of strata.
         units: The number :math:`G` of independent groups.
-        delta: The probability that they are further apart.
+        delta: The probability that the shares are further apart.
     """
     return (math.sqrt((strata - 1) / units) + math.sqrt(2 * math.log(1 / delta) / units)) / 2
 
@@ -133,9 +135,10 @@ def combined(
 ) -> AuditReport:
     r"""Returns the audit of all strata: the weighted sum of their audits.
 
-    The certified bound is :math:`\sum_y \hat{p}(y) \, l_y - (\max l - \min l) \, \tau` with the bounds :math:`l_y` of the strata and the margin :math:`\tau` of their
-    shares. Each of the K bounds and the margin fails with probability at most :math:`\delta / (K + 1)`, so the sum holds with confidence :math:`1 - \delta`. A
-    stratum that was left out counts as 0.
+    The certified bound is :math:`\sum_y \hat{p}(y) \, l_y - (\max l - \min l) \, \tau` with the
+    bounds :math:`l_y` of the strata and the margin :math:`\tau` of their shares. Each of the K
+    bounds and the margin fails with probability at most :math:`\delta / (K + 1)`, so the sum holds
+    with confidence :math:`1 - \delta`. A stratum that was left out counts as 0.
 
     Arguments:
         inputs: All samples.
@@ -149,7 +152,7 @@ def combined(
     reports = [None if p.inputs is None else examine(p.inputs, 1 - delta) for p in parts]
     shares = [len(p.rows) / n for p in parts]
     audited = [(w, r) for w, r in zip(shares, reports, strict=True) if r is not None]
-    # Where one side does not vary the information is 0, and that counts.
+    # Strata in which one side does not vary have 0 information, and count.
     whole = sum(w for w, _ in audited) + sum(
         w for w, p in zip(shares, parts, strict=True) if p.zero
     )
@@ -179,7 +182,8 @@ def combined(
     if left_out > 0:
         never = ", and the verdict is never below" if left_out > MOST_LEFT_OUT else ""
         warnings.append(
-            f"strata with {100 * left_out:.1f} % of the samples are too small to be audited: the estimate is about the other strata{never}"
+            f"strata with {100 * left_out:.1f} % of the samples are too small to be audited: the "
+            f"estimate is about the other strata{never}"
         )
     first = audited[0][1] if audited else None
     verdict = decide(mi, error, off, bound, epsilon, settled, conclusive)
@@ -219,7 +223,7 @@ def _group_shares(groups: Tensor, rows: list[Tensor]) -> list[float]:
 def _error(
     inputs: AuditInputs, parts: list[Part], reports: list[AuditReport | None], whole: float
 ) -> float:
-    """Returns the standard error of the weighted mean, from the errors of the strata and of their shares."""
+    """Returns the standard error of the weighted mean, for errors of strata and of their shares."""
     n, units = len(inputs.pi), int(inputs.groups.max()) + 1
     terms, spread, total = [], 0.0, 0.0
     for part, report in zip(parts, reports, strict=True):
@@ -230,7 +234,7 @@ def _error(
             spread += share * report.mi**2
     spread = max(0.0, spread - total**2) / units
     apart = sum(len(inputs.groups[p.rows].unique()) for p in parts) == units
-    # Groups that are in several strata make their errors correlate, at most entirely.
+    # If groups are in several strata, errors correlate. Assume the worst case, correlation 1.
     of_strata = sum(t * t for t in terms) if apart else sum(terms) ** 2
     return math.sqrt(of_strata + spread)
 
@@ -254,7 +258,7 @@ def _stratum(part: Part, share: float, report: AuditReport | None) -> Stratum:
 
 
 def _with_labels(report: AuditReport, audited: list[tuple[float, AuditReport]]) -> AuditReport:
-    """Adds how well labels are recognised, averaged over the strata for which this is known."""
+    """Returns the report with the recognition of labels, averaged over strata if known."""
     found: dict[str, Any] = {}
     for name in ("label_accuracy", "label_chance", "label_auc", "label_balanced_accuracy"):
         told = [(w, r) for w, r in audited if getattr(r, name) is not None]

@@ -1,4 +1,4 @@
-r"""Critics of several kinds, each trained for all folds of some codes at once."""
+r"""Cross-fitting of critics: each kind is trained for all folds at once."""
 
 __all__ = ["CrossFit"]
 
@@ -25,7 +25,7 @@ NEIGHBOURS = (10, 50)
 """The numbers of nearest neighbours."""
 
 MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
-"""The most pairs of a sample and a training code that are compared to find neighbours, and the limits on the number of training codes to choose from."""
+"""The most comparisons in a search for neighbours, and limits on the training codes to search."""
 
 
 class Prepared(NamedTuple):
@@ -48,7 +48,8 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
         if not inputs.classes:
             of_y = PREPROCESSING[name](inputs.alpha[train])
             y = [of_y(part) for part in y]
-            # Neither the samples that tell when to stop nor those that weigh the members may have chosen anything before.
+            # Choose the number of canonical pairs on training samples: the stopping samples, which
+            # also weight the members, must stay unseen.
             judges = inputs.groups[train].unique(return_inverse=True)[1] % 5 == 0
             linear = CanonicalCritic(x[0][~judges], y[0][~judges], x[0][judges], y[0][judges])
             prepared.linear.append(linear)
@@ -73,7 +74,7 @@ def _padded(x: Tensor, columns: int) -> Tensor:
 
 
 class CrossFit:
-    """Creates the cross-fitting of some codes: it makes, trains and evaluates the critics of all folds.
+    """Creates the cross-fitting of some codes: it trains and evaluates the critics of all folds.
 
     Arguments:
         inputs: The codes.
@@ -109,7 +110,7 @@ class CrossFit:
         return code_members(of.linear[which], *widths)
 
     def trial(self, preprocessing: str, kind: str) -> float:
-        """Trains a critic of the first fold for a third of the steps, and returns its lowest loss on the stopping samples."""
+        """Returns the lowest stopping loss of a critic of fold 0, with a third of the steps."""
         of = self.prepared[preprocessing]
         network = self.makers(preprocessing, slice(0, 1))[kind]()
         parts = of.train[:1], of.stop[:1]
@@ -119,7 +120,7 @@ class CrossFit:
     def train(
         self, preprocessing: str, kind: str, progress: Callable[[float], None] | None = None
     ) -> tuple[Member, float]:
-        """Trains the critics of all folds, and returns them with their mean loss on the stopping samples."""
+        """Returns the trained critics of all folds, and their mean loss on the stopping samples."""
         of = self.prepared[preprocessing]
         network = self.makers(preprocessing)[kind]()
         trained, lowest = fit(
@@ -128,7 +129,7 @@ class CrossFit:
         return Member(trained, of.stop, of.test), float(lowest.mean())
 
     def untrained(self, preprocessing: str) -> dict[str, Member]:
-        """Returns the members that need no training: nearest neighbours for labels, linear critics for codes."""
+        """Returns the members without training: nearest neighbours for labels, linear for codes."""
         of = self.prepared[preprocessing]
         if self.inputs.classes:
             asked = max(FEWEST_ASKED, min(MOST_ASKED, MOST_COMPARED // len(self.inputs.pi)))
@@ -143,7 +144,7 @@ class CrossFit:
         return {f"linear on {preprocessing}": Member(linear, of.stop, of.test)}
 
     def evaluate(self, members: dict[str, Member], folds: Folds, pairs: int = PAIRS) -> Evidence:
-        """Evaluates members on held-out samples."""
+        """Returns the logits of members on held-out samples."""
         return evaluate(members, folds, self.inputs, self.log_prior, self.generator, pairs)
 
 
@@ -152,5 +153,5 @@ def _log_prior(inputs: AuditInputs, folds: Folds) -> Tensor:
         torch.bincount(inputs.alpha[torch.cat(rows)], minlength=inputs.classes)
         for rows in zip(folds.train, folds.stop, strict=True)
     ]
-    # A class that a fold has not seen gets a small share.
+    # Classes that are missing from a fold get a small share.
     return torch.stack([((c + 0.5) / (c + 0.5).sum()).log() for c in counts])

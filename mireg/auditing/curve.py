@@ -23,14 +23,17 @@ SHARES = (4, 2)
 """The divisors of the training groups for the smaller trainings: a quarter and half."""
 
 TOLERANCE = 0.05
-"""Two trainings of the same critic differ by about this share of the estimate: smaller rises are noise."""
+"""Two trainings of one critic differ by about this share of the estimate."""
 
 LEAST_RISE = 0.005
 """A rise of fewer nats is ignored."""
 
 
 class LearningCurve(NamedTuple):
-    """The estimates of one critic of the panel, combined with the linear one, after training on fewer and on all training codes. The held-out samples are the same."""
+    """The estimates of one critic, combined with the linear one, for three training sizes.
+
+    All estimates use the same held-out samples.
+    """
 
     sizes: tuple[int, ...]
     """The numbers of training codes in a fold: about a quarter, half and all of them."""
@@ -43,7 +46,7 @@ class LearningCurve(NamedTuple):
     rise: float
     """The last estimate minus the one before, in nats."""
     rise_error: float
-    """The standard error of the rise. Both estimates use the same held-out samples, so it is smaller than their standard errors suggest."""
+    """The standard error of the rise. It is small since both estimates use the same samples."""
 
     @property
     def rises(self) -> bool:
@@ -57,19 +60,23 @@ class LearningCurve(NamedTuple):
 
 
 class Recognition(NamedTuple):
-    r"""How well a classifier recognises the group of a sample from π, on held-out samples of the same groups.
+    r"""How well a classifier recognises the group of a held-out sample of known groups from π.
 
     .. math:: I(\pi, \alpha) \leq I(\pi, g) + I(\pi, \alpha | g)
 
-    by the chain rule and data processing. The second term is 0 if π and α depend on each other through the group :math:`g` only: if all samples of a group share one
-    α, or if α comes from another sample of the group than π. If π and α are codes of the same sample, the second term remains.
+    This follows from the chain rule and data processing. The second term is 0 if π and α depend on
+    each other only through the group :math:`g`: if all samples of a group share one α, or if α
+    comes from another sample of the group than π. If π and α are codes of the same sample, the
+    second term remains.
 
-    The inequality holds for the true information, not for estimates. A classifier learns each group from the samples of that group, while critics learn from all
-    groups with similar α. If the classifier finds less about the group than the panel finds about α, it bounds nothing, and :meth:`meaning` says so.
+    The inequality holds for the true information, not for estimates. A classifier learns each group
+    from the samples of that group, while critics learn from all groups with similar α. If the
+    classifier finds less about the group than the panel finds about α, it is not a ceiling, and
+    :meth:`meaning` says so.
     """
 
     mi: float
-    """The estimate of what π reveals about the group, in nats: at most the logarithm of the number of groups."""
+    """What π reveals about the group, in nats: at most the log of the number of groups."""
     standard_error: float
     """Its standard error over groups, in nats."""
     accuracy: float
@@ -78,14 +85,14 @@ class Recognition(NamedTuple):
     """The number of groups."""
 
     def missed(self, mi: float) -> bool:
-        """Returns whether the classifier found less about the group than the panel found about α. If so, it is not a ceiling.
+        """Returns whether the classifier found less about the group than the panel about α.
 
         Arguments:
             mi: The estimate of what π reveals about α, in nats.
 
         Example:
-            >>> Recognition(0.44, 0.02, 0.04, 265).missed(0.58), Recognition(1.0, 0.02, 0.4, 71).missed(0.58)
-            (True, False)
+            >>> Recognition(0.44, 0.02, 0.04, 265).missed(0.58)
+            True
         """
         return self.mi + 2 * self.standard_error < (1 - TOLERANCE) * mi - LEAST_RISE
 
@@ -93,8 +100,8 @@ class Recognition(NamedTuple):
     def numbers(self) -> str:
         """The numbers as text."""
         return (
-            f"{self.mi:.3f} ± {self.standard_error:.3f} nats, recognised in {100 * self.accuracy:.1f} % "
-            f"of held-out samples of the same {self.groups} groups"
+            f"{self.mi:.3f} ± {self.standard_error:.3f} nats, recognised in "
+            f"{100 * self.accuracy:.1f} % of held-out samples of the same {self.groups} groups"
         )
 
     def meaning(self, mi: float) -> str:
@@ -105,9 +112,10 @@ class Recognition(NamedTuple):
 
 
 def still_rises(rise: float, error: float, estimate: float) -> bool:
-    """Returns whether an estimate still rises with the number of training codes, by more than noise explains.
+    """Returns whether an estimate rises with the number of training codes by more than noise.
 
-    Noise is two standard errors, or the difference between two trainings of the same critic: 0.005 nats or 5 % of the estimate. The largest of the three counts.
+    Noise is the largest of two standard errors, 0.005 nats and 5 % of the estimate. The last two
+    are the difference between two trainings of one critic.
 
     Arguments:
         rise: The rise over the last doubling of the training codes, in nats.
@@ -115,14 +123,14 @@ def still_rises(rise: float, error: float, estimate: float) -> bool:
         estimate: The estimate with all training codes, in nats.
 
     Example:
-        >>> still_rises(0.04, 0.01, 0.12), still_rises(0.04, 0.03, 0.12), still_rises(0.04, 0.01, 1.2)
-        (True, False, False)
+        >>> still_rises(0.04, 0.01, 0.12), still_rises(0.04, 0.03, 0.12)
+        (True, False)
     """
     return rise > max(2 * error, LEAST_RISE, TOLERANCE * estimate)
 
 
 def smaller_folds(folds: Folds, groups: Tensor, share: int) -> Folds:
-    """Returns folds that keep one in `share` training groups, and all stopping and test samples.
+    """Returns folds with one in `share` training groups, and all stopping and test samples.
 
     Arguments:
         folds: The folds, in which samples of one group are neighbours.
@@ -138,17 +146,18 @@ def smaller_folds(folds: Folds, groups: Tensor, share: int) -> Folds:
     train = []
     for rows in folds.train:
         _, place = groups[rows].unique_consecutive(return_inverse=True)
-        # Fewer than five groups have none to tell how many canonical pairs count.
+        # Every fifth group is held back to choose the number of canonical pairs.
         kept = max(5, math.ceil((int(place[-1]) + 1) / share))
         train.append(rows[place < kept])
     return folds._replace(train=train)
 
 
 def log_partition(marginal: list[Tensor]) -> float:
-    r"""Returns :math:`\log \mathbb{E}_{p(\pi) p(\alpha)} e^T`, in nats. Each sample has the same weight, whatever its number of shifts.
+    r"""Returns :math:`\log \mathbb{E}_{p(\pi) p(\alpha)} e^T` in nats, with equal sample weights.
 
     Arguments:
-        marginal: The logits of marginal pairs in blocks, one shift a row, with shape (S, n): minus infinity for pairs that do not count.
+        marginal: The logits of marginal pairs in blocks, one shift per row, with shape (S, n);
+            minus infinity for pairs that do not count.
     """
     counts = torch.cat([block.isfinite().sum(0) for block in marginal])
     sums = torch.cat([block.double().logsumexp(0) for block in marginal])
@@ -157,10 +166,11 @@ def log_partition(marginal: list[Tensor]) -> float:
 
 
 def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:
-    r"""Returns the estimate of :math:`I(\pi, \alpha)`: the mean logit of joint pairs, minus log Z if that is below 0, in nats.
+    r"""Returns the mean logit of joint pairs, minus log Z if that is below 0, in nats.
 
-    If log Z is below 0, all logits are too low by about that much. If it is above 0, a few marginal pairs with too high logits are the usual cause, and subtracting it
-    would make the estimate far too low.
+    This estimates :math:`I(\pi, \alpha)`. If log Z is below 0, all logits are too low by about that
+    much. If it is above 0, the usual cause is a few marginal pairs with too high logits.
+    Subtracting it would make the estimate far too low.
 
     Arguments:
         joint: The logits of joint pairs in blocks, with shape (n,).
@@ -175,16 +185,18 @@ def estimate(joint: list[Tensor], marginal: list[Tensor]) -> float:
 
 
 def open_questions(curve: LearningCurve, groups: int) -> tuple[str, ...]:
-    """Returns why an estimate is not settled, and how many samples or groups could settle it; empty if it is settled.
+    """Returns why an estimate is not settled, and what could settle it; empty if it is settled.
 
-    An estimate is not settled if the learning curve still rises, or with fewer than 200 groups: critics cannot learn from so few how α differs between groups.
+    An estimate is not settled if the learning curve still rises, or if there are fewer than 200
+    groups: critics cannot learn from so few how α differs between groups.
 
     Arguments:
         curve: The learning curve.
         groups: The number of groups.
 
     Example:
-        >>> flat = LearningCurve((1000, 2000, 4000), (1000, 2000, 4000), (0.09, 0.1, 0.1), (0.01,) * 3, 0.0, 0.01)
+        >>> sizes, estimates = (1000, 2000, 4000), (0.09, 0.1, 0.1)
+        >>> flat = LearningCurve(sizes, sizes, estimates, (0.01,) * 3, 0.0, 0.01)
         >>> open_questions(flat, 5000)
         ()
     """
@@ -193,12 +205,13 @@ def open_questions(curve: LearningCurve, groups: int) -> tuple[str, ...]:
         alone = curve.groups == curve.sizes
         of_groups = "" if alone else f" of {curve.groups[-1]:,} groups"
         reasons.append(
-            f"the estimate still rises, by {curve.rise:.3f} ± {curve.rise_error:.3f} nats from half "
-            f"to all of the {curve.sizes[-1]:,} training codes{of_groups}: repeat the audit with at least twice as "
-            f"many {'samples' if alone else 'groups'}"
+            f"the estimate still rises, by {curve.rise:.3f} ± {curve.rise_error:.3f} nats from "
+            f"half to all of the {curve.sizes[-1]:,} training codes{of_groups}: repeat the audit "
+            f"with at least twice as many {'samples' if alone else 'groups'}"
         )
     if groups < FEW_GROUPS:
         reasons.append(
-            f"{groups} groups are too few to learn how alpha differs between groups: give {FEW_GROUPS} or more"
+            f"{groups} groups are too few to learn how alpha differs between groups: give "
+            f"{FEW_GROUPS} or more"
         )
     return tuple(reasons)

@@ -1,4 +1,4 @@
-r"""The drawings of a report as inline SVG: the interval against the target, and the learning curve."""
+r"""The drawings of a report as inline SVG: the interval and target, and the learning curve."""
 
 __all__ = ["curve_svg", "interval_svg", "ticks"]
 
@@ -49,12 +49,13 @@ def interval_svg(report: "AuditReport") -> str:
         parts.append(f'<text x="{x}" y="82">{value:g}</text>')
     parts.append(f'<text x="{WIDTH / 2}" y="98">information in nats</text>')
     target = "" if report.epsilon is None else f", target {report.epsilon:g}"
-    label = f"estimate {report.mi:.3f}, interval {low:.3f} to {high:.3f}, certified {report.lower_bound:.3f}{target}"
+    label = f"estimate {report.mi:.3f}, interval {low:.3f} to {high:.3f}"
+    label += f", certified {report.lower_bound:.3f}{target}"
     return _svg(104, label, parts)
 
 
 def curve_svg(report: "AuditReport") -> str:
-    """Returns a drawing of the learning curve: the estimate against the number of training codes, on a logarithmic axis."""
+    """Returns a drawing of the estimate against the number of training codes."""
     points = report.curve.points if report.curve else []
     lows, highs = [m - 1.96 * s for _, m, s in points], [m + 1.96 * s for _, m, s in points]
     bottom = min(0.0, *lows)
@@ -90,4 +91,5 @@ def curve_svg(report: "AuditReport") -> str:
 
 
 def _svg(height: int, label: str, parts: list[str]) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">'
+    return f"{head}{''.join(parts)}</svg>"

@@ -20,7 +20,7 @@ from .recognition import clustered_error
 
 BLOCK = 20_000
 PAIRS = 1_000_000
-"""The number of marginal pairs that get the most shifts. A test of random pairings needs many shifts of some samples, not a few of all."""
+"""The marginal pairs with most shifts. Random pairings need many shifts of some samples."""
 
 MOST_SHIFTS, FEWEST_SHIFTS = 99, 4
 
@@ -37,14 +37,14 @@ class Member(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Logits of held-out pairs in blocks of samples of one fold, from the combined critic of the fold."""
+    """Logits of held-out pairs from the combined critic of each fold, in blocks of samples."""
 
     rows: list[Tensor]
     """The samples of each block, as indices."""
     joint: list[Tensor]
     """The logits of the joint pairs, with shape (n,)."""
     marginal: list[Tensor]
-    """The logits of marginal pairs, one shift a row, with shape (S, n); minus infinity if both samples are of one group, since they are not independent."""
+    """The logits of marginal pairs, shape (S, n); minus infinity for samples of one group."""
     swapped: list[Tensor]
     """The logits of disjoint marginal pairs: each sample with its partner, with shape (n,)."""
     stop: list[tuple[Tensor, Tensor, Tensor]]
@@ -66,18 +66,17 @@ class Evidence(NamedTuple):
 
 
 def standard_error(values: Tensor, groups: Tensor) -> float:
-    """Returns the standard error of a mean of samples whose groups are independent; both have shape (N,)."""
+    """Returns the standard error of a mean over independent groups; both have shape (N,)."""
     return clustered_error(values - values.mean(), groups)
 
 
 def swap_index(groups: Tensor) -> Tensor:
-    """Returns the partner of each sample. Groups are paired, and each sample gets a partner in the other group of its pair.
+    """Returns a partner of each sample in the other group of a pair of groups, with shape (N,).
+
+    Samples of a group that is left over are their own partners.
 
     Arguments:
         groups: The groups, with shape (N,). Samples of one group are neighbours.
-
-    Returns:
-        An index with shape (N,). Samples of a group that is left over are their own partners.
     """
     _, group, sizes = groups.unique_consecutive(return_inverse=True, return_counts=True)
     starts = sizes.cumsum(0) - sizes
@@ -97,7 +96,7 @@ def evaluate(
     generator: Generator,
     most_pairs: int = PAIRS,
 ) -> Evidence:
-    """Combines the members of each fold, and evaluates the combination on held-out samples.
+    """Returns the logits of the combined members of each fold on held-out samples.
 
     Arguments:
         members: The trained members by name.
@@ -105,7 +104,8 @@ def evaluate(
         inputs: The codes.
         log_prior: The logarithm of each label's frequency, with shape (F, C).
         generator: The source of pairs.
-        most_pairs: The number of marginal pairs that get the most shifts; 0 if no random pairings are needed.
+        most_pairs: The number of marginal pairs that get the most shifts; 0 if no random pairings
+            are needed.
     """
     evidence = Evidence([], [], [], [], [], [], dict.fromkeys(members, 0.0))
     partners, priors, of_labels = [], [], []
@@ -163,13 +163,13 @@ def evaluate(
 
 
 def _pairs(groups: Tensor, shifts: int, generator: Generator) -> Tensor:
-    """Returns the pairs to evaluate as an index (2 + shifts, N): joint pairs, disjoint pairs of :func:`swap_index`, and cyclic shifts."""
+    """Returns joint pairs, pairs of :func:`swap_index` and shifts, as an index (2 + shifts, N)."""
     n = len(groups)
     return torch.cat((torch.arange(n)[None], swap_index(groups)[None], rolls(n, shifts, generator)))
 
 
 def _blocks(n: int, size: int) -> list[Tensor]:
-    """Splits n samples into blocks of nearly equal size."""
+    """Returns the rows of n samples in blocks of nearly equal size."""
     count = -(-n // size)
     return list(torch.arange(n).tensor_split(count))
 

@@ -1,7 +1,8 @@
-r"""The preprocessing of codes: scaled, or as normal scores, which do not change under monotone transformations of a coordinate.
+r"""The preprocessing of codes, as scaled codes or as normal scores.
 
-Everything is fitted on training samples only. A function of :math:`\pi` contains no more information than :math:`\pi`, so no choice here can raise the
-information above the truth.
+Normal scores do not change under monotone transformations of a coordinate. Everything is fitted on
+training samples only. A function of :math:`\pi` contains no more information than :math:`\pi`, so
+no choice here can raise the information above the truth.
 """
 
 __all__ = ["PREPROCESSING", "NormalScores", "Preprocessing", "Standardize", "with_radius"]
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 LIMIT = 8.0
-"""Values are clipped to this number of standard deviations, so that a single outlier does not dominate."""
+"""Values are clipped to this number of standard deviations, so that no outlier dominates."""
 
 
 class Standardize:
@@ -76,13 +77,12 @@ PREPROCESSING: dict[str, Callable[[Tensor], Preprocessing]] = {
 
 
 def with_radius(x: Tensor) -> Tensor:
-    r"""Adds the logarithm of the length of a code as a coordinate: heavy tails and rotations depend on it, and networks learn it slowly.
+    r"""Returns codes with the logarithm of their length as a further coordinate, if D is above 1.
+
+    Heavy tails and rotations depend on the length, which networks learn slowly.
 
     Arguments:
         x: Preprocessed codes, with shape (N, D).
-
-    Returns:
-        The codes with shape (N, D + 1); unchanged if D is 1.
     """
     if x.shape[1] == 1:
         return x

@@ -1,4 +1,4 @@
-r"""The training of critics, with early stopping on samples of the training folds that are kept for it."""
+r"""The training of critics, with early stopping on a part of the training folds."""
 
 __all__ = ["BATCH", "FoldData", "contrastive_loss", "fit", "label_loss", "rolls"]
 
@@ -18,7 +18,7 @@ STOP_LIMIT = 4000
 
 
 class FoldData(NamedTuple):
-    """The samples of one fold as critics see them. For several folds, each tensor has the fold as an additional first dimension."""
+    """The samples of one fold as critics see them, or of several, with the fold as dimension 0."""
 
     x: Tensor
     """Features of π, with shape (N, D)."""
@@ -37,7 +37,7 @@ class FoldData(NamedTuple):
 
 
 def rolls(n: int, count: int, generator: Generator) -> Tensor:
-    """Returns `count` different cyclic shifts of n samples as an index, with shape (count, n). No sample stays in its place."""
+    """Returns `count` different cyclic shifts of n samples, without 0, as an index (count, n)."""
     count = min(count, n - 1)
     steps = torch.randperm(n - 1, generator=generator)[:count] + 1
     return (torch.arange(n) + steps[:, None]) % n
@@ -54,17 +54,18 @@ def fit(
     patience: int = 8,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[nn.Module, Tensor]:
-    """Trains the critics of all folds side by side. For each fold, keeps the weights with the lowest loss on its stopping samples.
+    """Trains the critics of all folds, and keeps the weights with the lowest stopping loss.
 
     Arguments:
         network: The critics, with the fold as first dimension of each parameter.
-        loss: Returns the loss of each fold for a batch with the fold as first dimension, with shape (F,).
+        loss: Returns the loss of each fold for a batch with the fold as first dimension, with shape
+            (F,).
         train: The training samples of each fold.
         stop: The stopping samples of each fold.
         steps: The most steps.
         generator: The source of batches and pairs.
         rate: The highest learning rate.
-        patience: The number of checks without gain in any fold after which training stops.
+        patience: The number of checks without improvement in any fold after which training stops.
         progress: Called after each check with the share of the steps that is done.
 
     Returns:
@@ -118,13 +119,13 @@ def fit(
 
 
 def _stack(folds: list[FoldData]) -> FoldData:
-    """Stacks folds along a new first dimension. Longer folds lose their last rows."""
+    """Returns folds stacked along a new first dimension. Longer folds lose their last rows."""
     shortest = slice(min(len(fold.x) for fold in folds))
     return FoldData(*(torch.stack(x) for x in zip(*(f.at(shortest) for f in folds), strict=True)))
 
 
 def contrastive_loss(network: nn.Module, batch: FoldData, generator: Generator) -> Tensor:
-    """Returns the logistic loss of eq. (10) on each fold, with several negatives per sample; with all pairs of the batch if the critics are towers in training."""
+    """Returns the logistic loss of eq. (10) on each fold, with all pairs for towers in training."""
     if network.training and network.all_pairs:
         scores = cast(Callable[[FoldData], Tensor], network.every)(batch)
         others = batch.groups[:, :, None] != batch.groups[:, None]

@@ -1,4 +1,4 @@
-"""The inputs of an audit: codes that were checked and brought into one form, and their folds."""
+"""The inputs of an audit, checked and in one form, and their folds."""
 
 __all__ = ["AuditInputs", "Folds", "make_folds", "read_inputs"]
 
@@ -20,10 +20,10 @@ MAXIMUM = 1_000_000
 """The most samples that an audit accepts."""
 
 INDEPENDENT_MINIMUM = 20
-"""The fewest groups that an audit accepts: for independence, all samples of a group count as one."""
+"""The fewest groups that an audit accepts: all samples of a group count as one."""
 
 FEW_GROUPS = 200
-"""With fewer groups the report warns: critics have to generalise from the training groups to others."""
+"""With fewer groups the report warns: critics must generalise to other groups."""
 
 
 class AuditInputs(NamedTuple):
@@ -32,9 +32,9 @@ class AuditInputs(NamedTuple):
     pi: Tensor
     """The codes π, float32, with shape (N, D)."""
     alpha: Tensor
-    """The codes α, float32, with shape (N, E); or labels from 0 to C - 1, int64, with shape (N,)."""
+    """Codes α, float32, with shape (N, E); or labels from 0 to C - 1, int64, with shape (N,)."""
     groups: Tensor
-    """The group of each sample from 0 to G - 1, with shape (N,). Without groups, each sample is its own group."""
+    """The group of each sample from 0 to G - 1, with shape (N,); by default one per sample."""
     classes: int
     """The number of classes C; 0 if α is a code."""
     warnings: tuple[str, ...]
@@ -46,12 +46,14 @@ class AuditInputs(NamedTuple):
 
     @property
     def inconclusive(self) -> str:
-        """Why a small estimate shows nothing: too few samples, or too few of each label. Empty if it does."""
+        """Why a small estimate would show nothing: too few samples. Empty if there are enough."""
+        few = ""
         if len(self.pi) < FEW_SAMPLES:
-            return f"fewer than {FEW_SAMPLES} samples can show that codes leak, but not that they do not: the verdict is never below"
-        if self.classes > len(self.pi) // PER_LABEL:
-            return f"fewer than {PER_LABEL} samples per label can show that codes leak, but not that they do not: the verdict is never below"
-        return ""
+            few = f"fewer than {FEW_SAMPLES} samples"
+        elif self.classes > len(self.pi) // PER_LABEL:
+            few = f"fewer than {PER_LABEL} samples per label"
+        never = " can show that codes leak, but not that they do not: the verdict is never below"
+        return few and few + never
 
 
 def read_inputs(
@@ -62,11 +64,11 @@ def read_inputs(
     classes: int | None = None,
     unknown: Any = (),
 ) -> AuditInputs:
-    r"""Checks the arguments of an audit, and returns them in one form.
+    r"""Returns the checked arguments of an audit in one form.
 
     Arguments:
         pi: Codes, an array or a tensor with shape (N, \*).
-        alpha: Codes likewise, or labels with shape (N,).
+        alpha: Codes in the same form, or labels with shape (N,).
         groups: A label for each sample, with shape (N,), or `None`.
         kind: What alpha is. By default, its values decide: see :func:`read_variable`.
         classes: The number of labels.
@@ -74,7 +76,8 @@ def read_inputs(
 
     Raises:
         TypeError: If an argument is not an array of numbers or names.
-        ValueError: If shapes or values do not fit together, or if there are too few or too many samples.
+        ValueError: If shapes or values do not fit together, or if there are too few or too many
+            samples.
     """
     warnings: list[str] = []
     x, y = _as_numbers("pi", pi), as_values("alpha", alpha)
@@ -83,7 +86,8 @@ def read_inputs(
     if len(y) != n or (g is not None and len(g) != n):
         of_groups = "" if g is None else f" and {len(g)} groups"
         raise ValueError(
-            f"pi, alpha and groups must have one row for each sample, got {n} and {len(y)}{of_groups}"
+            f"pi, alpha and groups must have one row for each sample, got {n} and "
+            f"{len(y)}{of_groups}"
         )
     variable = read_variable("alpha", alpha, kind, classes, unknown)
     known = None
@@ -127,8 +131,9 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
             repeated = n - len(np.unique(code, axis=0))
             if repeated > 0.01 * n:
                 warnings.append(
-                    f"{repeated} of {n} rows of {name} repeat others. If they come from the same sources, pass groups: "
-                    "otherwise critics are evaluated on copies of their training samples, and the estimate is too high"
+                    f"{repeated} of {n} rows of {name} repeat others. If they come from the same "
+                    "sources, pass groups: otherwise critics are evaluated on copies of their "
+                    "training samples, and the estimate is too high"
                 )
     else:
         if groups.dtype.kind == "O":
@@ -139,12 +144,13 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
     count = int(group.max()) + 1
     if count < INDEPENDENT_MINIMUM:
         raise ValueError(
-            f"an audit needs at least {INDEPENDENT_MINIMUM} groups, since no group is split between training and "
-            f"evaluation, got {count}"
+            f"an audit needs at least {INDEPENDENT_MINIMUM} groups, since no group is split "
+            f"between training and evaluation, got {count}"
         )
     if groups is not None and count < FEW_GROUPS:
         warnings.append(
-            f"only {count} groups: critics see too few different alpha to learn from, so a small estimate shows little"
+            f"only {count} groups: critics see too few different alpha to learn from, so a small "
+            "estimate shows little"
         )
     return group
 
@@ -164,7 +170,7 @@ def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
     if constant.any():
         warnings.append(f"{int(constant.sum())} of {x.shape[1]} columns of {name} are constant")
         x = x[:, ~constant]
-    # In double precision first: a large offset would swallow what varies.
+    # In double precision first, since float32 would lose small variation on a large offset.
     x = x.astype(np.float64)
     return np.ascontiguousarray(x - np.median(x, axis=0)).astype(np.float32)
 
@@ -181,7 +187,7 @@ class Folds(NamedTuple):
 
 
 def make_folds(groups: Tensor, count: int, generator: torch.Generator, stop: float = 0.1) -> Folds:
-    """Splits the groups at random. No group is on two sides of a fold, and samples of one group stay neighbours.
+    """Returns random folds of groups. Samples of one group are on one side, and stay neighbours.
 
     Arguments:
         groups: The group of each sample, from 0 to G - 1, with shape (N,).

@@ -15,14 +15,14 @@ Array = npt.NDArray[Any]
 Kind = Literal["label", "number"]
 
 PER_LABEL = 20
-"""The samples per value from which whole numbers are read as labels. With fewer on average, they are ordered numbers."""
+"""The average samples per value from which whole numbers are labels, and not ordered numbers."""
 
 
 class Variable(NamedTuple):
     """A variable in one form, with a description of how it was read."""
 
     values: Array
-    """Numbers with shape (N, D) for the known samples; or labels from 0 to C - 1 with shape (N,)."""
+    """Numbers with shape (N, D) or labels from 0 to C - 1 with shape (N,), if known."""
     known: Array
     """Which samples are known, with shape (N,)."""
     classes: int
@@ -34,14 +34,14 @@ class Variable(NamedTuple):
 
 
 def as_values(name: str, x: Any) -> Array:
-    """Returns a tensor, an array, a list or a series as an array. Objects with a method `to_numpy` are supported without importing their library."""
+    """Returns a tensor, an array, a list or an object with a method `to_numpy` as an array."""
     if isinstance(x, Tensor):
         # numpy has no bfloat16.
         x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
     elif hasattr(x, "to_numpy"):
         x = x.to_numpy()
     mixed = isinstance(x, list | tuple) and any(isinstance(v, str) or v is None for v in x)
-    # numpy would make strings of everything.
+    # NumPy would convert all values to strings.
     array = np.asarray(x, dtype=object if mixed else None)
     if array.ndim == 0:
         raise ValueError(f"{name} must have one row for each sample, got a single number")
@@ -58,8 +58,10 @@ def read_variable(
 ) -> Variable:
     r"""Returns a variable as labels or as numbers.
 
-    Strings, bools and categories are labels. Whole numbers are labels if there are at least 20 samples per value on average, and ordered numbers otherwise. One-hot rows
-    are labels. Rows of several bools are one label per combination, if there are 20 samples per combination on average. Everything else is numbers.
+    Strings, bools and categories are labels. Whole numbers are labels if there are at least 20
+    samples per value on average, and ordered numbers otherwise. One-hot rows are labels. Rows of
+    several bools are one label per combination, if there are 20 samples per combination on average.
+    Everything else is numbers.
 
     Arguments:
         name: The name of the variable, for messages.
@@ -76,7 +78,8 @@ def read_variable(
         raise ValueError(f"kind must be 'label' or 'number', got {kind!r}")
     if classes is not None and (kind == "number" or classes < 2):
         raise ValueError(
-            f"classes is the number of labels and must be 2 or more, without kind='number', got {classes} with kind={kind!r}"
+            "classes, the number of labels, must be 2 or more, without kind='number', got "
+            f"{classes} with kind={kind!r}"
         )
     category = _is_category(x)
     array = as_values(name, x)
@@ -100,11 +103,13 @@ def read_variable(
             raise ValueError(f"labels need at least 2 classes, got only {names[0]} in {name}")
         if -1 in names[:1] and names.dtype.kind == "i":
             warnings.append(
-                f"-1 is read as a label of {name} ({counts[0]} samples): pass unknown=-1 if it means unknown"
+                f"-1 is read as a label of {name} ({counts[0]} samples): pass unknown=-1 if it "
+                "means unknown"
             )
         if counts.min() < PER_LABEL:
             warnings.append(
-                f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} samples: critics can learn little about them"
+                f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} "
+                "samples: critics can learn little about them"
             )
         words = f"label, {count} classes ({words}{_shown(names)})"
     if left_out:
@@ -120,7 +125,8 @@ def _as_labels(
     if array.dtype.kind == "U":
         if array.ndim > 1:
             raise TypeError(
-                f"{name} must be one column of names, or numbers, got {array.shape[1]} columns of names: audit one column at a time"
+                f"{name} must be one column of names, or numbers, got {array.shape[1]} columns of "
+                "names: audit one column at a time"
             )
         if kind == "number":
             raise TypeError(f"{name} must be numbers with kind='number', got names ({array[0]!r})")
@@ -150,13 +156,13 @@ def _as_labels(
     if count <= most:
         return array.astype(np.int64), "integers"
     return None, (
-        f"ordered numbers: {count:,} different integers in {len(array):,} samples are too many for labels; "
-        "pass kind='label' or classes= if they are labels"
+        f"ordered numbers: {count:,} different integers in {len(array):,} samples are too many "
+        "for labels; pass kind='label' or classes= if they are labels"
     )
 
 
 def _of_rows(name: str, rows: Array, forced: bool) -> tuple[Array | None, str]:
-    """Returns a matrix as labels if it consists of one-hot rows or of a few bools, and the reason."""
+    """Returns one-hot rows or a few bools as labels, or `None` for numbers, and the reason."""
     if rows.dtype.kind == "b" or bool(((rows == 0) | (rows == 1)).all()):
         if bool((rows.sum(1) == 1).all()):
             return rows.argmax(1), "one-hot rows"
@@ -166,13 +172,14 @@ def _of_rows(name: str, rows: Array, forced: bool) -> tuple[Array | None, str]:
         return None, f"{_size(rows)}: several bools with too many combinations for labels"
     if forced:
         raise ValueError(
-            f"{name} must be a vector of labels with shape (N,), or one-hot rows, got {rows.shape[1]} columns of numbers"
+            f"{name} must be a vector of labels with shape (N,), or one-hot rows, got "
+            f"{rows.shape[1]} columns of numbers"
         )
     return None, _size(rows)
 
 
 def _of_one_type(name: str, array: Array) -> Array:
-    """Returns an array of objects as an array of the type of its values: numbers, bools or strings."""
+    """Returns an array of objects as an array of numbers, bools or strings."""
     if array.dtype.kind == "O":
         kinds = {type(v) for v in array.reshape(-1)}
         if all(issubclass(k, str) for k in kinds):
@@ -219,7 +226,7 @@ def _missing(array: Array) -> Array:
 
 
 def _is_missing(value: Any) -> bool:
-    """Returns whether a value is None, NaN, or the pandas NA or NaT, whose comparisons are neither true nor false."""
+    """Returns whether a value is None, NaN, or NA or NaT of pandas, which cannot be compared."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating) and math.isnan(value)

@@ -1,4 +1,4 @@
-r"""The linear critic in closed form: the log-ratio of a Gaussian with the same canonical correlations."""
+r"""The linear critic in closed form: the log-ratio of a Gaussian of equal correlations."""
 
 __all__ = ["CanonicalCritic"]
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from ..functional import critic_loss
 
 CHANCE = 4.0
-"""The squared correlation, times the number of samples, that is attributed to chance. Its mean is 1 without dependence."""
+"""The squared correlation, times the number of samples, that is attributed to chance (mean 1)."""
 
 
 class CanonicalCritic:
@@ -17,8 +17,8 @@ class CanonicalCritic:
     .. math:: T = \sum_i -\tfrac{1}{2} \log(1 - \rho_i^2)
         + \frac{\rho_i}{1 - \rho_i^2} \left( u_i v_i - \tfrac{\rho_i}{2} (u_i^2 + v_i^2) \right)
 
-    with the canonical variables :math:`u_i, v_i` of :math:`\pi, \alpha` and their correlations :math:`\rho_i`. The number of
-    canonical pairs is chosen on further samples.
+    with the canonical variables :math:`u_i, v_i` of :math:`\pi, \alpha` and their correlations
+    :math:`\rho_i`. The number of canonical pairs is chosen on further samples.
 
     Arguments:
         x: Training codes, with shape (N, D).
@@ -36,8 +36,8 @@ class CanonicalCritic:
         left, rho, right = torch.linalg.svd(cross, full_matrices=False)
         self.to_u, self.to_v = whiten_x @ left, whiten_y @ right.T
 
-        # Canonical pairs that hold no dependence come out correlated too: those count that are elsewhere, beyond what chance
-        # makes of so few samples (a positive-part James-Stein shrinkage).
+        # Canonical pairs are correlated in training even without dependence. Correlations on other
+        # samples are shrunk by what chance explains (positive-part James-Stein).
         u, v = self._variables(x_judge, y_judge)
         found = (u * v).mean(0) / (u.square().mean(0) * v.square().mean(0)).sqrt().clamp(min=1e-12)
         shrunk = found * (1 - CHANCE / len(u) / found.square()).clamp(min=0)
@@ -64,7 +64,7 @@ class CanonicalCritic:
 def _whitening(x: Tensor) -> Tensor:
     covariance = x.T @ x / len(x)
     values, vectors = torch.linalg.eigh(covariance)
-    # Directions without variance (repeated columns) are left out, not blown up.
+    # Directions without variance, such as repeated columns, are dropped.
     kept = values > 1e-6 * values.max()
     return torch.mul(vectors[:, kept], values[kept].rsqrt())
 

@@ -40,7 +40,7 @@ class CodeCritics(nn.Module):
         self.all_pairs = bool(branches) and all(isinstance(b, Towers) for b in branches)
 
     def forward(self, batch: FoldData, index: Tensor) -> Tensor:
-        """Returns the logits of each sample of a batch with its partner in each row of the index (K, N), with shape (F, K, N)."""
+        """Returns the logits for the pairs of an index (K, N), with shape (F, K, N)."""
         rho = self.rho[:, None]
         rest = 1 - rho**2
         u, v = batch.base_x, batch.base_y
@@ -67,7 +67,7 @@ class CodeCritics(nn.Module):
 
 
 class LabelCritics(nn.Module):
-    """Creates critics of labels: one classifier per fold, whose logits are added to the log-frequency of each label.
+    """Creates one classifier of labels per fold, as a correction to the log-frequencies.
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
@@ -106,7 +106,7 @@ class LabelCritics(nn.Module):
 
 
 class Nearest:
-    """Creates a look-up of the labels of the nearest training codes. It caches its last result, since several critics share it.
+    """Creates a look-up of the labels of the nearest training codes, which caches its last result.
 
     Arguments:
         train: The training samples of each fold.
@@ -127,7 +127,7 @@ class Nearest:
             half_squares = codes.square().sum(1) / 2
             nearest = []
             for rows in x.split(max(1, 4_000_000 // len(codes))):
-                # Half the squared distance, except for what is the same for all training codes.
+                # Half the squared distance, up to a constant for each sample.
                 far = torch.addmm(half_squares, rows, codes.mT, alpha=-1)
                 nearest.append(far.topk(self.count, largest=False).indices)
             self.last = (k, x, self.labels[k][torch.cat(nearest)])
@@ -135,7 +135,7 @@ class Nearest:
 
 
 class Neighbours(nn.Module):
-    """Creates critics of labels from the nearest training codes. They find dependence that is too fine for a network to learn.
+    """Creates critics of labels from the nearest training codes, for dependence in fine detail.
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
@@ -155,7 +155,7 @@ class Neighbours(nn.Module):
         prior = self.log_prior[k].exp()
         votes = x.new_zeros(len(x), len(prior))
         votes.scatter_add_(1, labels, torch.ones_like(labels, dtype=x.dtype))
-        # A tenth of the votes goes by frequency: no label is ever ruled out.
+        # About a tenth of the votes follows the frequencies, so that no label has probability 0.
         weight = 1 + 0.1 * self.count
         probability = (votes + weight * prior) / (self.count + weight)
         return probability.log() - self.log_prior[k]

@@ -1,6 +1,6 @@
-r"""The networks of the panel, one per fold, trained side by side: the fold is the first dimension of every tensor.
+r"""The networks of the panel, one per fold: the fold is the first dimension of every tensor.
 
-All networks take the same pairs, given as an index: each sample with itself and with other samples of its batch.
+Pairs are an index: each sample with itself and with other samples of its batch.
 """
 
 __all__ = ["Concatenated", "FoldLinear", "FoldMLP", "Separable", "Towers"]
@@ -42,7 +42,7 @@ class FoldMLP(nn.Sequential):
                 layers.append(nn.Dropout(dropout))
             inputs = width
         last = FoldLinear(folds, inputs, outputs)
-        # Critics start by taking everything for independent.
+        # Initially, critics output 0: independence.
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         super().__init__(*layers, last)
@@ -54,7 +54,7 @@ def _paired(y: Tensor, index: Tensor) -> Tensor:
 
 
 class Concatenated(nn.Module):
-    """Creates a perceptron on both codes, whose first layer is computed once per code, not once per pair.
+    """Creates a perceptron on both codes, whose first layer is computed once per code.
 
     Arguments:
         folds: The number of folds.
@@ -84,7 +84,7 @@ class Concatenated(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, y: Tensor, index: Tensor) -> Tensor:
-        # Units are left out of a whole code, not of each pair: random numbers for all pairs would cost most of a step.
+        # Dropout per code, not per pair: random numbers for all pairs would take most of a step.
         of_x = self.dropout(self.of_x(self.octaves(x)))
         of_y = self.dropout(self.of_y(self.octaves(y)))
         h = F.silu(of_x[:, None] + _paired(of_y, index))
@@ -102,7 +102,7 @@ class Separable(nn.Module):
 
         self.of_x = FoldMLP(folds, x_features, width, 2, width + 1, dropout)
         self.of_y = FoldMLP(folds, y_features, width, 2, width + 1, dropout)
-        # One tower must not start at 0, or neither would ever get a gradient.
+        # If both towers started at 0, neither would ever get a gradient.
         for tower in (self.of_x, self.of_y):
             nn.init.normal_(cast(Tensor, tower[-1].weight), std=0.3 * width**-0.5)
 
@@ -114,7 +114,7 @@ class Separable(nn.Module):
 
 
 class Towers(nn.Module):
-    r"""Creates two towers of three hidden layers beside linear maps, with an inner product: the logits of all pairs of a batch are one matrix product.
+    r"""Creates two towers (linear maps plus three hidden layers) with an inner product.
 
     .. math:: T(\pi, \alpha) = w^{-1/2} \langle g(\pi), h(\alpha) \rangle + a(\pi) + b(\alpha)
 
@@ -139,7 +139,7 @@ class Towers(nn.Module):
             nn.init.normal_(cast(Tensor, cast(FoldMLP, tower)[-1].weight), std=0.5 * width**-0.5)
 
     def towers(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the outputs of both towers, with shape (F, N, w + 1). The last feature is a term for the code alone."""
+        """Returns the towers' outputs, with shape (F, N, w + 1): w factors, and a term to add."""
         g, h = (
             linear(codes) + deep(codes)
             for linear, deep, codes in zip(self.linear, self.deep, (x, y), strict=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_html(report: "AuditReport", note: str) -> str:
-    """Returns the page: verdict, summary, drawings with legends, warnings, numbers with their meaning, and the panel."""
+    """Returns the page: verdict, summary, drawings, warnings, numbers with meanings, panel."""
     verdict, _, read = report.title.partition(" (alpha read as ")
     rows = "".join(
         f"<tr><th>{escape(row.name)}</th><td>{escape(row.text)}"
@@ -23,12 +23,12 @@ def to_html(report: "AuditReport", note: str) -> str:
     )
     warnings = "".join(f"<p class=warning>{escape(text)}</p>" for text in report.warnings)
     where = f"{escape(report.source)}, " if report.source else ""
+    made = f"{report.date}, mireg {report.version}."
+    said = f"alpha read as {escape(read.removesuffix(')'))}. {made}" if read else made
     parts = [
         f'<h1 class="{report.verdict.replace(" ", "-")}">{_unbroken(escape(verdict))}</h1>',
         f"<p class=summary>{escape(report.summary)}</p>",
-        f"<p class=meaning>{where}alpha read as {escape(read.removesuffix(')'))}. {report.date}, mireg {report.version}.</p>"
-        if read
-        else f"<p class=meaning>{where}{report.date}, mireg {report.version}.</p>",
+        f"<p class=meaning>{where}{said}</p>",
         f"<figure>{interval_svg(report)}{_legend(report, False)}</figure>",
         warnings,
         f"<h2>The numbers</h2><table>{rows}</table>",
@@ -45,20 +45,13 @@ def _unbroken(verdict: str) -> str:
 
 
 def _legend(report: "AuditReport", curve: bool) -> str:
-    """Returns a legend of what is drawn."""
-    marks = [
-        (
-            "<line x1='1' x2='27' y1='7' y2='7' class='interval'/><circle cx='14' cy='7' r='4' class='estimate'/>",
-            "estimate and its 95 % interval",
-        )
-    ]
+    """Returns the legend of a drawing."""
+    dot = "<circle cx='14' cy='7' r='4' class='estimate'/>"
+    mark = f"<line x1='1' x2='27' y1='7' y2='7' class='interval'/>{dot}"
+    marks = [(mark, "estimate and its 95 % interval")]
     if curve:
-        marks = [
-            (
-                "<line x1='14' x2='14' y1='0' y2='14' class='bar'/><circle cx='14' cy='7' r='4' class='estimate'/>",
-                "estimate of one critic and its 95 % interval",
-            )
-        ]
+        mark = f"<line x1='14' x2='14' y1='0' y2='14' class='bar'/>{dot}"
+        marks = [(mark, "estimate of one critic and its 95 % interval")]
     elif report.lower_bound > 0:
         mark = "<rect x='1' y='1' width='26' height='12' class='certified'/>"
         marks.append((mark, f"certified with {100 * report.confidence:g} % confidence"))
@@ -75,11 +68,11 @@ def _legend(report: "AuditReport", curve: bool) -> str:
 def _curve(report: "AuditReport") -> str:
     if report.curve is None:
         return ""
-    said = (
-        "One critic was trained on a quarter, half and all of the training codes. The estimate has stopped rising: more codes are not expected to raise it."
-        if not report.curve.rises
-        else "One critic was trained on a quarter, half and all of the training codes. The estimate still rises: more codes are expected to raise it."
-    )
+    said = "One critic was trained on a quarter, half and all of the training codes. The estimate "
+    if report.curve.rises:
+        said += "still rises: more codes are expected to raise it."
+    else:
+        said += "has stopped rising: more codes are not expected to raise it."
     figure = f"<figure>{curve_svg(report)}{_legend(report, True)}</figure>"
     return f"<h2>The learning curve</h2><p>{said}</p>{figure}"
 
@@ -93,8 +86,9 @@ def _panel(report: "AuditReport") -> str:
         for name, value in ranked
     )
     return (
-        "<h2>The panel</h2><p>The estimate of each critic, in nats, on the samples that decide when its training stops. "
-        f"The verdict comes from a combination of these critics, on other samples.</p><table>{rows}</table>"
+        "<h2>The panel</h2><p>The estimate of each critic, in nats, on the samples that decide "
+        "when its training stops. The verdict comes from a combination of these critics, on other "
+        f"samples.</p><table>{rows}</table>"
     )
 
 

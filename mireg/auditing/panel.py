@@ -1,4 +1,4 @@
-r"""The panel: critics of several kinds are tried, the best are cross-fitted, and one combination per fold is evaluated on held-out samples."""
+r"""The panel: critics are tried, the best cross-fitted, and their combination evaluated."""
 
 __all__ = ["Progress", "judge"]
 
@@ -21,7 +21,7 @@ Progress = Callable[[str, float], None]
 def judge(
     inputs: AuditInputs, folds: Folds, generator: Generator, progress: Progress | None = None
 ) -> Evidence:
-    """Trains the panel, and returns the logits of its combination on held-out pairs."""
+    """Returns the logits of the trained and combined panel on held-out pairs."""
     tell = progress or (lambda what, share: None)
     panel = CrossFit(inputs, folds, PREPROCESSING, generator)
 
@@ -31,7 +31,7 @@ def judge(
     for i, name in enumerate(names):
         tell("trial", 0.2 * i / len(names))
         trials[name] = panel.trial(*name)
-    # Detail is learnt last, and a short trial does not show who will: one that is made for it is always among them.
+    # Networks learn fine detail late, so a short trial underrates the one for detail: keep one.
     ranked = sorted(trials, key=trials.__getitem__)
     fine = next(name for name in ranked if name[1] == "octaves")
     finalists = [fine, *(name for name in ranked if name != fine)][:FINALISTS]

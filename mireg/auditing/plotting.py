@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
-    """Draws what the HTML page draws: see :meth:`AuditReport.plot`."""
+    """Draws the figures of the HTML page: see :meth:`AuditReport.plot`."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:

@@ -13,7 +13,7 @@ from .kinds import as_values
 
 
 def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
-    """Checks that a posterior has the shape of the codes, and returns warnings if the codes do not look like its samples.
+    """Returns warnings if codes do not look like samples of a posterior.
 
     Raises:
         ValueError: If the shapes differ.
@@ -24,8 +24,9 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
         shape = shape[:1]
     if shape != wanted:
         raise ValueError(
-            "the posterior must belong to the codes, with one row for each row of pi: "
-            f"pi has shape {wanted}, got batch {tuple(posterior.batch_shape)} and event {tuple(posterior.event_shape)}"
+            "the posterior must belong to the codes, with one row for each row of pi: pi has "
+            f"shape {wanted}, got batch {tuple(posterior.batch_shape)} and event "
+            f"{tuple(posterior.event_shape)}"
         )
     base = _base(posterior)
     if not isinstance(base, Normal):
@@ -33,18 +34,16 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
     codes = torch.as_tensor(x).reshape(base.loc.shape).to(base.loc)
     distance = float(((codes - base.loc) / base.scale).detach().square().mean())
     if distance < 0.25:
-        return (
-            "pi is closer to the posterior's mean than samples are. The variational bound holds for samples only; means reveal more",
-        )
+        text = "pi is closer to the posterior's mean than samples are. The variational bound holds "
+        return (text + "for samples only; means reveal more",)
     if distance > 4:
-        return (
-            f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, samples are 1. Is it the posterior of these codes, in this order?",
-        )
+        text = f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, samples "
+        return (text + "are 1. Is it the posterior of these codes, in this order?",)
     return ()
 
 
 def bound_from_above(posterior: Distribution, known: Tensor | None = None) -> float:
-    """Returns the upper bound of eq. (9). Any prior is valid; this one has the moments of the codes, which keeps the bound tight.
+    """Returns the upper bound of eq. (9), with a prior that has the moments of the codes.
 
     Arguments:
         posterior: The posterior of all samples.

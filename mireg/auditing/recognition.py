@@ -1,4 +1,4 @@
-r"""How well labels are recognised: the AUC and the balanced accuracy, in which a rare label counts as much as a frequent one."""
+r"""The AUC and the balanced accuracy of labels, to which each label contributes equally."""
 
 __all__ = [
     "Share",
@@ -45,15 +45,17 @@ def clustered_error(residuals: Tensor, groups: Tensor) -> float:
 
 
 def wilson_interval(value: float, error: float, units: float) -> Share:
-    r"""Returns the interval of Wilson (1927) for a share, with the effective number of samples that its standard error implies.
+    r"""Returns the interval of Wilson (1927) for a share, with the sample size its error implies.
 
-    .. math:: \frac{p + z^2 / 2m \pm z \sqrt{p (1 - p) / m + z^2 / 4 m^2}}{1 + z^2 / m}, \qquad m = \frac{p (1 - p)}{\sigma^2}
+    .. math:: \frac{p + z^2 / 2m \pm z \sqrt{p (1 - p) / m + z^2 / 4 m^2}}{1 + z^2 / m}, \qquad
+        m = \frac{p (1 - p)}{\sigma^2}
 
     It stays within 0 and 1, and does not shrink to a point if all samples were right.
 
     References:
         | Probable Inference, the Law of Succession, and Statistical Inference (Wilson, 1927)
-        | Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated From Survey Data (Korn and Graubard, 1998), for m
+        | Confidence Intervals for Proportions with Small Expected Number of Positive Counts
+        | Estimated From Survey Data (Korn and Graubard, 1998), for m
 
     Arguments:
         value: The share :math:`p`.
@@ -68,12 +70,16 @@ def wilson_interval(value: float, error: float, units: float) -> Share:
 
 
 def placements(scores: Tensor, positive: Tensor) -> Tensor:
-    r"""Returns for each sample the share of the other class that it is ranked correctly against, with ties counted half.
+    r"""Returns the share of the other class that each sample is ranked correctly against.
 
-    The mean over either class is the AUC. The variance of the placements determines that of the AUC.
+    Ties count half.
+
+    The mean over either class is the AUC. The variance of the placements determines that of the
+    AUC.
 
     References:
-        | Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves (DeLong et al., 1988)
+        | Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves
+        | (DeLong et al., 1988)
 
     Arguments:
         scores: The scores, with shape (N,).
@@ -89,7 +95,7 @@ def placements(scores: Tensor, positive: Tensor) -> Tensor:
 
 
 def ratios_of_two(joint: Tensor, labels: Tensor) -> Tensor:
-    r"""Returns the logits of both labels from the logits of the true label: their probabilities sum to 1.
+    r"""Returns the logits of both labels from those of the true label: probabilities sum to 1.
 
     .. math:: \log \frac{1 - p e^t}{1 - p}
 
@@ -111,11 +117,13 @@ def of_labels(
 ) -> tuple[Share, Share] | None:
     r"""Returns the AUC (each label against the rest, averaged) and the balanced accuracy.
 
-    The guess is the label with the largest ratio. By the largest probability, a rare label would never be guessed. Standard errors are over groups
-    (Obuchowski, Nonparametric Analysis of Clustered ROC Curve Data, 1997, for the AUC).
+    The guess is the label with the largest ratio. By the largest probability, a rare label would
+    never be guessed. Standard errors are over groups (Obuchowski, Nonparametric Analysis of
+    Clustered ROC Curve Data, 1997, for the AUC).
 
     Arguments:
-        ratios: The critics' :math:`\log q(\alpha | \pi) - \log p(\alpha)` of held-out samples for every label, with shape (C, N).
+        ratios: The critics' :math:`\log q(\alpha | \pi) - \log p(\alpha)` of held-out samples for
+            every label, with shape (C, N).
         labels: Their labels, with shape (N,).
         groups: Their groups, with shape (N,).
         classes: The number of labels C.
@@ -141,7 +149,7 @@ def of_labels(
         weights = torch.where(own, 1 / share, 1 / (1 - share))
         of_auc += (placed - area) * weights / len(there)
         of_balanced[own] += (right[own] - recall) / share / len(there)
-    # A rare label has as many independent samples as it has groups.
+    # A label has as many independent samples as groups.
     rarest = min(len(groups[labels == c].unique()) for c in there)
     return (
         wilson_interval(auc, clustered_error(of_auc, groups), rarest),

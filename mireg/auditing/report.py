@@ -1,4 +1,4 @@
-r"""The result of an audit, for people and for programs."""
+r"""The result of an audit."""
 
 __all__ = ["AuditReport", "Stratum"]
 
@@ -48,29 +48,31 @@ class Stratum:
     standard_error: float | None
     """Its standard error."""
     lower_bound: float
-    """The certified lower bound, at the confidence at which the bounds of all strata and their shares hold together."""
+    """The certified lower bound. The bounds of all strata hold jointly with the confidence."""
     note: str = ""
     """Why the stratum was left out, or needed no critic."""
 
 
 @dataclass(frozen=True)
 class AuditReport:
-    r"""The result of :func:`audit`: estimates in nats, a certified lower bound and a verdict. `print` shows all of it.
+    r"""The result of :func:`audit`: estimates in nats, a certified lower bound and a verdict.
+    `print` shows all of it.
 
     Example:
-        >>> report = AuditReport(0.31, 0.02, 0.01, 0.30, 0.22, 0.95, 4.2, 0.01, 0.02, 0.66, 5000, 5000)
+        >>> numbers = (0.31, 0.02, 0.01, 0.30, 0.22, 0.95, 4.2, 0.01, 0.02, 0.66, 5000, 5000)
+        >>> report = AuditReport(*numbers)
         >>> report.interval
         (0.27..., 0.34...)
     """
 
     mi: float
-    r"""The estimate of :math:`I(\pi, \alpha)`: the mean held-out logit of joint pairs, minus log Z if that is below 0."""
+    r"""The estimate: the mean held-out logit of joint pairs, minus log Z if that is below 0."""
     standard_error: float
     """The standard error of the estimate, over groups if groups were given."""
     log_z: float
-    r"""The logarithm of :math:`\mathbb{E}_{p(\pi) p(\alpha)} e^T` on held-out pairs. Trust the estimate only if this is near 0."""
+    r"""The log mean of :math:`e^T` over held-out marginal pairs, near 0 if `mi` is reliable."""
     dv: float
-    """The estimate of Donsker and Varadhan: the mean held-out logit of joint pairs minus `log_z`."""
+    """The Donsker-Varadhan estimate: the mean held-out logit of joint pairs minus `log_z`."""
     lower_bound: float
     r"""The certified lower bound on :math:`I(\pi, \alpha)`, which holds with `confidence`."""
     confidence: float
@@ -78,7 +80,7 @@ class AuditReport:
     ceiling: float
     """About the largest lower bound that this number of samples can certify."""
     p_value: float
-    """How often a random pairing of the held-out samples looked at least as dependent."""
+    """The share of random pairings of the held-out samples that looked at least as dependent."""
     null: float
     """The 95 % quantile of the estimates of random pairings, minus their mean."""
     accuracy: float
@@ -90,7 +92,7 @@ class AuditReport:
     epsilon: float | None = None
     """The target in nats."""
     verdict: Verdict = "not asked"
-    r"""How :math:`I(\pi, \alpha)` compares with :math:`\epsilon`: `below`, `above`, `undecided`, `not settled`, or `not asked`."""
+    r"""`below` or `above` :math:`\epsilon`, `undecided`, `not settled`, or `not asked`."""
     classes: int = 0
     """The number of labels; 0 if α is a code."""
     label_accuracy: float | None = None
@@ -102,9 +104,9 @@ class AuditReport:
     panel: dict[str, float] = field(default_factory=dict)
     """The estimate of each member of the panel on its stopping samples, in nats."""
     curve: LearningCurve | None = None
-    """The estimates of the best critic after training on a quarter, half and all of the training codes."""
+    """The estimates of the best critic for a quarter, half and all of the training codes."""
     settled: bool = True
-    """Whether more samples are not expected to raise the estimate: the curve no longer rises, and there are enough groups."""
+    """Whether the learning curve no longer rises and there are enough groups."""
     recognition: Recognition | None = None
     """How well π reveals the group, if groups of several samples were given."""
     warnings: tuple[str, ...] = ()
@@ -118,7 +120,7 @@ class AuditReport:
     label_accuracy_interval: tuple[float, float] | None = None
     """The 95 % interval of `label_accuracy`, over groups."""
     label_auc: float | None = None
-    """The area under the ROC curve of each label against the rest, averaged over the labels; 0.5 is chance."""
+    """The AUC of each label against the rest, averaged over the labels; 0.5 is chance."""
     label_auc_interval: tuple[float, float] | None = None
     """The 95 % interval of `label_auc`, over groups."""
     label_balanced_accuracy: float | None = None
@@ -196,13 +198,11 @@ class AuditReport:
         return "\n".join([*lines, f"  {NOTE}"])
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draws the estimate, its interval, the certified bound, the target, and the learning curve if there is one. Requires matplotlib.
+        """Draws the report with matplotlib, and returns the axis of the estimate.
 
         Arguments:
-            ax: The axis of the estimate. By default, creates a figure with the learning curve below the estimate; with `ax`, the curve is left out.
-
-        Returns:
-            The axis of the estimate.
+            ax: The axis of the estimate. By default, a new figure, which also shows the learning
+                curve.
 
         Raises:
             ImportError: If matplotlib is not installed.

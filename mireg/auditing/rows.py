@@ -40,7 +40,8 @@ def _information(r: "AuditReport") -> list[Row]:
             f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
             if r.lower_bound > 0
             else "nothing",
-            f"the true value is lower in at most {100 - 100 * r.confidence:g} % of audits, whatever the critics are",
+            f"the true value is lower in at most {100 - 100 * r.confidence:g} % of audits, "
+            "whatever the critics are",
         ),
     ]
     if r.variational_bound is not None:
@@ -48,7 +49,8 @@ def _information(r: "AuditReport") -> list[Row]:
             Row(
                 "variational bound",
                 f"at most {r.variational_bound:.3f} nats",
-                "an upper bound for samples of the posterior, up to the noise of this mean over the samples",
+                "an upper bound for samples of the posterior, up to the noise of this mean over "
+                "the samples",
             )
         )
     return [
@@ -66,7 +68,8 @@ def _information(r: "AuditReport") -> list[Row]:
         Row(
             "Donsker-Varadhan",
             f"{fixed(r.dv)} nats",
-            "a second estimate, the mean logit minus log Z; too low if a few pairs have far too high logits",
+            "a second estimate, the mean logit minus log Z; too low if a few pairs have far too "
+            "high logits",
         ),
         Row(
             "random pairings",
@@ -90,7 +93,8 @@ def _learning(r: "AuditReport") -> list[Row]:
             Row(
                 "learning curve",
                 f"{found} nats from {sizes} training codes",
-                "the estimates of one critic; if they still rise, more samples may raise the estimate above",
+                "the estimates of one critic; if they still rise, more samples may raise the "
+                "estimate above",
             )
         )
     if r.recognition is not None:
@@ -107,7 +111,8 @@ def _recognition(r: "AuditReport") -> list[Row]:
             "accuracy",
             f"{_share(r.label_accuracy, r.label_accuracy_interval)}, chance {100 * chance:.1f} %"
             + ("" if r.given else _allowed(r, accuracy_bound(r.epsilon or 0, min(chance, 0.9999)))),
-            "how often the most probable label is right; chance is to always guess the most frequent label",
+            "how often the most probable label is right; chance is to always guess the most "
+            "frequent label",
         )
     ]
     if r.label_auc is not None:
@@ -117,7 +122,8 @@ def _recognition(r: "AuditReport") -> list[Row]:
                 "AUC",
                 f"{r.label_auc:.3f}{_interval(r.label_auc_interval, 1)}, chance 0.5"
                 + ("" if r.given or not r.epsilon else f", ε allows {most:.3f}"),
-                "how often a sample with a label scores higher than one without it, averaged over labels",
+                "how often a sample with a label scores higher than one without it, averaged "
+                "over labels",
             )
         )
     if r.label_balanced_accuracy is not None:
@@ -130,7 +136,8 @@ def _recognition(r: "AuditReport") -> list[Row]:
                 "balanced accuracy",
                 f"{_share(r.label_balanced_accuracy, r.label_balanced_accuracy_interval)}, "
                 f"chance {100 / max(2, r.classes):.1f} %{allowed}",
-                "how often a label is recognised, averaged over labels: a rare label counts as much as a frequent one",
+                "how often a label is recognised, averaged over labels: a rare label counts as "
+                "much as a frequent one",
             )
         )
     return rows
@@ -161,7 +168,7 @@ def _data(r: "AuditReport") -> list[Row]:
                 Row(
                     "given",
                     r.given,
-                    "labels known beside pi: every number is about what pi adds to them",
+                    "labels known in addition to pi: every number is about what pi adds to them",
                 )
             ]
             * bool(r.given)

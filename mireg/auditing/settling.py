@@ -11,10 +11,10 @@ from .evaluation import Member, standard_error
 from .inputs import AuditInputs, Folds, make_folds
 
 JUDGES, MOST_FOLDS = 1500, 2
-"""The number of held-out groups from which one fold suffices for the learning curve, and the most folds: more would cost as much as the panel."""
+"""The held-out groups from which one fold suffices for the curve, and else the number of folds."""
 
 MOST_SAMPLES = 20_000
-"""The most samples of a fold on which the learning curve is evaluated, and the most on which groups are recognised."""
+"""The most samples of a fold for the learning curve, and the most for the recognition of groups."""
 
 FEWEST_OF_GROUP, MOST_GROUPS = 10, 1000
 """The fewest samples of a group that is to be recognised, and the most groups."""
@@ -23,10 +23,10 @@ FEWEST_OF_GROUP, MOST_GROUPS = 10, 1000
 def learning_curve(
     panel: CrossFit, members: dict[str, Member], preprocessing: str, kind: str
 ) -> LearningCurve:
-    """Returns the estimates of one kind of critics after training on a quarter, half and all of the training groups.
+    """Returns the estimates of one kind of critic for a quarter, half and all training groups.
 
     Arguments:
-        panel: The panel that was trained on all.
+        panel: The panel that was trained on all groups.
         members: Its trained members.
         preprocessing: The preprocessing of the kind.
         kind: The kind with the lowest loss on the stopping samples.
@@ -60,14 +60,13 @@ def learning_curve(
 
 
 def recognize(inputs: AuditInputs, generator: Generator) -> Recognition | None:
-    """Returns how well classifiers recognise the group from π, on held-out samples of the same groups.
+    """Returns how well classifiers recognise the group from π, on held-out samples.
+
+    Returns `None` if there are too many groups, or if most samples belong to small groups.
 
     Arguments:
         inputs: The codes.
         generator: The source of the split, batches and pairs.
-
-    Returns:
-        The result, or `None` if there are too many groups, or if most samples belong to groups that are too small.
     """
     _, index, sizes = inputs.groups.unique(return_inverse=True, return_counts=True)
     kept = (sizes[index] >= FEWEST_OF_GROUP).nonzero().squeeze(1)

@@ -24,7 +24,9 @@ def decide(
     settled: bool = True,
     conclusive: bool = True,
 ) -> Verdict:
-    """Returns the verdict: by the certified bound, or by the estimates and two standard errors.
+    """Returns the verdict, by the certified bound or by the estimates and two standard errors.
+
+    `above` takes precedence: more samples cannot make found information disappear.
 
     Arguments:
         mi: The estimate in nats.
@@ -34,13 +36,10 @@ def decide(
         epsilon: The target, or `None`.
         settled: Whether the estimate has stopped rising with the number of training codes.
         conclusive: Whether the samples suffice for `below`.
-
-    Returns:
-        The verdict. `above` takes precedence: more samples cannot make found information disappear.
     """
     if epsilon is None:
         return "not asked"
-    # The lower of the mean logit and its DV bound: `mi` is the higher.
+    # mi - |log_z| is the lower of the mean logit and its DV bound. `mi` is the higher.
     if bound > epsilon or mi - abs(log_z) - 2 * error > epsilon:
         return "above"
     if not settled:
@@ -50,7 +49,7 @@ def decide(
 
 
 def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
-    """Returns the exit status of the command: 0 for `below` and `not asked`, 1 for `above`, 2 for `undecided` and `not settled`.
+    """Returns 0 for `below` and `not asked`, 1 for `above`, 2 for `undecided` and `not settled`.
 
     Arguments:
         verdict: The verdict.
@@ -62,24 +61,28 @@ def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
 
 
 def sentence(report: "AuditReport") -> str:
-    """Returns the finding in one or two sentences, and for labels one more: no formula, no name of a method."""
+    """Returns the finding in one to three sentences, without formulas and names of methods."""
     found = f"about {max(0.0, report.mi):.3f} nats"
     target = f"the target of {report.epsilon:g} nats" if report.epsilon is not None else ""
     beyond = " beyond what is given" if report.given else ""
     proved = f"at least {report.lower_bound:.3f} with {100 * report.confidence:g} % confidence"
     if report.lower_bound <= 0:
         proved = "none of it certified"
+    about = f"about alpha{beyond} than {target}: {found}"
     text = {
-        "above": f"The code reveals more about alpha{beyond} than {target}: {found}, {proved}.",
-        "below": f"The critics found less about alpha{beyond} than {target}: {found}. This is not a proof: other critics may find more.",
-        "undecided": f"These samples do not show whether the code reveals less about alpha{beyond} than {target}: {found}, {proved}.",
-        "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: {found} so far, {proved}.",
-        "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. No target was given.",
+        "above": f"The code reveals more {about}, {proved}.",
+        "below": f"The critics found less {about}. "
+        "This is not a proof: other critics may find more.",
+        "undecided": f"These samples do not show whether the code reveals less {about}, {proved}.",
+        "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: "
+        f"{found} so far, {proved}.",
+        "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "
+        "No target was given.",
     }[report.verdict]
     if report.label_balanced_accuracy is not None:
         chance = 1 / max(2, report.classes)
         text += (
-            f" From the code, a label is recognised in {100 * report.label_balanced_accuracy:.0f} % of cases, "
-            f"averaged over the labels; chance is {100 * chance:.0f} %."
+            f" From the code, a label is recognised in {100 * report.label_balanced_accuracy:.0f} "
+            f"% of cases, averaged over the labels; chance is {100 * chance:.0f} %."
         )
     return text
