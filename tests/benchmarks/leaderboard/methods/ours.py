@@ -1,0 +1,60 @@
+"""mireg, with ε and nothing else set."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any
+
+import torch
+from tasks import Task
+from torch import Tensor
+from training import Batch, Codes, Penalty, trained
+
+import mireg
+
+from .base import TARGETS, Method
+
+
+class Robust(Penalty):
+    """The constraint as its README has it."""
+
+    stochastic = True
+
+    def __init__(self, task: Task, setting: float) -> None:
+        super().__init__(task, setting)
+
+        self.constraint = mireg.RobustMIConstraint(
+            task.features, classes=task.classes, epsilon=setting
+        )
+        self.last: mireg.Penalty | None = None
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        self.last = self.constraint(batch.pi, batch.s, batch.posterior)
+        return self.last.loss, self.last.critic_loss
+
+    def update(self) -> None:
+        self.constraint.update(self.last)
+
+    def notes(self) -> dict[str, Any]:
+        names = ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier")
+        return {"read": {name: round(float(self.last.metrics[name]), 5) for name in names}}
+
+
+def erase(task: Task, setting: float, seed: int, device: str) -> Codes:
+    """Maps inputs that exist by the eraser, with y kept where y is a label or numbers."""
+    start = time.monotonic()
+    eraser = mireg.Eraser(epsilon=setting, report=False, random_state=seed, device=device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        eraser.fit(task.train.x.numpy(), task.train.s.numpy(), task.train.y.numpy())
+    seconds = time.monotonic() - start
+    parts = (task.train, task.validation, task.test)
+    codes = [torch.from_numpy(eraser.transform(part.x.numpy())).float() for part in parts]
+    return Codes(*codes, notes={"fit_seconds": round(seconds, 1)})
+
+
+METHODS = {
+    "mireg": Method(trained(Robust), TARGETS, "ε", target=True),
+    "mireg.Eraser": Method(erase, TARGETS, "ε", target=True),
+}

@@ -1,0 +1,54 @@
+"""The judge of the leaderboard finds what is there, and nothing where nothing is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "leaderboard"))
+
+import controls
+import judge
+
+SIZES = (4000, 1000, 4000)
+FAST = ("logistic", "perceptron 64", "boosting")
+
+
+def test_the_judge_finds_nothing_in_a_shuffled_attribute():
+    splits, _ = controls.shifted_gaussians(SIZES, shift=2.0)
+    found = judge.leakage(controls.shuffled(splits), 2, attackers=FAST)
+    assert abs(found["leak"]) < 0.01
+    assert found["low"] < 0.003
+
+
+def test_the_judge_finds_a_planted_xor_that_no_linear_attacker_sees():
+    found = judge.leakage(controls.planted_xor(SIZES, features=2), 2, attackers=FAST)
+    assert found["attacker"] != "logistic"
+    assert abs(found["members"]["logistic"]) < 0.01
+    assert 0.85 * controls.XOR < found["leak"] < 1.1 * controls.XOR
+
+
+def test_the_judge_finds_a_known_amount():
+    splits, truth = controls.shifted_gaussians(SIZES, shift=1.5)
+    found = judge.leakage(splits, 2, attackers=FAST)
+    assert found["leak"] == pytest.approx(truth, rel=0.12)
+    assert found["low"] < truth < found["high"] + 0.01
+    assert 0.7 < found["auc"] < 0.9
+
+
+def test_quality_is_the_accuracy_of_labels_and_the_explained_variance_of_numbers():
+    generator = torch.Generator().manual_seed(0)
+    few = (2000, 500, 1000)
+    x = torch.randn(sum(few), 2, generator=generator)
+    y = (x[:, 0] > 0).long()
+    label = judge.quality(controls.cut(x, y, few), torch.zeros(1000).long(), 2)
+    assert label["quality"] > 0.95 and label["parity_gap"] == 0
+    number = judge.quality(controls.cut(x, x[:, :1], few), torch.zeros(1000).long(), 0)
+    assert number["quality"] > 0.95
+
+
+def test_the_parity_gap_is_the_largest_total_variation():
+    decided = torch.tensor([0, 0, 1, 1, 1, 1, 1, 0])
+    groups = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    assert judge.parity_gap(decided, groups, 2) == pytest.approx(0.25)
