@@ -65,7 +65,7 @@ class Job(NamedTuple):
     def path(self) -> Path:
         """Where the codes are kept."""
         words = f"{self.task}-{self.method}-{self.setting:g}-{self.seed}-{self.steps}"
-        return self.out / "codes" / (words.replace(" ", "_").replace("/", "_") + ".npz")
+        return self.out / "codes" / (words.replace(" ", "_").replace(",", "") + ".npz")
 
 
 def key(row: Row) -> tuple:

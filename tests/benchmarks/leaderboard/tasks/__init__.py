@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import adult, sentences
+from . import adult, digits, health, mixtures, sentences, sprites
 from .base import Missing, Rows, Task
 
 __all__ = ["MODULES", "Missing", "Rows", "Task", "load", "prepare"]
@@ -15,6 +15,11 @@ __all__ = ["MODULES", "Missing", "Rows", "Task", "load", "prepare"]
 MODULES = {
     "sentences": sentences,
     "adult": adult,
+    "health, age at 60": health,
+    "health, nine ages": health,
+    "mixtures": mixtures,
+    "digits": digits,
+    "sprites": sprites,
 }
 
 
@@ -34,13 +39,17 @@ def load(name: str, folder: Path | None = None) -> Task:
 
 
 def prepare(folder: Path) -> None:
-    """Writes the arrays of all tasks whose files are there."""
+    """Writes the arrays of all tasks whose files are there, and that are not written yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for source, module in {module.SOURCE: module for module in MODULES.values()}.items():
+        if (folder / f"{source}.npz").exists():
+            continue
         try:
             arrays = module.read()
         except Missing as missing:
             print(f"{source} is left out: {missing}")
+            continue
+        if not arrays:
             continue
         path = folder / f"{source}.npz"
         np.savez_compressed(path, **arrays)
