@@ -294,7 +294,7 @@ class Critics(nn.Module):
         )
         own = names == seen.keys() - {"empty", "alike"} and ("alike" in seen) == bool(self.classes)
         own = own and ("given" in penalty.codes) == (self.given is not None)
-        own = own and bool(penalty.codes) and penalty.codes["pi"].shape[1:] == self.pi_shape
+        own = own and len(penalty.codes) > 0 and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
             raise ValueError(
                 "update takes the penalty that it returned for this step, got one for other "

@@ -192,8 +192,8 @@ def poison(trainer, at, value):
     """Lets the pose encoder give one bad value at a step."""
     encode = trainer.encode
 
-    def poisoned(batch, model=None):
-        codes, groups = encode(batch, model)
+    def poisoned(batch, model=None, disturbed=False):
+        codes, groups = encode(batch, model, disturbed)
         if trainer.step_count + 1 in at:
             codes.pi.data[0, 0] = value
         return codes, groups

@@ -11,6 +11,7 @@ from torch import Tensor
 from mireg.ranks import generator_at
 
 from .image_set import ImageSet
+from .stored import StoredImages
 
 
 def as_float(images: Tensor, size: int) -> Tensor:
@@ -45,7 +46,7 @@ class Batch(NamedTuple):
     """Pairs of images of one identity each."""
 
     x1: Tensor
-    """The images that give the appearance, with shape (B, 3, H, W)."""
+    """The images that give the appearance, with shape (B * appearances, 3, H, W), identity by identity."""
     x2: Tensor
     """The images that give the pose and are reconstructed, with shape (B * views, 3, H, W), identity by identity."""
     groups: Tensor
@@ -65,8 +66,9 @@ class PairSampler:
         views: The number of poses of each identity.
         size: The size to pad images to.
         seed: The seed.
-        rank: The number of this rank, where several share a batch.
+        rank: The number of this rank if several share a batch.
         ranks: How many there are: each gets as many of the identities, in their order.
+        appearances: The number of images of each identity that give its appearance together.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class PairSampler:
         seed: int,
         rank: int = 0,
         ranks: int = 1,
+        appearances: int = 1,
     ) -> None:
         if identities % ranks:
             raise ValueError(
@@ -93,10 +96,12 @@ class PairSampler:
             raise ValueError(
                 f"training needs at least 2 images of each identity, got 1 of identity {names[count.argmin()]}"
             )
-        self.images = image_set.images
+        self.images: np.ndarray | StoredImages | Tensor = image_set.images
         self.order, self.start, self.count = (torch.from_numpy(x) for x in (order, start, count))
         self.names = torch.from_numpy(names.astype(np.int64))
         self.identities, self.views, self.size, self.seed = identities, views, size, seed
+        self.appearances = min(appearances, int(count.min()) - 1)
+        self.device = torch.device("cpu")
         share = identities // ranks
         self.own = slice(rank * share, (rank + 1) * share)
 
@@ -107,19 +112,33 @@ class PairSampler:
         chosen = torch.cat(
             [torch.randperm(len(self.names), generator=generator) for _ in range(rounds)]
         )[: self.identities]
-        # Distinct images: the first is any, and the others are further round the circle of the identity's images.
+        # A random order of each identity's images: the first ones give the appearance, and the poses are drawn from the rest.
         count = self.count[chosen, None]
-        steps = torch.rand(self.identities, self.views, generator=generator)
-        first = torch.rand(self.identities, 1, generator=generator)
-        first = (first * count).long()
-        others = (first + 1 + (steps * (count - 1)).long()) % count
-        index = self.order[self.start[chosen, None] + torch.cat((first, others), dim=1)]
+        keys = torch.rand(self.identities, int(self.count.max()), generator=generator)
+        shuffled = keys.masked_fill_(torch.arange(keys.shape[1]) >= count, 2).argsort(dim=1)
+        taken = self.appearances
+        views = torch.rand(self.identities, self.views, generator=generator)
+        views = taken + (views * (count - taken)).long()
+        index = torch.cat((shuffled[:, :taken], shuffled.gather(1, views)), dim=1)
+        index = self.order[self.start[chosen, None] + index]
         index, chosen = index[self.own], chosen[self.own]
         x1, x2 = (
-            as_float(torch.from_numpy(self.images[rows.numpy()]), self.size)
-            for rows in (index[:, 0], index[:, 1:].flatten())
+            as_float(self._images(rows), self.size)
+            for rows in (index[:, :taken].flatten(), index[:, taken:].flatten())
         )
-        return Batch(x1, x2, self.names[chosen])
+        return Batch(x1, x2, self.names[chosen].to(self.device, non_blocking=True))
+
+    def keep_on(self, device: torch.device) -> None:
+        """Keeps all images on a device, and gives the batches there. Images in a file stay where they are."""
+        if isinstance(self.images, np.ndarray):
+            self.images = torch.from_numpy(self.images).to(device)
+            self.device = device
+
+    def _images(self, rows: Tensor) -> Tensor:
+        """Returns some images as uint8, where they are kept."""
+        if isinstance(self.images, Tensor):
+            return self.images[rows.to(self.device, non_blocking=True)]
+        return torch.from_numpy(self.images[rows.numpy()])
 
 
 class Triplets(NamedTuple):

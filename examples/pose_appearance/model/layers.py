@@ -20,7 +20,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # In channels-last memory the permutations are free.
-        x = F.rms_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, 1e-6)
+        weight = self.weight.to(x.dtype)
+        x = F.rms_norm(x.permute(0, 2, 3, 1), weight.shape, weight, 1e-6)
         return x.permute(0, 3, 1, 2)
 
 

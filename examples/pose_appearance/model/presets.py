@@ -30,6 +30,8 @@ class ModelOptions:
     """The number of features of the appearance code."""
     hidden: int = 512
     """The units of the decoder's fully connected layers."""
+    condition: int = 256
+    """The units of the decoder's layers that read a code."""
     critic_width: int = 256
     """The units of each layer of T and T'."""
 
@@ -42,7 +44,9 @@ class ModelOptions:
 
 
 PRESETS: dict[str, ModelOptions] = {
-    "small": ModelOptions(),
+    "small": ModelOptions(
+        encoder_widths=(48, 96), decoder_widths=(96, 48), hidden=128, condition=128
+    ),
     "tiny": ModelOptions(
         size=32,
         patch=4,
@@ -50,6 +54,12 @@ PRESETS: dict[str, ModelOptions] = {
         decoder_widths=(64,),
         hidden=256,
         critic_width=128,
+    ),
+    "large": ModelOptions(
+        encoder_widths=(128, 256),
+        decoder_widths=(256, 128),
+        blocks=2,
+        condition=512,
     ),
     "paper": ModelOptions(
         size=256,
@@ -61,7 +71,7 @@ PRESETS: dict[str, ModelOptions] = {
         hidden=1024,
     ),
 }
-"""The sizes by name: for 64x64 images on a CPU, for 32x32 ones within a minute, and the paper's for 256x256 on a GPU."""
+"""The sizes by name: for 64x64 images on a CPU, for 32x32 ones within a minute, for 64x64 on a GPU, and the paper's for 256x256."""
 
 
 class PoseAppearanceModel(nn.Module):
@@ -82,6 +92,7 @@ class PoseAppearanceModel(nn.Module):
             options.pi_features,
             options.alpha_features,
             options.hidden,
+            options.condition,
         )
 
     def transfer(self, x_appearance: Tensor, x_pose: Tensor) -> Tensor:

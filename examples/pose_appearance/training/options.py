@@ -49,8 +49,8 @@ class TrainOptions:
     """The number of characters to draw."""
     poses: int = 48
     """The number of poses that each of them is drawn in."""
-    preset: Literal["small", "tiny", "paper"] = "small"
-    """The sizes of the model: for 64x64 or 32x32 on a CPU, or the paper's 256x256 for a GPU."""
+    preset: Literal["small", "tiny", "large", "paper"] = "small"
+    """The sizes of the model: small for 64x64 and tiny for 32x32 on a CPU, large for 64x64 on a GPU, or the paper's for 256x256."""
     objective: Literal[
         "robust",
         "paper",
@@ -87,10 +87,16 @@ class TrainOptions:
     """How long to train. By default 9 for what is drawn, 85 for sprites, 60 for others."""
     steps: int | None = None
     """How many steps to train, instead of minutes."""
-    identities_per_batch: int = 8
+    identities_per_batch: int = 32
     """How many identities make a batch."""
-    views: int = 4
+    views: int = 2
     """How many poses of an identity are decoded from one encoding of its appearance."""
+    appearances: int = 2
+    """From how many images of an identity its appearance is read in training: the mean of their codes. One is enough afterwards."""
+    colour_noise: float = 0.3
+    """How much the colours that the pose encoder sees in training are mixed at random: the deviation of the entries of a matrix."""
+    width_noise: float = 0.0
+    """How much the widths that the pose encoder sees in training are scaled at random: the deviation of the factor."""
     learning_rate: float = 1.5e-3
     """The highest learning rate of encoders and decoder; it decays to 0 along a cosine."""
     critic_learning_rate: float = 2e-3
@@ -103,6 +109,8 @@ class TrainOptions:
     """The decay of the averaged weights, which evaluation uses."""
     device: str = "auto"
     """Where to train: auto, cpu, cuda, mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """The type that the networks compute in: bfloat16 on a GPU by default. Codes, losses and critics stay float32."""
     compile: Literal["auto", "yes", "no"] = "auto"
     """Compile the networks: twice as fast after a minute. Auto does so in runs of 5 minutes or more, if there is a compiler."""
     threads: int = 0
@@ -114,7 +122,7 @@ class TrainOptions:
     checkpoint_minutes: float = 5.0
     """How often a checkpoint is written; one is on SIGTERM and Ctrl-C as well."""
     on_divergence: Literal["stop", "skip"] = "stop"
-    """What to do at a step with a loss, a gradient or a code that is not finite, or a code beyond 1e4: stop, or leave the step out."""
+    """What to do at a step with a loss, a gradient or a code that is not finite, or a code beyond 1e4: stop, or leave the step out. A GPU that stops looks at every 20th step, one that leaves steps out at each, which is slower."""
     resume: Path | None = None
     """A run to continue, with all its options: only --minutes, --steps and --on-divergence may be given anew."""
     export: Path | None = None
@@ -145,7 +153,7 @@ def write_options(options: TrainOptions, path: Path) -> None:
 
 
 FREE = {
-    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "threads", "data_root", "store",
+    "minutes", "steps", "out", "resume", "smoke", "device", "compile", "precision", "threads", "data_root", "store",
     "checkpoint_minutes", "on_divergence", "export",
 }  # fmt: skip
 """Options that make no other run."""

@@ -107,6 +107,7 @@ def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.devi
         options.seed,
         rank(),
         mireg.Ranks().count,
+        options.appearances,
     )
     return Trainer(model, regularizer, objective, sampler, options, device)
 
@@ -214,6 +215,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
                 _progress(trainer), due, stop.name is not None, trainer.device
             )
             if due and trainer.step_count > last:
+                trainer.check()
                 try:
                     save(trainer, folder)
                     last = trainer.step_count
@@ -236,6 +238,7 @@ def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
                 bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
             bar.update(100 * min(1.0, _progress(trainer)) - bar.n)
     if trainer.step_count > last:
+        trainer.check()
         save(trainer, folder)
     return done >= 1
 

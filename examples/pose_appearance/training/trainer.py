@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from data.disturbance import disturb
 from data.pairs import Batch, PairSampler
 from model.presets import PoseAppearanceModel
 from objectives import COLUMNS, RECONSTRUCTIONS, Objective, Step
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mireg
 
+from .captured import CapturedStep
 from .options import TrainOptions, identity_of
 from .ranks import rank
 from .replay import Replay
@@ -31,6 +33,9 @@ REPLAY_STEPS = 50
 
 LARGEST_CODE = 1e4
 """A code beyond it has exploded: the prior has unit variance."""
+
+CHECK_EVERY = 20
+"""How often a GPU is asked whether all numbers were finite: each time the program waits for it."""
 
 SKIPS = 10
 """How many steps in a row may be left out before a run stops after all."""
@@ -83,7 +88,24 @@ class Trainer:
             "lr": options.learning_rate,
             "betas": (0.9, 0.99),
         }
-        self.optimizer = torch.optim.Adam([networks, critics], fused=True)
+        on_gpu = device.type == "cuda"
+        self.optimizer = torch.optim.Adam([networks, critics], fused=True, capturable=on_gpu)
+        self._hold_rates()
+        if options.precision == "auto":
+            self.precision = torch.bfloat16 if on_gpu else torch.float32
+        else:
+            self.precision = getattr(torch, options.precision)
+        self.checks_each_step = not on_gpu or options.on_divergence == "skip"
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+        # One graph of the whole step needs a step that never waits and is the same each time.
+        same = not self.critics_first and type(objective).begin is Objective.begin
+        self.capture = (
+            CapturedStep(lambda batch: self._step(batch, 0.0))
+            if on_gpu and same and self.ranks == 1 and not self.checks_each_step
+            else None
+        )
+        if on_gpu:
+            sampler.keep_on(device)
         batch = options.identities_per_batch * options.views
         sizes = model.options
         remembered = REPLAY_STEPS * batch if self.critics_first else 0
@@ -126,16 +148,28 @@ class Trainer:
         batch = self.sampler.batch_at(self.step_count).to(self.device)
         self.data_seconds += time.monotonic() - start
         rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
-        rate *= (1 + math.cos(math.pi * min(1.0, progress))) / 2
-        self.optimizer.param_groups[0]["lr"] = rate
-
+        self._set_rate(0, rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
         self.objective.begin(self.model, progress)
-        codes, groups = self.encode(batch)
+
+        metrics = self.capture(batch) if self.capture else self._step(batch, progress)
+        self.step_count += 1
+        if metrics:
+            self.average()
+            self.skipped = 0
+        if self.step_count % CHECK_EVERY == 0:
+            self.check()
+        return metrics
+
+    def _step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """Does all of a step that happens on the device."""
+        codes, groups = self.encode(batch, disturbed=True)
         # Before the critics see it: they would not forget it.
-        if not self.all_ranks(small(codes.pi) & small(codes.alpha)):
+        if not self.is_fine(small(codes.pi) & small(codes.alpha)):
             return self.leave_out("a code is not finite or beyond 1e4", batch)
         penalty = self.ask(codes, groups)
-        output = self.networks.decoder(codes.pi, codes.alpha)
+        with self.autocast():
+            output = self.networks.decoder(codes.pi, codes.alpha)
+        output = output.float()
         reconstruction = self.reconstruction(output, batch.x2, self.options.scale)
         step = Step(self.model, batch, codes, groups, self.replay, self.step_count, progress)
         minimised = self.objective(step, reconstruction, penalty)
@@ -145,18 +179,49 @@ class Trainer:
         mireg.ranks.average_gradients(self.regularizer.parameters())
         groups_of = [group["params"] for group in self.optimizer.param_groups]
         norms = torch._foreach_norm([p.grad for ps in groups_of for p in ps if p.grad is not None])
-        if not self.all_ranks((loss + torch.stack(norms).sum()).isfinite()):
+        if not self.is_fine((loss + torch.stack(norms).sum()).isfinite()):
             return self.leave_out("the loss or a gradient is not finite", batch)
         self.optimizer.step()
 
         self.regularizer.update(penalty)
-        self.average()
-        self.step_count += 1
-        self.skipped = 0
         error = (output.detach() - batch.x2).square().mean()
         both = mireg.Ranks().average(torch.stack((reconstruction.detach(), error)))
         metrics = {"reconstruction": both[0], "error": both[1]}
         return {**metrics, **penalty.metrics, **minimised.metrics}
+
+    def autocast(self) -> torch.autocast:
+        """Returns a context in which the networks compute in the precision of the run."""
+        half = self.precision != torch.float32
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+
+    def _hold_rates(self) -> None:
+        """Keeps learning rates on a GPU, where a captured step reads them."""
+        for group in self.optimizer.param_groups:
+            group["capturable"] = self.device.type == "cuda"
+            group["lr"] = float(group["lr"])
+            if group["capturable"]:
+                group["lr"] = torch.tensor(group["lr"], device=self.device)
+
+    def _set_rate(self, group: int, rate: float) -> None:
+        held = self.optimizer.param_groups[group]
+        if isinstance(held["lr"], Tensor):
+            held["lr"].fill_(rate)
+        else:
+            held["lr"] = rate
+
+    def is_fine(self, fine: Tensor) -> bool:
+        """Returns whether a step may go on. A GPU only remembers the answer: :meth:`check` asks for it."""
+        if self.checks_each_step:
+            return self.all_ranks(fine)
+        self.finite.logical_and_(fine)
+        return True
+
+    def check(self) -> None:
+        """Raises :class:`Diverged` if a step since the last check had numbers that are not finite."""
+        if not self.checks_each_step and not self.all_ranks(self.finite):
+            raise Diverged(
+                f"a code, the loss or a gradient is not finite, or a code is beyond 1e4, in the {CHECK_EVERY} steps before step {self.step_count}"
+            )
 
     def all_ranks(self, ok: Tensor) -> bool:
         """Tells whether something is so on every rank."""
@@ -171,7 +236,6 @@ class Trainer:
                 f"{reason} at step {self.step_count + 1}, with the identities {identities}"
                 + (f", after {SKIPS} steps were left out" if self.skipped > SKIPS else "")
             )
-        self.step_count += 1
         return {}
 
     def ask(self, codes: mireg.Codes, groups: Tensor) -> mireg.Penalty:
@@ -193,28 +257,35 @@ class Trainer:
         self.optimizer.step()
 
     def encode(
-        self, batch: Batch, model: PoseAppearanceModel | None = None
+        self, batch: Batch, model: PoseAppearanceModel | None = None, disturbed: bool = False
     ) -> tuple[mireg.Codes, Tensor]:
         """Gives the codes of a batch and the identity of each: one encoding of an appearance serves all its poses.
 
         Arguments:
             batch: The images.
             model: The encoders, those in training by default.
+            disturbed: Whether the pose encoder sees the images in other colours and widths.
         """
-        networks, views = model or self.networks, self.options.views
-        mean, log_var = networks.pose_encoder(batch.x2)
+        networks, views, x2 = model or self.networks, self.options.views, batch.x2
+        colour, width = self.options.colour_noise, self.options.width_noise
+        if disturbed and (colour or width):
+            x2 = disturb(x2, self.normal(len(x2), 11), colour, width)
+        with self.autocast():
+            mean, log_var = (x.float() for x in networks.pose_encoder(x2))
+            alpha = networks.appearance_encoder(batch.x1).float()
         if not self.objective.stochastic:
             log_var = torch.full_like(mean, NO_NOISE)
         posterior = mireg.diagonal_gaussian(mean, log_var)
-        alpha = networks.appearance_encoder(batch.x1).repeat_interleave(views, dim=0)
-        codes = mireg.Codes(self.sample(mean, log_var), alpha, posterior)
-        return codes, batch.groups.repeat_interleave(views)
+        alpha = alpha.unflatten(0, (len(batch.groups), -1)).mean(1)
+        alpha = alpha.repeat_interleave(views, dim=0, output_size=len(mean))
+        pi = mean + self.normal(*mean.shape) * (log_var / 2).exp()
+        groups = batch.groups.repeat_interleave(views, output_size=len(mean))
+        return mireg.Codes(pi, alpha, posterior), groups
 
-    def sample(self, mean: Tensor, log_var: Tensor) -> Tensor:
-        """Draws pose codes. All ranks draw noise for all, from generators in the same state: a run is the same on any number."""
-        shape = (len(mean) * self.ranks, *mean.shape[1:])
-        noise = torch.randn(shape, device=mean.device)[self.rank * len(mean) :][: len(mean)]
-        return mean + noise * (log_var / 2).exp()
+    def normal(self, rows: int, columns: int) -> Tensor:
+        """Draws standard normal numbers. All ranks draw those of all, from generators in the same state: a run is the same on any number of ranks."""
+        noise = torch.randn(rows * self.ranks, columns, device=self.device)
+        return noise[self.rank * rows :][:rows]
 
     @torch.no_grad()
     def average(self) -> None:
@@ -231,7 +302,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "regularizer": self.regularizer.state_dict(),
             "objective": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer_state(),
             "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
@@ -242,6 +313,12 @@ class Trainer:
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         return state
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """Returns the state of the optimizer with plain learning rates, for any device."""
+        state = self.optimizer.state_dict()
+        groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+        return {**state, "param_groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave, and raises a `ValueError` at what a run of other options gave."""
@@ -265,6 +342,7 @@ class Trainer:
                 getattr(self, name).load_state_dict(state[name])
             except (KeyError, RuntimeError, TypeError) as error:
                 raise ValueError(f"the checkpoint is of another model: {name}: {error}") from error
+        self._hold_rates()
         self.step_count, self.seconds = state["step"], state["seconds"]
         self.data_seconds = state.get("data_seconds", 0.0)
         torch.set_rng_state(state["random"].cpu())
