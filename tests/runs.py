@@ -5,10 +5,11 @@ import sys
 from dataclasses import replace
 
 import torch
-from model.presets import PRESETS, ModelOptions
+from pose_appearance.methods import RecipeOptions
+from pose_appearance.model.presets import PRESETS, ModelOptions
+from pose_appearance.programs.train import main
+from pose_appearance.training.options import TrainOptions
 from processes import watch_groups
-from train import main
-from training.options import TrainOptions
 
 PRESETS["minute"] = ModelOptions(
     size=16,
@@ -27,7 +28,7 @@ TINY = TrainOptions(
     steps=60,
     identities_per_batch=4,
     views=2,
-    replay_updates=1,
+    recipe=RecipeOptions(replay_updates=1),
     checkpoint_minutes=0.0,
 )
 

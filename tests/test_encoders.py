@@ -84,7 +84,11 @@ def test_alpha_may_be_sampled_or_a_label():
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [
-        ({"mean": torch.zeros(8, 3)}, TypeError, "pi_encoder must return.*got dict: wrap the encoder"),
+        (
+            {"mean": torch.zeros(8, 3)},
+            TypeError,
+            "pi_encoder must return.*got dict: wrap the encoder",
+        ),
         (None, TypeError, "got NoneType"),
         ((torch.zeros(8, 3),) * 3, TypeError, "got tuple of Tensor, Tensor, Tensor"),
         ((torch.zeros(8, 3), None), TypeError, "got tuple of Tensor, NoneType"),

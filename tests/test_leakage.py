@@ -239,7 +239,10 @@ def test_nothing_is_promised_beyond_the_entropy():
         (lambda: leakage.balanced_accuracy_bound(0.1, [0.5, 0.6]), "with sum 1"),
         (lambda: leakage.balanced_accuracy_bound(0.1, 1.0), "shares must be above 0"),
         (lambda: leakage.gaussian_r_squared_bound(0.1, 0), "dims, the number of factors, must be"),
-        (lambda: leakage.bounded_r_squared_bound(0.1, 2, 0), "dims, the number of factors, must be"),
+        (
+            lambda: leakage.bounded_r_squared_bound(0.1, 2, 0),
+            "dims, the number of factors, must be",
+        ),
         (lambda: leakage.bounded_r_squared_bound(0.1, 1.5), "spread is the range.*got 1.5"),
         (lambda: leakage.bounded_r_squared_bound(0.1, math.inf), "spread is the range.*got inf"),
     ],

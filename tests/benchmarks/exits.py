@@ -24,7 +24,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "pose_appearance")]
 
-import evaluate
 import processes
 import runs
 import test_many_ranks
@@ -33,10 +32,10 @@ import torch._dynamo
 import torch.distributed as dist
 import torch.distributed.checkpoint
 import torch.distributed.fsdp
-import train
-from training.log import read_log
-from training.options import TrainOptions
-from training.ranks import join_ranks, leave_ranks
+from pose_appearance.programs import evaluate, train
+from pose_appearance.training.log import read_log
+from pose_appearance.training.options import TrainOptions
+from pose_appearance.training.ranks import join_ranks, leave_ranks
 
 for name in ("accelerate", "lightning"):
     if importlib.util.find_spec(name) is not None:

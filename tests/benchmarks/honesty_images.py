@@ -29,7 +29,7 @@ class Characters(Problem):
     model_sizes: dict = {}
 
     def build(self) -> None:
-        from model.presets import ModelOptions, build_model
+        from pose_appearance.model.presets import ModelOptions, build_model
 
         for split, images in self.sets().items():
             # uint8, with shape (characters, poses, H, W, 3).
@@ -136,7 +136,7 @@ class Sprites(Characters):
 @functools.cache
 def puppets() -> dict[str, np.ndarray]:
     """Draws the characters: 200 to train on and 200 to test, as version 0.1 had them, and 100 others to tune on."""
-    from data import load
+    from pose_appearance.data import load
 
     def draw(identities: int, seed: int) -> np.ndarray:
         drawn = load(
@@ -151,8 +151,8 @@ def puppets() -> dict[str, np.ndarray]:
 @functools.cache
 def sprites(folder: Path | None) -> tuple[dict[str, np.ndarray], ...]:
     """Reads the images of each split, the type of body of each of its characters, and the published triplets."""
-    from data import load
-    from data.pairs import triplets
+    from pose_appearance.data import load
+    from pose_appearance.data.pairs import triplets
 
     if folder is None or not folder.exists():
         raise Missing("sprites are read from a folder: --sprites DIR")

@@ -14,9 +14,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "pose_appearance"))
 
-from data.image_set import ImageSet
-from data.pairs import PairSampler
-from data.stored import store_images
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.pairs import PairSampler
+from pose_appearance.data.stored import store_images
 
 
 def resident(name: str = "VmRSS") -> float:

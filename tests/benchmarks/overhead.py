@@ -20,10 +20,10 @@ from memory import forget_peak, resident
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "pose_appearance"))
 
-from data import load
-from training.options import TrainOptions
-from training.run import build_trainer
-from training.trainer import Trainer
+from pose_appearance.data import load
+from pose_appearance.training.options import TrainOptions
+from pose_appearance.training.run import build_trainer
+from pose_appearance.training.trainer import Trainer
 
 import mireg
 from mireg.layers import mlp

@@ -9,7 +9,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "pose_appearance"))
 
-from data.puppets import make_pose, pose_grid, render, sample_appearances
+from pose_appearance.data.puppets import make_pose, pose_grid, render, sample_appearances
 
 
 def images_per_second(size: int, identities: int = 240, poses: int = 24) -> float:

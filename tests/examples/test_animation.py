@@ -5,15 +5,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from data.creatures import creatures
-from data.image_set import ImageSet
-from data.puppets import puppets
-from data.sequences import sequence
-from data.sprites import FRAMES, LENGTHS
-from evaluation.animation import animate, save_gif, save_mp4
-from evaluation.drawing import draw
-from model.presets import ModelOptions, build_model
 from PIL import Image
+from pose_appearance.data import sequence
+from pose_appearance.data.creatures import creatures
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.puppets import puppets
+from pose_appearance.data.sprites import FRAMES, LENGTHS
+from pose_appearance.model.presets import ModelOptions, build_model
+from pose_appearance.studies.animate import animate, save_gif, save_mp4
+from pose_appearance.studies.drawing import draw
 from processes import run
 
 

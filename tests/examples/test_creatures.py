@@ -2,7 +2,7 @@ r"""The creatures: three skeletons in comparable poses, for Sec. 4.3 of the pape
 
 import numpy as np
 import pytest
-from data.creatures import (
+from pose_appearance.data.creatures import (
     ANIMATIONS,
     CATEGORIES,
     FACTORS,
@@ -14,8 +14,8 @@ from data.creatures import (
     render,
     sample_appearances,
 )
-from data.pairs import PairSampler
-from data.puppets import BACKGROUND
+from pose_appearance.data.pairs import PairSampler
+from pose_appearance.data.puppets import BACKGROUND
 
 NAMES = list(FACTORS)
 

@@ -5,29 +5,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data.image_set import ImageSet
-from data.pairs import Triplets, triplets
-from data.puppets import puppets
-from evaluation.categories import category_errors, category_grid, category_picks
-from evaluation.drawing import draw, encode, random_triplets
-from evaluation.reid import average_precision, batch_hard_loss, reid_scores, train_reid
-from evaluation.repose import (
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.pairs import Triplets, triplets
+from pose_appearance.data.puppets import puppets
+from pose_appearance.model.presets import ModelOptions, build_model
+from pose_appearance.studies.categories import category_errors, category_grid, category_picks
+from pose_appearance.studies.drawing import draw, encode, random_triplets
+from pose_appearance.studies.reid import average_precision, batch_hard_loss, reid_scores, train_reid
+from pose_appearance.studies.repose import (
     accuracy_scores,
     keypoint_distances,
     keypoint_scores,
     train_detector,
     train_pose_classifier,
 )
-from evaluation.retrieval import (
+from pose_appearance.studies.retrieval import (
     matches,
     pose_codes,
     precision_at,
     retrieval_picture,
     retrieval_scores,
 )
-from evaluation.table2 import draw_triplets, table2, table2_text, train_judges
-from evaluation.visualize import train_visualizers, visualization_grid
-from model.presets import ModelOptions, build_model
+from pose_appearance.studies.table2 import draw_triplets, table2, table2_text, train_judges
+from pose_appearance.studies.visualize import train_visualizers, visualization_grid
 from sklearn.metrics import average_precision_score
 from torch import nn
 
@@ -408,7 +408,7 @@ def test_errors_split_by_category():
 
 
 def test_the_grid_shows_every_category_as_often(model):
-    from data.creatures import CATEGORIES, creatures
+    from pose_appearance.data.creatures import CATEGORIES, creatures
 
     drawn = creatures(identities=9, poses=4, size=SIZE)
     appearance, pose = category_picks(drawn, 2, 0)

@@ -15,12 +15,18 @@ import processes
 import pytest
 import runs
 import torch
-from data.folder import folder
 from PIL import Image
-from training.checkpoint import NAME, PREVIOUS, load_checkpoint, load_newest, save_checkpoint
-from training.log import RunLog, read_log
-from training.run import build_trainer, load_images, resume, train
-from training.trainer import Diverged
+from pose_appearance.data.folder import folder
+from pose_appearance.training.checkpoint import (
+    NAME,
+    PREVIOUS,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+)
+from pose_appearance.training.log import RunLog, read_log
+from pose_appearance.training.run import build_trainer, load_images, resume, train
+from pose_appearance.training.trainer import Diverged
 
 KILLS = 20
 NEVER = SimpleNamespace(name=None)

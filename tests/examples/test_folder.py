@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from data.folder import folder
 from PIL import Image
+from pose_appearance.data.folder import folder
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

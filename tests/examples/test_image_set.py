@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from data import ImageSet, load
-from data.creatures import creatures
-from data.puppets import puppets
 from PIL import Image
+from pose_appearance.data import ImageSet, load
+from pose_appearance.data.creatures import creatures
+from pose_appearance.data.puppets import puppets
 
 
 def fields(**changes):
@@ -78,7 +78,9 @@ def test_load_reads_a_folder_with_its_size_and_share(tmp_path):
 
 
 def test_load_refuses_unknown_data():
-    with pytest.raises(ValueError, match="'creatures', 'sprites', 'folder', .*got 'muppets'"):
+    with pytest.raises(
+        ValueError, match="the data must be one of bbcpose, .*, vehicleid, got 'muppets'"
+    ):
         load("muppets")
 
 

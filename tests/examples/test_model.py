@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data.image_set import ImageSet
-from data.pairs import triplets
-from evaluation.pictures import as_pixels, curves, example_rows, tile, transfer_grid
-from evaluation.triplet_error import mean_images, triplet_errors, trivial_errors
-from model.presets import PRESETS, ModelOptions, PoseAppearanceModel, build_model
-from objectives import RECONSTRUCTIONS
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.pairs import triplets
+from pose_appearance.model.presets import PRESETS, ModelOptions, PoseAppearanceModel, build_model
+from pose_appearance.studies.pictures import as_pixels, curves, example_rows, tile, transfer_grid
+from pose_appearance.studies.triplet_error import mean_images, triplet_errors, trivial_errors
+from pose_appearance.training.reconstruction import RECONSTRUCTIONS
 
 SIZES = replace(
     PRESETS["small"], encoder_widths=(8, 8), decoder_widths=(8, 8), hidden=16, pi_features=4

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from data.image_set import ImageSet
-from data.pairs import PairSampler, as_float, crop_to, triplets
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.pairs import PairSampler, as_float, crop_to, triplets
 
 
 def coloured(identity, pose, size=(4, 4)):

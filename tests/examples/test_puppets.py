@@ -2,7 +2,7 @@ r"""The puppets: what they promise to whoever disentangles pose from appearance.
 
 import numpy as np
 import pytest
-from data.puppets import (
+from pose_appearance.data.puppets import (
     ANIMATIONS,
     BACKGROUND,
     BONES,

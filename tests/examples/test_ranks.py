@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import pytest
 import runs
 import torch
-from data.pairs import PairSampler
+from pose_appearance.data.pairs import PairSampler
+from pose_appearance.programs.train import main
+from pose_appearance.training.checkpoint import NAME, checkpoints_of, load_checkpoint
+from pose_appearance.training.log import read_log
+from pose_appearance.training.run import build_trainer, load_images, resume, train
+from pose_appearance.training.trainer import Diverged
 from processes import (
     as_launched,
     context,
@@ -17,11 +22,6 @@ from processes import (
     say_into,
     watch_groups,
 )
-from train import main
-from training.checkpoint import NAME, checkpoints_of, load_checkpoint
-from training.log import read_log
-from training.run import build_trainer, load_images, resume, train
-from training.trainer import Diverged
 
 NEVER = SimpleNamespace(name=None)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from data import READERS, load
-from data.decoding import Picture, assemble, read_image, to_square
-from data.ntu import TRAINING_SUBJECTS
 from PIL import Image
-from training.options import TrainOptions
-from training.run import build_trainer, load_images
+from pose_appearance.data import DATA_SETS, load
+from pose_appearance.data.decoding import Picture, assemble, read_image, to_square
+from pose_appearance.data.ntu import TRAINING_SUBJECTS
+from pose_appearance.training.options import TrainOptions
+from pose_appearance.training.run import build_trainer, load_images
 
 SIZE = 16
 
@@ -225,7 +225,8 @@ def copy(request, tmp_path):
 
 
 def test_every_reader_has_a_layout_to_test_it_with():
-    assert {layout.__name__ for layout in LAYOUTS} == set(READERS)
+    published = {name for name, x in DATA_SETS.items() if x.takes("images_per_identity")}
+    assert {layout.__name__ for layout in LAYOUTS} == published
 
 
 def test_every_copy_becomes_the_one_type_with_its_split(copy):
@@ -278,7 +279,7 @@ def test_loading_by_name_passes_the_limit_on(layout, tmp_path):
 
 
 def test_a_limit_for_data_that_takes_none_is_refused():
-    with pytest.raises(ValueError, match="images_per_identity is for smallnorb.*got 'puppets'"):
+    with pytest.raises(ValueError, match="images_per_identity is for bbcpose, .*got 'puppets'"):
         load("puppets", images_per_identity=5)
 
 

@@ -7,8 +7,10 @@ import sys
 import pytest
 import runs
 import torch
-from evaluate import EvaluateOptions, main
-from evaluation.sharing import paired_codes
+from pose_appearance.programs.evaluate import EvaluateOptions, main
+from pose_appearance.studies import Run
+from pose_appearance.studies.codes import paired_codes
+from pose_appearance.training.options import write_options
 from processes import (
     as_launched,
     context,
@@ -19,8 +21,6 @@ from processes import (
     watch_groups,
 )
 from test_ranks import state_after
-from training.options import write_options
-from training.run import load_run
 
 READ_WITH_A_MEMORY = {
     f"/estimates_{of}/{name}" for of in ("train", "held_out") for name in ("mi", "mi_shadow")
@@ -37,9 +37,11 @@ def trained(tmp_path_factory):
 
 
 def codes_of(folder):
-    trainer, image_set = load_run(folder, torch.device("cpu"))
+    run = Run(folder, device=torch.device("cpu"))
+    # Loading sets the state of random numbers.
+    trainer = run.trainer
     torch.manual_seed(0)
-    return [x.tolist() for x in paired_codes(trainer, image_set.subset("test"), 3, samples=40)]
+    return [x.tolist() for x in paired_codes(trainer, run.held_out, 3, samples=40)]
 
 
 def on_a_rank(rank, folder):

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from data.sprites import sprites
+from pose_appearance.data.sprites import sprites
 
 ANIMATIONS = [7] * 4 + [8] * 4 + [9] * 4 + [6] * 4 + [13] * 4 + [6]
 SPLIT = {0: "test", 2: "train", 10: "val"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data.folder import folder
-from data.image_set import ImageSet
-from data.pairs import PairSampler
-from data.stored import StoredImages, store_images
 from PIL import Image
+from pose_appearance.data.folder import folder
+from pose_appearance.data.image_set import ImageSet
+from pose_appearance.data.pairs import PairSampler
+from pose_appearance.data.stored import StoredImages, store_images
 
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
-import synthesize
 import torch
-import train
-from data.puppets import puppets
-from model.exported import CARD, export_model, load_exported
 from PIL import Image
-from synthesize import SynthesizeOptions
-from training.checkpoint import load_checkpoint, save_checkpoint
-from training.options import TrainOptions, write_options
-from training.run import build_trainer, has_ended, load_images, trained_model
+from pose_appearance.data.puppets import puppets
+from pose_appearance.model.exported import CARD, export_model, load_exported
+from pose_appearance.programs import synthesize, train
+from pose_appearance.programs.synthesize import SynthesizeOptions
+from pose_appearance.training.checkpoint import load_checkpoint, save_checkpoint
+from pose_appearance.training.options import TrainOptions, write_options
+from pose_appearance.training.run import build_trainer, has_ended, load_images, trained_model
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pose_appearance"
 OPTIONS = TrainOptions(identities=6, poses=6, steps=2, identities_per_batch=3, views=2)
@@ -86,7 +85,7 @@ def test_an_exported_model_needs_no_code_but_torch(run, exported, tmp_path):
         "import sys, torch\n"
         f"encode = torch.export.load({str(exported / 'appearance_encoder.pt2')!r}).module()\n"
         f"torch.save(encode(torch.load({str(tmp_path / 'x.pt')!r})), {str(tmp_path / 'y.pt')!r})\n"
-        "assert not {'mireg', 'model'} & set(sys.modules)\n"
+        "assert not {'mireg', 'pose_appearance'} & set(sys.modules)\n"
     )
     processes.run(sys.executable, "-I", "-c", program, cwd=tmp_path)
     torch.testing.assert_close(torch.load(tmp_path / "y.pt"), model.appearance_encoder(x))

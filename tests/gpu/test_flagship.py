@@ -13,9 +13,9 @@ from test_cuda import DEVICE, needs_cuda, no_sync
 FLAGSHIP = Path(__file__).parents[2] / "examples" / "pose_appearance"
 sys.path.insert(0, str(FLAGSHIP))
 
-from training.options import TrainOptions
-from training.run import build_trainer, load_images
-from training.trainer import Diverged
+from pose_appearance.training.options import TrainOptions
+from pose_appearance.training.run import build_trainer, load_images
+from pose_appearance.training.trainer import Diverged
 
 pytestmark = [
     pytest.mark.skipif(

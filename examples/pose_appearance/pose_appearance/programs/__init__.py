@@ -1,0 +1,1 @@
+"""The programs: what each is told, and what it does."""

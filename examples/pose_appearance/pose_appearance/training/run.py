@@ -1,0 +1,394 @@
+"""A run in a folder: how it starts, resumes, stops when it is told to, and what it leaves."""
+
+__all__ = [
+    "StopSignal",
+    "build_trainer",
+    "compiles",
+    "export_run",
+    "has_ended",
+    "load_images",
+    "trained_model",
+    "load_trainer",
+    "native_size",
+    "pick_device",
+    "resume",
+    "run_folder",
+    "train",
+    "write_metrics",
+]
+
+import importlib.util
+import shutil
+import signal
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import mireg
+
+from ..data import DATA_SETS, ImageSet, load
+from ..data.pairs import PairSampler
+from ..methods import METHODS, Method, Setting
+from ..model.exported import export_model
+from ..model.presets import PRESETS, PoseAppearanceModel, build_model
+from .checkpoint import (
+    NAME,
+    checkpoints_of,
+    load_checkpoint,
+    load_newest,
+    save_checkpoint,
+    set_aside,
+)
+from .files import write_json
+from .log import RunLog, read_log
+from .options import TrainOptions, flag, flat, read_options, write_options
+from .ranks import decide, is_first, rank
+from .trainer import Diverged, Trainer
+
+LOG_EVERY = 20
+
+LAST_LINES = 10
+"""How many lines of the log the numbers at the end of training are averaged over."""
+
+
+def pick_device(name: str) -> torch.device:
+    """Returns the device of a name; "auto" takes a GPU where there is one."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def compiles(options: TrainOptions, device: torch.device) -> bool:
+    """Returns whether a run compiles its networks."""
+    if options.compile != "auto":
+        return options.compile == "yes"
+    if device.type == "mps" or not _is_long(options):
+        return False
+    if device.type == "cuda":
+        return importlib.util.find_spec("triton") is not None
+    compilers = ("cl",) if sys.platform == "win32" else ("g++", "clang++")
+    return any(shutil.which(name) for name in compilers)
+
+
+def _is_long(options: TrainOptions) -> bool:
+    """Returns whether a run lasts so long that compiling pays."""
+    return (options.minutes or 0) >= 5 or (options.steps or 0) >= 2000
+
+
+def load_images(options: TrainOptions) -> ImageSet:
+    """Loads the data of a run."""
+    return load(
+        options.data,
+        options.data_root,
+        size=PRESETS[options.preset].size,
+        resize=options.resize,
+        test_fraction=options.test_fraction,
+        identities=options.identities,
+        poses=options.poses,
+        seed=options.seed,
+        images_per_identity=options.images_per_identity,
+        store=options.store,
+    )
+
+
+def build_trainer(options: TrainOptions, image_set: ImageSet, device: torch.device) -> Trainer:
+    """Builds the model, the regularizer and the batches of a run, all from its seed."""
+    torch.manual_seed(options.seed)
+    train_set = image_set.subset("train")
+    sizes = PRESETS[options.preset]
+    model = build_model(sizes, torch.from_numpy(train_set.mean_colour()))
+    method, regularizer = build_method(options, model, image_set)
+    sampler = PairSampler(
+        train_set,
+        options.identities_per_batch,
+        options.views,
+        sizes.size,
+        options.seed,
+        rank(),
+        mireg.Ranks().count,
+        options.appearances,
+    )
+    return Trainer(model, regularizer, method, sampler, options, device)
+
+
+def build_method(
+    options: TrainOptions, model: PoseAppearanceModel, image_set: ImageSet
+) -> tuple[Method, mireg.Regularizer]:
+    """Builds the method of a run and its regularizer.
+
+    Arguments:
+        options: The options of the run.
+        model: The model.
+        image_set: All images of the data, training and held out.
+    """
+    setting = Setting(
+        model,
+        image_set,
+        options.epsilon,
+        options.recipe,
+        options.identities_per_batch,
+        options.views,
+        options.seed,
+    )
+    chosen, own = METHODS[options.objective], options.of_method
+    regularizer = chosen.regularizer(own, setting)
+    method, ranks = chosen(own, setting), mireg.Ranks().count
+    if ranks > 1 and list(method.parameters()):
+        raise ValueError(
+            f"{options.objective} trains networks of its own, which no rank averages: "
+            f"start one process, got {ranks} ranks"
+        )
+    return method, regularizer
+
+
+def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
+    """Prepares the folder of a run: a new one, or the one to resume with the options it was started
+    with.
+
+    Returns:
+        The options of the run and its folder.
+    """
+    if options.resume is not None:
+        path = options.resume / "options.json"
+        saved = read_options(path)
+        _refuse_changes(options, saved)
+        if options.minutes is not None or options.steps is not None:
+            saved = replace(saved, minutes=options.minutes, steps=options.steps)
+        if options.on_divergence != TrainOptions.on_divergence:
+            saved = replace(saved, on_divergence=options.on_divergence)
+        write_options(saved, path)
+        return replace(saved, export=options.export or saved.export), options.resume
+    if options.smoke:
+        options = replace(
+            options,
+            identities=12,
+            poses=16,
+            steps=12,
+            minutes=None,
+            identities_per_batch=4,
+            views=2,
+            audit_samples=0,
+        )
+    if options.minutes is None and options.steps is None:
+        options = replace(options, steps=DATA_SETS[options.data].steps)
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = options.out or Path("runs") / f"{options.data}-{stamp}"
+    if checkpoints_of(folder):
+        raise FileExistsError(f"{folder} holds a run already: continue it with --resume {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_options(options, folder / "options.json")
+    return options, folder
+
+
+def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
+    """Raises an error where an option beside `--resume` would change the run."""
+    unchanged, kept = flat(TrainOptions()), flat(saved)
+    free = ("resume", "minutes", "steps", "on_divergence", "export")
+    for name, given in flat(options).items():
+        if name not in free and given not in (unchanged[name], kept[name]):
+            raise ValueError(
+                f"a resumed run keeps its options: --{flag(name)} is {kept[name]} there, got "
+                f"{given}"
+            )
+
+
+class StopSignal:
+    """Creates a flag that SIGTERM and Ctrl-C raise; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._raise)
+
+    def _raise(self, number: int, frame: object) -> None:
+        if self.name is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.name = signal.Signals(number).name
+
+
+def load_trainer(
+    folder: Path, options: TrainOptions, image_set: ImageSet, device: torch.device
+) -> Trainer:
+    """Returns a run as its last checkpoint left it, with the images that it was made for."""
+    trainer = build_trainer(options, image_set, device)
+    path, refused = load_newest(folder, trainer.load_state_dict)
+    for reason in refused.values():
+        print(f"warning: {reason}: {path.name} is used", file=sys.stderr)
+    return trainer
+
+
+def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
+    """Trains until the time or the steps of the run are used up.
+
+    Arguments:
+        trainer: The run, new or resumed.
+        folder: Where the log and the checkpoints go.
+        stop: Ends the run early.
+
+    Returns:
+        Whether the run came to its end.
+
+    Raises:
+        Diverged: If a step has numbers that are not finite: the last checkpoint is from before it.
+    """
+    options = trainer.options
+    before, start, saved = trainer.seconds, time.monotonic(), time.monotonic()
+    if trainer.step_count == 0:
+        # From here on there always is one, and a folder that cannot hold it is known at once.
+        save(trainer, folder)
+    last = trainer.step_count
+    shape = "{percentage:3.0f}%|{bar:20}| {elapsed}<{remaining}  {desc}"
+    bar = tqdm(total=100, bar_format=shape, mininterval=0.5, disable=not is_first())
+    with RunLog(folder, trainer.step_count) if is_first() else nullcontext() as log, bar:
+        while True:
+            due = time.monotonic() - saved > 60 * options.checkpoint_minutes
+            done, due, stopped = decide(
+                _progress(trainer), due, stop.name is not None, trainer.device
+            )
+            if due and trainer.step_count > last:
+                trainer.check()
+                try:
+                    save(trainer, folder)
+                    last = trainer.step_count
+                except OSError as error:
+                    print(f"warning: {error}", file=sys.stderr)
+                saved = time.monotonic()
+            if done >= 1 or stopped:
+                break
+            try:
+                metrics = trainer.step(done)
+            except Diverged as error:
+                raise Diverged(
+                    f"{error}: the last good checkpoint is of step {last}, in {folder}; continue "
+                    "with --resume, "
+                    "and --on-divergence skip to leave such steps out"
+                ) from error
+            trainer.seconds = before + time.monotonic() - start
+            if log and metrics and (trainer.step_count % LOG_EVERY == 0 or trainer.step_count == 1):
+                values = {name: float(value) for name, value in metrics.items()}
+                log.write(trainer.step_count, {**values, "seconds": trainer.seconds})
+                bar.set_description_str(_summary(trainer.step_count, values), refresh=False)
+            bar.update(100 * min(1.0, _progress(trainer)) - bar.n)
+    if trainer.step_count > last:
+        trainer.check()
+        save(trainer, folder)
+    return done >= 1
+
+
+def save(trainer: Trainer, folder: Path) -> None:
+    """Writes a checkpoint, on the first rank: all hold the same."""
+    if is_first():
+        save_checkpoint(trainer.state_dict(), folder / NAME)
+
+
+def resume(trainer: Trainer, folder: Path) -> None:
+    """Takes a run up where its newest good checkpoint left it, on any number of ranks."""
+    path, refused = load_newest(folder, trainer.load_state_dict)
+    # All have read before one renames.
+    decide(0.0, False, False, trainer.device)
+    for bad, reason in refused.items() if is_first() else ():
+        place = set_aside(bad)
+        print(
+            f"warning: {reason}: it is now {place.name}, and {path.name} is used", file=sys.stderr
+        )
+
+
+def _progress(trainer: Trainer) -> float:
+    return _share(trainer.options, trainer.step_count, trainer.seconds)
+
+
+def _share(options: TrainOptions, steps: int, seconds: float) -> float:
+    """Returns how much of a run is over after some steps and seconds."""
+    if options.steps is not None:
+        return steps / options.steps
+    assert options.minutes is not None
+    return seconds / (60 * options.minutes)
+
+
+def has_ended(folder: Path, options: TrainOptions) -> bool:
+    """Returns whether nothing is left to do of a run: neither to train nor to draw."""
+    path = folder / NAME
+    if not (path.exists() and (folder / "metrics.json").exists()):
+        return False
+    state = load_checkpoint(path)
+    return _share(options, state["step"], state["seconds"]) >= 1
+
+
+def write_metrics(trainer: Trainer, folder: Path) -> dict[str, float]:
+    """Writes the numbers at the end of a run as `metrics.json`: what is logged, over its last
+    lines.
+
+    Returns:
+        The numbers.
+    """
+    options, log = trainer.options, read_log(folder)
+    names = [name for name in log[-1] if name != "step"]
+    images = trainer.step_count * options.identities_per_batch * options.views
+    metrics = {
+        **{name: float(np.mean([line[name] for line in log[-LAST_LINES:]])) for name in names},
+        "steps": trainer.step_count,
+        "seconds": trainer.seconds,
+        "images_per_second": images / trainer.seconds,
+        "data_share": trainer.data_seconds / trainer.seconds,
+    }
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def trained_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
+    """Loads the averaged weights of a run, which needs no data.
+
+    Returns:
+        The model and the options that it was trained with.
+    """
+    options = read_options(folder / "options.json")
+    path = folder / NAME
+    return _averaged_model(options, load_checkpoint(path), path), options
+
+
+def _averaged_model(
+    options: TrainOptions, state: dict[str, Any], path: Path
+) -> PoseAppearanceModel:
+    """Builds the model of a run from the averaged weights in its checkpoint."""
+    model = PoseAppearanceModel(PRESETS[options.preset]).requires_grad_(False)
+    try:
+        model.load_state_dict(state["averaged"])
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must hold the model of the preset {options.preset}: {error}"
+        ) from error
+    return model.to(memory_format=torch.channels_last)
+
+
+def native_size(options: TrainOptions) -> int:
+    """Returns the side of the images of a run, which are padded to that of the model."""
+    return DATA_SETS[options.data].native_size or PRESETS[options.preset].size
+
+
+def export_run(folder: Path, target: Path) -> None:
+    """Exports the averaged weights of a run, with a card that tells how they were trained."""
+    options, path = read_options(folder / "options.json"), folder / NAME
+    state = load_checkpoint(path)
+    model = _averaged_model(options, state, path)
+    trained = ("data", "preset", "objective", "epsilon", "seed")
+    about = {name: getattr(options, name) for name in trained}
+    about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
+    export_model(model, target, {"native_size": native_size(options), **about})
+
+
+def _summary(step: int, values: dict[str, float]) -> str:
+    return (
+        f"step {step}  rec {values['reconstruction']:.1f}  mse {values['error']:.4f}  "
+        f"I_T {values['mi_average']:.3f}  I_T' {values['mi_shadow_average']:.3f}  "
+        f"γ {values['gamma']:.2f}  λ {values['multiplier']:.2f}  KL {values['kl']:.1f}"
+    )
