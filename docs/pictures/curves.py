@@ -90,11 +90,17 @@ def draw(found: dict[str, dict[str, float]], histories: dict[str, list[dict[str,
         information.set_title(title, fontsize="medium")
         for name in ("mi_average", "mi_shadow_average"):
             information.plot([max(line[name], 1e-3) for line in history], label=name)
-        information.axhline(max(found[case]["audit"], 1e-3), color="tab:red", label="audit at the end")
+        information.axhline(
+            max(found[case]["audit"], 1e-3), color="tab:red", label="audit at the end"
+        )
         information.axhline(EPSILON, color="black", linestyle=":", label="ε")
         kl.plot([line["kl"] for line in history], color="tab:green", label="kl")
-        weights.plot([line["multiplier"] for line in history], color="tab:purple", label="multiplier (λ)")
-        weights.plot([max(line["gamma"], 1e-4) for line in history], color="tab:brown", label="gamma (γ)")
+        weights.plot(
+            [line["multiplier"] for line in history], color="tab:purple", label="multiplier (λ)"
+        )
+        weights.plot(
+            [max(line["gamma"], 1e-4) for line in history], color="tab:brown", label="gamma (γ)"
+        )
         weights.set(xlabel="step")
         for ax in column:
             ax.set_yscale("log")

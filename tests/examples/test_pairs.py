@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pose_appearance.data.disturbance import disturb
 from pose_appearance.data.image_set import ImageSet
 from pose_appearance.data.pairs import PairSampler, as_float, crop_to, triplets
 
@@ -55,6 +56,36 @@ def test_pairs_are_different_images_of_one_identity(image_set):
         assert identity1.equal(batch.groups)
         assert identity2.equal(batch.groups.repeat_interleave(3))
         assert (pose2 != pose1.repeat_interleave(3)).all()
+
+
+def test_several_images_give_an_appearance_and_none_of_them_a_pose(grid):
+    for batch in batches(grid, identities=4, appearances=2):
+        (identity1, pose1), (identity2, pose2) = decode(batch.x1), decode(batch.x2)
+        assert identity1.equal(batch.groups.repeat_interleave(2))
+        assert identity2.equal(batch.groups.repeat_interleave(3))
+        first, poses = pose1.unflatten(0, (-1, 2)), pose2.unflatten(0, (-1, 3))
+        assert (first[:, 0] != first[:, 1]).all()
+        assert (poses[:, :, None] != first[:, None]).all()
+
+
+def test_an_identity_of_two_images_leaves_one_for_the_appearance(image_set):
+    sampler = PairSampler(image_set, 8, 3, 4, 0, appearances=5)
+    assert sampler.appearances == 1
+    assert len(sampler.batch_at(0).x1) == 8
+
+
+def test_disturbed_images_keep_their_place_and_lose_their_colours():
+    x = torch.zeros(2, 3, 9, 9)
+    x[:, 0, 4, 4] = 1
+    noise = torch.ones(2, 11)
+    assert disturb(x, noise, 0.0, 0.0).equal(x)
+    mixed = disturb(x, noise, 0.5, 0.0)
+    assert mixed[0, :, 4, 4].tolist() == [1.5, 0.5, 0.5]
+    assert mixed.count_nonzero() == 2 * 3
+    x[:, 0, 4, 7] = 1
+    wide = disturb(x, noise, 0.0, 0.5)
+    # A scale of 1.5 shows what was three pixels from the middle at two.
+    assert wide[0, 0, 4, 6] > 0.9 and wide[0, 0, 4, 4] == 1
 
 
 def test_identities_of_a_batch_are_distinct(image_set):

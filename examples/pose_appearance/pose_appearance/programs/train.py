@@ -48,7 +48,8 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
         f"{metrics['images_per_second']:.0f} images a second; {metrics['data_share']:.1%} of the "
         "time went into waiting for data"
     )
-    if trainer.options.audit_samples and len(held_out):
+    # An audit splits groups, of which it needs 20.
+    if trainer.options.audit_samples and len(np.unique(held_out.identity)) >= 20:
         codes = paired_codes(trainer, held_out, 1, trainer.options.audit_samples)
         print(audit_of(trainer, codes, 1).title)
     print(f"transfer.png, curves.png and metrics.json are in {folder}")

@@ -279,7 +279,7 @@ class Trainer:
         """
         networks, views, x2 = model or self.networks, self.options.views, batch.x2
         colour, width = self.options.colour_noise, self.options.width_noise
-        if disturbed and (colour or width):
+        if disturbed and (colour or width) and not self.method.given_poses:
             x2 = disturb(x2, self.normal(len(x2), 11), colour, width)
         with self.autocast():
             mean, log_var = (x.float() for x in networks.pose_encoder(x2))
