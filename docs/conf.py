@@ -1,6 +1,11 @@
 """How the site is built: `python -m sphinx -W docs build/docs`."""
 
+import os
+
 import mireg
+
+# The networks of the pages are small: more threads slow their programs down, and most on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 project = "mireg"
 author = "the authors of mireg"
@@ -36,7 +41,7 @@ myst_heading_anchors = 3
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1200
 nb_merge_streams = True
 nb_render_markdown_format = "myst"
 

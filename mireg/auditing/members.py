@@ -39,14 +39,19 @@ class CodeCritics(nn.Module):
         self.branches = nn.ModuleList(branches)
         self.all_pairs = bool(branches) and all(isinstance(b, Towers) for b in branches)
 
-    def forward(self, batch: FoldData, index: Tensor) -> Tensor:
-        """Returns the logits for the pairs of an index (K, N), with shape (F, K, N)."""
+    def linear(self, batch: FoldData) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns factors of the linear part's inner product, and a term for each code alone."""
         rho = self.rho[:, None]
         rest = 1 - rho**2
         u, v = batch.base_x, batch.base_y
         of_u = -(rho**2 / rest / 2 * u**2).sum(-1) - rest.log().sum(-1) / 2
         of_v = -(rho**2 / rest / 2 * v**2).sum(-1)
-        products = ((u * rho / rest)[:, None] * v[:, index]).sum(-1)
+        return u * rho / rest, v, of_u, of_v
+
+    def forward(self, batch: FoldData, index: Tensor) -> Tensor:
+        """Returns the logits for the pairs of an index (K, N), with shape (F, K, N)."""
+        u, v, of_u, of_v = self.linear(batch)
+        products = (u[:, None] * v[:, index]).sum(-1)
         logits = (products + of_u[:, None] + of_v[:, index]).clamp(-50, 50)
         for branch in self.branches:
             logits = logits + branch(batch.x, batch.y, index)
@@ -54,12 +59,8 @@ class CodeCritics(nn.Module):
 
     def every(self, batch: FoldData) -> Tensor:
         """Returns the logits of all pairs of a batch, with shape (F, N, N)."""
-        rho = self.rho[:, None]
-        rest = 1 - rho**2
-        u, v = batch.base_x, batch.base_y
-        of_u = -(rho**2 / rest / 2 * u**2).sum(-1) - rest.log().sum(-1) / 2
-        of_v = -(rho**2 / rest / 2 * v**2).sum(-1)
-        logits = (u * rho / rest) @ v.mT + of_u[..., None] + of_v[:, None]
+        u, v, of_u, of_v = self.linear(batch)
+        logits = u @ v.mT + of_u[..., None] + of_v[:, None]
         logits = logits.clamp(-50, 50)
         for branch in self.branches:
             logits = logits + cast(Towers, branch).every(batch.x, batch.y)

@@ -93,31 +93,50 @@ def _panel(report: "AuditReport") -> str:
 
 
 _HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>Audit of mutual information</title><style>
-:root { --ink: #1c2127; --soft: #57606a; --page: #fff; --rule: #d8dee4; --blue: #1f5fa8; --red: #c8362f; --green: #1a7f43;
+:root { --ink: #1c2127; --soft: #57606a; --page: #fff; --rule: #d8dee4; --blue: #1f5fa8;
+ --red: #c8362f; --green: #1a7f43;
  --amber: #8a5a00; --warn: #fff6d9 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a1a9b3; --page: #14171a; --rule: #363c43; --blue: #6fb1ff;
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ed; --soft: #a1a9b3; --page: #14171a;
+ --rule: #363c43; --blue: #6fb1ff;
  --red: #ff7b72; --green: #56d38a; --amber: #e8b64c; --warn: #3a3115 } }
-body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; margin: 0; color: var(--ink); background: var(--page) }
+body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; margin: 0; color: var(--ink);
+ background: var(--page) }
 main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: anywhere }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
-.above { color: var(--red) } .below { color: var(--green) } .undecided, .not-settled { color: var(--amber) }
-.summary { font-size: 1.1rem; margin: .5rem 0 } .meaning { color: var(--soft); font-size: .875rem; margin: .1rem 0 }
-.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px } .warning::first-letter { text-transform: uppercase }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .5rem }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
+.above { color: var(--red) } .below { color: var(--green) }
+.undecided, .not-settled { color: var(--amber) }
+.summary { font-size: 1.1rem; margin: .5rem 0 }
+.meaning { color: var(--soft); font-size: .875rem; margin: .1rem 0 }
+.warning { background: var(--warn); padding: .5rem .8rem; border-radius: 4px }
+.warning::first-letter { text-transform: uppercase }
 .note { margin-top: 1.5rem }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; font-weight: normal }
-th { width: 10.5rem; color: var(--soft) } td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; font-variant-numeric: tabular-nums }
-figure { margin: 1.2rem 0 } figure > svg { width: 100%; max-width: 30rem; height: auto; display: block }
-ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; margin: .3rem 0; font-size: .875rem; color: var(--soft) }
-li { display: flex; align-items: center; gap: .4rem } .mark { width: 28px; height: 14px; flex: none }
+th, td { text-align: left; padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--rule);
+ vertical-align: top; font-weight: normal }
+th { width: 10.5rem; color: var(--soft) }
+td.number { text-align: right; white-space: nowrap; overflow-wrap: normal;
+ font-variant-numeric: tabular-nums }
+figure { margin: 1.2rem 0 } figure > svg { width: 100%; max-width: 30rem; height: auto;
+ display: block }
+ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0;
+ margin: .3rem 0; font-size: .875rem; color: var(--soft) }
+li { display: flex; align-items: center; gap: .4rem }
+.mark { width: 28px; height: 14px; flex: none }
 text { font-size: 13px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
-.estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 } .bar { stroke-width: 1.5 }
-.curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) } .grid { stroke: var(--rule) }
-.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 } .mark .epsilon { stroke-dasharray: 3 2 } .certified { fill: var(--red); opacity: .3 }
-@media (max-width: 30rem) { tr, th, td { display: block; width: auto } th { border: 0; padding-bottom: 0 } td { padding-top: 0 }
- tr:has(td.number) { display: flex; justify-content: space-between; border-bottom: 1px solid var(--rule) }
+.estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 }
+.bar { stroke-width: 1.5 }
+.curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) }
+.grid { stroke: var(--rule) }
+.epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 }
+.mark .epsilon { stroke-dasharray: 3 2 } .certified { fill: var(--red); opacity: .3 }
+@media (max-width: 30rem) { tr, th, td { display: block; width: auto }
+ th { border: 0; padding-bottom: 0 } td { padding-top: 0 }
+ tr:has(td.number) { display: flex; justify-content: space-between;
+ border-bottom: 1px solid var(--rule) }
  tr:has(td.number) td { border: 0; padding-top: .45rem } }
 </style></head><body><main>
 """

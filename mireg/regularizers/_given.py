@@ -77,8 +77,7 @@ class Given(nn.Module):
         joint, marginal = cast(tuple[Tensor, Tensor], self.critic(y, pool, pairs))
         loss = functional.critic_loss(joint, marginal, *pairs.weights)
         if pairs.marginal is not None:
-            # A few partners are not a sample of p(α | y), so their ratios are not normalised per
-            # row.
+            # A few partners are not a sample of p(α | y): do not normalise ratios per row.
             ratio = marginal.detach().clamp(max=10).exp()
             if pairs.marginal_weights is not None:
                 ratio = ratio * pairs.marginal_weights

@@ -9,6 +9,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "leaderboard"))
 
 import controls
+import figures
 import judge
 
 SIZES = (4000, 1000, 4000)
@@ -52,3 +53,37 @@ def test_the_parity_gap_is_the_largest_total_variation():
     decided = torch.tensor([0, 0, 1, 1, 1, 1, 1, 0])
     groups = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     assert judge.parity_gap(decided, groups, 2) == pytest.approx(0.25)
+
+
+def row(setting, leak, quality, **more):
+    on_validation = {"validation_leak": leak, "validation_quality": quality}
+    return {
+        "setting": setting,
+        "leak": leak,
+        "high": leak,
+        "quality": quality,
+        **on_validation,
+        **more,
+    }
+
+
+def test_settings_are_chosen_on_validation_data_alone():
+    rows = [row(1, 0.04, 0.8), row(2, 0.03, 0.9), row(3, 0.2, 0.95)]
+    rows[0]["quality"] = 0.99
+    assert figures.chosen(rows, 0.05)["setting"] == 2
+    assert figures.chosen(rows, 0.01) is None
+    assert [r["setting"] for r in figures.front(rows)] == [2, 3]
+
+
+def test_trainings_are_counted_from_what_is_asked_or_in_random_order():
+    rows = [row(s, leak, 0.8) for s, leak in ((0.1, 0.2), (0.05, 0.06), (0.02, 0.01))]
+    assert figures.trainings(rows, 0.05, target=True) == 2
+    assert figures.trainings(rows, 0.05, target=False) == 2
+    assert figures.trainings(rows, 0.001, target=False) == float("inf")
+    assert figures.control_errors(rows) == pytest.approx([2, 1.2, 0.5])
+    assert figures.kept_word(rows) == pytest.approx(2 / 3)
+
+
+def test_no_area_is_left_over_a_curve_that_loses_nothing():
+    assert figures.area([row(1, 0.0, 0.9)], best=0.9) == pytest.approx(0)
+    assert figures.area([row(1, 0.5, 0.9, trivial_quality=0.4)], best=0.9) == pytest.approx(0.5)

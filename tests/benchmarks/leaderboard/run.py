@@ -37,6 +37,20 @@ ORDER = (3, 4, 1, 5, 2, 0)
 """In which order the settings of a method are tried: a run that is stopped says something of all
 methods.
 """
+QUICK = (
+    "encoder alone",
+    "PCA",
+    "LEACE",
+    "INLP",
+    "gradient reversal",
+    "CLUB",
+    "MINE",
+    "HSIC",
+    "MMD",
+    "variational bound",
+    "L-MIFR",
+    "mireg",
+)
 LARGEST = 24_000_000
 """Codes of more numbers than this are not kept: they are maps of the inputs, and soon made again.
 """
@@ -55,6 +69,7 @@ class Job(NamedTuple):
     data: Path | None
     out: Path
     keep: bool
+    audit: int = 0
 
     @property
     def key(self) -> tuple:
@@ -94,6 +109,15 @@ def make_codes(job: Job) -> Codes:
     return codes
 
 
+def audited(codes: torch.Tensor, s: torch.Tensor) -> dict[str, float]:
+    """Returns what `mireg.audit` says of test codes: beside the judge, never instead of it."""
+    import mireg
+
+    report = mireg.audit(codes, s, kind="label")
+    low, high = report.interval
+    return {"mi": report.mi, "low": low, "high": high, "settled": report.settled}
+
+
 def work(job: Job) -> Row:
     """Makes a row."""
     torch.set_num_threads(1)
@@ -121,6 +145,8 @@ def work(job: Job) -> Row:
         means = Splits(*(Labelled(c, p.s) for c, p in zip(codes.means, parts, strict=True)))
         found = leakage(means, task.classes, job.judge, ("perceptron 2 x 256", "boosting"))
         row["leak_of_means"] = found["leak"]
+    if job.audit:
+        row["mireg_audit"] = audited(codes.test[: job.audit], task.test.s[: job.audit])
     row["all_seconds"] = round(time.monotonic() - start, 1)
     row["device"], row["torch"] = job.device, torch.__version__
     return row
@@ -154,6 +180,7 @@ def plan(options: argparse.Namespace, done: set[tuple]) -> Iterator[Job]:
                                 options.data,
                                 options.out,
                                 not options.no_codes,
+                                options.audit,
                             )
                         )
     for job in {job.key: job for job in jobs}.values():
@@ -213,10 +240,16 @@ def main() -> None:
     parser.add_argument("--judge", default="cpu", help="where attackers are trained, but the trees")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--time-limit", type=float, help="seconds after which no new row starts")
+    parser.add_argument(
+        "--quick", action="store_true", help="two tasks, twelve methods, three settings"
+    )
+    parser.add_argument("--audit", type=int, default=0, help="test codes that mireg.audit sees")
     parser.add_argument("--data", type=Path, help="the folder that prepare.py writes")
     parser.add_argument("--no-codes", action="store_true", help="keep rows alone")
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard"))
     options = parser.parse_args()
+    if options.quick:
+        options.tasks, options.only, options.settings = ["sentences", "adult"], list(QUICK), 3
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "rows.jsonl"
     done = {key(row) for row in read(path)}

@@ -4,6 +4,7 @@ controls, and who reads, can be told apart.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,8 @@ from .base import TARGETS, Method
 
 START, ASCENT = 1.0, 0.1
 """The multipliers at the start, and how far they move for a nat too much."""
+PROPORTIONAL = 10.0
+"""The proportional gain of the nuPI controller, in units of its integral gain."""
 ANYTHING = 8.0
 """The limit of L-MIFR on what a code tells of anything, in nats."""
 
@@ -115,10 +118,10 @@ class Cooper(DualAscent):
 
         self.price = cooper.multipliers.DenseMultiplier(init=torch.tensor([START * task.price]))
         self.constraint = cooper.Constraint(cooper.ConstraintType.INEQUALITY, multiplier=self.price)
-        rate = ASCENT * task.price
-        self.controller = cooper.optim.nuPI(
-            list(self.price.parameters()), lr=rate, Kp=torch.tensor([10.0]), maximize=True
+        self.make_controller = functools.partial(
+            cooper.optim.nuPI, lr=ASCENT * task.price, maximize=True
         )
+        self.controller: torch.optim.Optimizer | None = None
         self.state = cooper.ConstraintState
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
@@ -130,6 +133,10 @@ class Cooper(DualAscent):
         state = self.state(violation=(self.last.loss - self.setting).reshape(1))
         primal = self.constraint.compute_contribution_to_lagrangian(state, "primal")
         dual = self.constraint.compute_contribution_to_lagrangian(state, "dual")
+        if self.controller is None:
+            # Made here, where the multiplier is on its device.
+            gain = torch.full((1,), PROPORTIONAL, device=batch.pi.device)
+            self.controller = self.make_controller(list(self.price.parameters()), Kp=gain)
         self.controller.zero_grad()
         dual.lagrangian_contribution.backward(retain_graph=True)
         return primal.lagrangian_contribution, self.last.critic_loss
@@ -140,7 +147,7 @@ class Cooper(DualAscent):
         self.price.post_step_()
 
     def notes(self) -> dict[str, Any]:
-        return {"multipliers": [round(float(self.price.weight), 4)]}
+        return {"multipliers": [round(float(self.price.weight.detach()), 4)]}
 
 
 METHODS = {

@@ -1,0 +1,195 @@
+"""Writes figures of finished rows as markdown and plots.
+
+`python tests/benchmarks/leaderboard/table.py runs/leaderboard/rows.jsonl --out
+runs/leaderboard/page`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import figures
+import numpy as np
+from figures import BUDGETS, Row
+
+# What methods/ says of them, so that a table needs no torch: those whose settings ask for a leak.
+TARGETS = (
+    "mireg",
+    "mireg.Eraser",
+    "L-MIFR",
+    "dual ascent on mireg's critic",
+    "cooper on mireg's critic",
+)
+ORACLES = ("quadratic LEACE",)
+"""Methods that need the attribute where codes are made: not to be compared with the others."""
+SHARES = (0.10, 0.15, 0.20, 0.30)
+PUBLISHED = {
+    "FCRL, published": (0.740, 0.761, 0.777, 0.807),
+    "FNF, published": (0.759, 0.759, 0.759, 0.783),
+    "FARE, published": (0.754, 0.759, 0.759, 0.794),
+}
+"""Best accuracy on Health, age at 60, at a parity gap of at most .10, .15, .20 and .30, as
+committed by the authors of FARE (Jovanović et al., 2023).
+"""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Returns a number without the zero before the point."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "never"
+    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+
+
+def lines(head: list[str], body: list[list[str]]) -> Iterator[str]:
+    """Gives the lines of a table."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + " --- |" * len(head)
+    for row in body:
+        yield "| " + " | ".join(row) + " |"
+
+
+def mean(values: list[float]) -> float:
+    """Returns the mean over seeds, or nan for none."""
+    return float(np.mean(values)) if values else math.nan
+
+
+def cell(found: list[Row | None]) -> str:
+    """Returns quality and leak of the chosen rows of all seeds."""
+    there = [row for row in found if row]
+    if not there:
+        return "–"
+    mark = "" if all(row["settled"] for row in there) else "*"
+    few = f" ({len(there)} of {len(found)} seeds)" if len(there) < len(found) else ""
+    leak = mean([row["leak"] for row in there])
+    return f"{number(mean([row['quality'] for row in there]))} ({number(leak)}{mark}){few}"
+
+
+def of_task(rows: list[Row], task: str) -> Iterator[str]:
+    """Gives the table of a task: quality at audited leakage within each budget."""
+    rows = figures.of(rows, task=task)
+    seeds = sorted({row["seed"] for row in rows})
+    alone = [row["quality"] for row in figures.of(rows, method="encoder alone")]
+    best = mean(alone or [row["quality"] for row in rows])
+    body, places = [], []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = figures.of(rows, method=method)
+        by_seed = [part for seed in seeds if (part := figures.of(own, seed=seed))]
+        within = [[figures.chosen(part, budget) for part in by_seed] for budget in BUDGETS]
+        gap = mean([r["parity_gap"] for r in within[1] if r and "parity_gap" in r])
+        tries = mean([figures.trainings(part, BUDGETS[1], method in TARGETS) for part in by_seed])
+        space = mean([figures.area(part, best) for part in by_seed])
+        seconds = [sum(row.get("fit_seconds", 0) for row in part) for part in by_seed]
+        name = method + (" (needs s)" if method in ORACLES else "")
+        body.append(
+            [
+                name,
+                *(cell(found) for found in within),
+                number(space),
+                number(gap),
+                number(tries, 1),
+                f"{mean(seconds):.0f}",
+                str(len(by_seed[0])),
+            ]
+        )
+        places.append(space)
+    head = [
+        "method",
+        *(f"≤ {budget:g}" for budget in BUDGETS),
+        "area",
+        "gap at .05",
+        "trainings to .05",
+        "s, all trainings",
+        "settings",
+    ]
+    yield from lines(head, [body[i] for i in np.argsort(places, kind="stable")])
+
+
+def of_targets(rows: list[Row]) -> Iterator[str]:
+    """Gives the control errors of methods that are asked for a leak."""
+    body = []
+    for method in TARGETS:
+        own = figures.of(rows, method=method)
+        for budget in BUDGETS:
+            if not (part := [row for row in own if math.isclose(row["setting"], budget)]):
+                continue
+            errors = figures.control_errors(part)
+            body.append(
+                [
+                    method,
+                    f"{budget:g}",
+                    number(float(np.median(errors)), 2),
+                    number(max(errors), 2),
+                    f"{100 * figures.kept_word(part):.0f} %",
+                    str(len(part)),
+                ]
+            )
+    head = ["method", "asked", "audited / asked, median", "worst", "upper end ≤ 1.25 ε", "rows"]
+    yield from lines(head, body)
+
+
+def of_controls(rows: list[Row]) -> Iterator[str]:
+    """Gives what the judge found where the answer is known."""
+    body = [
+        [
+            f"{row['method']}, {row['task']}",
+            number(row["truth"], 4),
+            number(row["leak"], 4),
+            f"{number(row['low'], 4)} to {number(row['high'], 4)}",
+        ]
+        for row in rows
+        if "truth" in row
+    ]
+    yield from lines(["control", "truth", "found", "interval"], body)
+
+
+def of_published(rows: list[Row]) -> Iterator[str]:
+    """Gives the best accuracy at a parity gap, on the test as published ones are, beside these."""
+    own = figures.of(rows, task="health, age at 60")
+    body = []
+    for method in dict.fromkeys(row["method"] for row in own):
+        found = []
+        for share in SHARES:
+            within = [r for r in figures.of(own, method=method) if r["parity_gap"] <= share]
+            found.append(number(max((r["quality"] for r in within), default=None)))
+        body.append([method, *found])
+    body += [[name, *map(number, values)] for name, values in PUBLISHED.items()]
+    yield from lines(["health, age at 60", *(f"gap ≤ {share:g}" for share in SHARES)], body)
+
+
+def page(rows: list[Row]) -> str:
+    """Returns all tables."""
+    judged = figures.codes(rows)
+    parts = ["### Controls", "", *of_controls(rows), ""]
+    for task in dict.fromkeys(row["task"] for row in judged):
+        parts += [f"### {task.capitalize()}", "", *of_task(judged, task), ""]
+    parts += ["### Asked and audited", "", *of_targets(judged), ""]
+    if figures.of(judged, task="health, age at 60"):
+        parts += ["### Beside published figures", "", *of_published(judged), ""]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Writes `tables.md`, `pareto.png` and `asked.png`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, default=Path("runs/leaderboard/page"))
+    options = parser.parse_args()
+    texts = [line for path in options.rows for line in path.read_text().splitlines()]
+    rows = [json.loads(text) for text in dict.fromkeys(texts)]
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "tables.md").write_text(page(rows) + "\n")
+    import plots
+
+    plots.pareto(figures.codes(rows), options.out / "pareto.png")
+    plots.asked(figures.codes(rows), TARGETS, options.out / "asked.png")
+    print(page(rows))
+
+
+if __name__ == "__main__":
+    main()
