@@ -16,8 +16,9 @@ from pose_appearance.model.exported import CARD, export_model, load_exported
 from pose_appearance.programs import synthesize, train
 from pose_appearance.programs.synthesize import SynthesizeOptions
 from pose_appearance.training.checkpoint import load_checkpoint, save_checkpoint
+from pose_appearance.training.finished import has_ended, trained_model
 from pose_appearance.training.options import TrainOptions, write_options
-from pose_appearance.training.run import build_trainer, has_ended, load_images, trained_model
+from pose_appearance.training.run import build_trainer, load_images
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "pose_appearance"
 OPTIONS = TrainOptions(identities=6, poses=6, steps=2, identities_per_batch=3, views=2)

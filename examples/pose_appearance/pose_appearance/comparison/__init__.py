@@ -1,3 +1,1 @@
-"""Every method of the paper side by side: what is run, what is measured, and the page that shows
-it.
-"""
+"""Every method of the paper side by side: what is run, and the page that shows it."""

@@ -82,9 +82,7 @@ def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
 
 
 def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
-    """Sprites at 64x64 with 2 seeds, some 5 minutes a run, puppets with one, creatures for
-    robust.
-    """
+    """Sprites at 64x64 with 2 seeds, puppets with one, and creatures for robust."""
     if root is None:
         raise ValueError("the full budget trains on sprites: say where they are with --data-root")
     sprites = TrainOptions(data="sprites", data_root=root, steps=1500, **BATCHES)

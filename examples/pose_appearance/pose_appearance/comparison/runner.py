@@ -14,17 +14,10 @@ from ..studies.pictures import curves
 from ..studies.run import images_of
 from ..training.checkpoint import checkpoints_of
 from ..training.files import write_json
+from ..training.finished import write_metrics
 from ..training.log import read_log
 from ..training.options import TrainOptions, read_options, write_options
-from ..training.run import (
-    StopSignal,
-    build_trainer,
-    compiles,
-    pick_device,
-    resume,
-    train,
-    write_metrics,
-)
+from ..training.run import StopSignal, build_trainer, compiles, pick_device, resume, train
 from .plan import Budget, PlannedRun
 
 

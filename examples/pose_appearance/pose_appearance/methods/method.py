@@ -1,6 +1,4 @@
-"""What a method is: its regularizer, what it minimises, its options, and what a comparison
-tells.
-"""
+"""What a method is: its regularizer, what it minimises, its options, its row of the legend."""
 
 __all__ = ["METHODS", "Method", "NoOptions", "RecipeOptions", "Setting", "Step", "frozen", "method"]
 

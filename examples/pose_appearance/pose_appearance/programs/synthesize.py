@@ -20,7 +20,8 @@ from ..data.places import contents, images_in
 from ..model.exported import CARD, ExportedModel, load_exported
 from ..model.presets import PoseAppearanceModel
 from ..studies.pictures import as_pixels, tile
-from ..training.run import native_size, pick_device, trained_model
+from ..training.finished import native_size, trained_model
+from ..training.run import pick_device
 
 BATCH = 64
 

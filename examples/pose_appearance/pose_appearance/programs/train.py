@@ -13,6 +13,7 @@ from ..studies.audit import audit_of
 from ..studies.codes import paired_codes
 from ..studies.pictures import curves, transfer_grid
 from ..training.checkpoint import checkpoints_of
+from ..training.finished import export_run, has_ended, write_metrics
 from ..training.log import read_log
 from ..training.options import TrainOptions
 from ..training.ranks import first_says, is_first, join_ranks, leave_ranks, lost_rank, rank
@@ -20,14 +21,11 @@ from ..training.run import (
     StopSignal,
     build_trainer,
     compiles,
-    export_run,
-    has_ended,
     load_images,
     pick_device,
     resume,
     run_folder,
     train,
-    write_metrics,
 )
 from ..training.trainer import Trainer
 

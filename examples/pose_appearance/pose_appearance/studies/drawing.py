@@ -16,8 +16,7 @@ from .pictures import as_pixels
 
 
 class Inputs:
-    """Creates what turns uint8 images into inputs of a network: floats in [-1, 1], padded, on its
-    device.
+    """Creates what turns uint8 images into inputs of a network: padded floats on its device.
 
     Arguments:
         images: The images, uint8 with shape (N, H, W, 3).

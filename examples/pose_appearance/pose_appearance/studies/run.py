@@ -13,8 +13,9 @@ import torch
 
 from ..data import DATA_SETS, ImageSet
 from ..model.presets import PoseAppearanceModel
+from ..training.finished import load_trainer
 from ..training.options import TrainOptions, read_options
-from ..training.run import load_images, load_trainer, pick_device
+from ..training.run import load_images, pick_device
 from ..training.trainer import Trainer
 
 

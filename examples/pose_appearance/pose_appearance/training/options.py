@@ -37,8 +37,7 @@ MethodOptions.__module__ = __name__
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train the pose/appearance model: two images of one character go in, pose and appearance
-    apart.
+    """Train the pose/appearance model: two images of one character go in, and come apart.
 
     An option of a method bears its name: `--objective bvae --bvae.beta 3`.
     """
@@ -146,7 +145,7 @@ class TrainOptions:
             raise ValueError(
                 f"--identities-per-batch must be at least 2, got {self.identities_per_batch}"
             )
-
+        # A run to resume has its own objective.
         if self.resume is None:
             self._refuse_others()
 
@@ -209,9 +208,7 @@ def identity_of(options: TrainOptions) -> dict[str, Any]:
 
 
 def read_options(path: Path) -> TrainOptions:
-    """Reads options that :func:`write_options` wrote. A run that is older than one has its
-    default.
-    """
+    """Reads what :func:`write_options` wrote. A run that is older than an option has its default."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no run at {path.parent}: {path} is missing")
     try:

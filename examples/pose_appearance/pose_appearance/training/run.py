@@ -4,17 +4,12 @@ __all__ = [
     "StopSignal",
     "build_trainer",
     "compiles",
-    "export_run",
-    "has_ended",
     "load_images",
-    "trained_model",
-    "load_trainer",
-    "native_size",
     "pick_device",
     "resume",
     "run_folder",
+    "share_of",
     "train",
-    "write_metrics",
 ]
 
 import importlib.util
@@ -26,9 +21,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -37,26 +30,20 @@ import mireg
 from ..data import DATA_SETS, ImageSet, load
 from ..data.pairs import PairSampler
 from ..methods import METHODS, Method, Setting
-from ..model.exported import export_model
 from ..model.presets import PRESETS, PoseAppearanceModel, build_model
 from .checkpoint import (
     NAME,
     checkpoints_of,
-    load_checkpoint,
     load_newest,
     save_checkpoint,
     set_aside,
 )
-from .files import write_json
-from .log import RunLog, read_log
+from .log import RunLog
 from .options import TrainOptions, flag, flat, read_options, write_options
 from .ranks import decide, is_first, rank
 from .trainer import Diverged, Trainer
 
 LOG_EVERY = 20
-
-LAST_LINES = 10
-"""How many lines of the log the numbers at the end of training are averaged over."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -216,17 +203,6 @@ class StopSignal:
         self.name = signal.Signals(number).name
 
 
-def load_trainer(
-    folder: Path, options: TrainOptions, image_set: ImageSet, device: torch.device
-) -> Trainer:
-    """Returns a run as its last checkpoint left it, with the images that it was made for."""
-    trainer = build_trainer(options, image_set, device)
-    path, refused = load_newest(folder, trainer.load_state_dict)
-    for reason in refused.values():
-        print(f"warning: {reason}: {path.name} is used", file=sys.stderr)
-    return trainer
-
-
 def train(trainer: Trainer, folder: Path, stop: StopSignal) -> bool:
     """Trains until the time or the steps of the run are used up.
 
@@ -304,86 +280,15 @@ def resume(trainer: Trainer, folder: Path) -> None:
 
 
 def _progress(trainer: Trainer) -> float:
-    return _share(trainer.options, trainer.step_count, trainer.seconds)
+    return share_of(trainer.options, trainer.step_count, trainer.seconds)
 
 
-def _share(options: TrainOptions, steps: int, seconds: float) -> float:
+def share_of(options: TrainOptions, steps: int, seconds: float) -> float:
     """Returns how much of a run is over after some steps and seconds."""
     if options.steps is not None:
         return steps / options.steps
     assert options.minutes is not None
     return seconds / (60 * options.minutes)
-
-
-def has_ended(folder: Path, options: TrainOptions) -> bool:
-    """Returns whether nothing is left to do of a run: neither to train nor to draw."""
-    path = folder / NAME
-    if not (path.exists() and (folder / "metrics.json").exists()):
-        return False
-    state = load_checkpoint(path)
-    return _share(options, state["step"], state["seconds"]) >= 1
-
-
-def write_metrics(trainer: Trainer, folder: Path) -> dict[str, float]:
-    """Writes the numbers at the end of a run as `metrics.json`: what is logged, over its last
-    lines.
-
-    Returns:
-        The numbers.
-    """
-    options, log = trainer.options, read_log(folder)
-    names = [name for name in log[-1] if name != "step"]
-    images = trainer.step_count * options.identities_per_batch * options.views
-    metrics = {
-        **{name: float(np.mean([line[name] for line in log[-LAST_LINES:]])) for name in names},
-        "steps": trainer.step_count,
-        "seconds": trainer.seconds,
-        "images_per_second": images / trainer.seconds,
-        "data_share": trainer.data_seconds / trainer.seconds,
-    }
-    write_json(folder / "metrics.json", metrics)
-    return metrics
-
-
-def trained_model(folder: Path) -> tuple[PoseAppearanceModel, TrainOptions]:
-    """Loads the averaged weights of a run, which needs no data.
-
-    Returns:
-        The model and the options that it was trained with.
-    """
-    options = read_options(folder / "options.json")
-    path = folder / NAME
-    return _averaged_model(options, load_checkpoint(path), path), options
-
-
-def _averaged_model(
-    options: TrainOptions, state: dict[str, Any], path: Path
-) -> PoseAppearanceModel:
-    """Builds the model of a run from the averaged weights in its checkpoint."""
-    model = PoseAppearanceModel(PRESETS[options.preset]).requires_grad_(False)
-    try:
-        model.load_state_dict(state["averaged"])
-    except (KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} must hold the model of the preset {options.preset}: {error}"
-        ) from error
-    return model.to(memory_format=torch.channels_last)
-
-
-def native_size(options: TrainOptions) -> int:
-    """Returns the side of the images of a run, which are padded to that of the model."""
-    return DATA_SETS[options.data].native_size or PRESETS[options.preset].size
-
-
-def export_run(folder: Path, target: Path) -> None:
-    """Exports the averaged weights of a run, with a card that tells how they were trained."""
-    options, path = read_options(folder / "options.json"), folder / NAME
-    state = load_checkpoint(path)
-    model = _averaged_model(options, state, path)
-    trained = ("data", "preset", "objective", "epsilon", "seed")
-    about = {name: getattr(options, name) for name in trained}
-    about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
-    export_model(model, target, {"native_size": native_size(options), **about})
 
 
 def _summary(step: int, values: dict[str, float]) -> str:
