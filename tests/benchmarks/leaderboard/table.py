@@ -133,6 +133,54 @@ def of_targets(rows: list[Row]) -> Iterator[str]:
     yield from lines(head, body)
 
 
+def of_promise(rows: list[Row]) -> Iterator[str]:
+    """Gives mireg as asked, one training, beside the best rival within the same leak, which was
+    chosen from all of its trainings.
+    """
+    body = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of_here = figures.of(rows, task=task)
+        for budget in BUDGETS[1:]:
+            for seed in sorted({row["seed"] for row in of_here}):
+                here = figures.of(of_here, seed=seed)
+                ours = figures.asked(figures.of(here, method="mireg"), budget)
+                rivals = [
+                    (row, sum(r["fit_seconds"] for r in own))
+                    for method in dict.fromkeys(row["method"] for row in here)
+                    if not method.startswith("mireg") and method not in ORACLES
+                    if (row := figures.chosen(own := figures.of(here, method=method), budget))
+                ]
+                if ours is None or not rivals:
+                    continue
+                best, seconds = max(rivals, key=lambda pair: pair[0]["validation_quality"])
+                kept = "yes" if ours["high"] <= figures.SLACK * budget else "no"
+                body.append(
+                    [
+                        task,
+                        f"{budget:g}",
+                        str(seed),
+                        f"{cell([ours])} to {number(ours['high'])}",
+                        kept,
+                        f"{ours['fit_seconds']:.0f}",
+                        best["method"],
+                        cell([best]),
+                        f"{seconds:.0f}",
+                    ]
+                )
+    head = [
+        "task",
+        "ε",
+        "seed",
+        "mireg as asked: quality (leak) upper end",
+        "≤ 1.25 ε",
+        "s",
+        "best rival",
+        "quality (leak)",
+        "s, all trainings",
+    ]
+    yield from lines(head, body)
+
+
 def of_controls(rows: list[Row]) -> Iterator[str]:
     """Gives what the judge found where the answer is known."""
     body = [
@@ -168,6 +216,7 @@ def page(rows: list[Row]) -> str:
     parts = ["### Controls", "", *of_controls(rows), ""]
     for task in dict.fromkeys(row["task"] for row in judged):
         parts += [f"### {task.capitalize()}", "", *of_task(judged, task), ""]
+    parts += ["### As asked, beside the best rival", "", *of_promise(judged), ""]
     parts += ["### Asked and audited", "", *of_targets(judged), ""]
     if figures.of(judged, task="health, age at 60"):
         parts += ["### Beside published figures", "", *of_published(judged), ""]

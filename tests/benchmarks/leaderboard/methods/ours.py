@@ -42,12 +42,12 @@ class Robust(Penalty):
 
 
 def erase(task: Task, setting: float, seed: int, device: str) -> Codes:
-    """Maps inputs that exist by the eraser, with y kept where y is a label or numbers."""
-    start = time.monotonic()
+    """Maps inputs that exist by the eraser. It is told y where trained methods are, too."""
+    start, y = time.monotonic(), task.train.y.numpy() if task.targets else None
     eraser = mireg.Eraser(epsilon=setting, report=False, random_state=seed, device=device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        eraser.fit(task.train.x.numpy(), task.train.s.numpy(), task.train.y.numpy())
+        eraser.fit(task.train.x.numpy(), task.train.s.numpy(), y)
     seconds = time.monotonic() - start
     parts = (task.train, task.validation, task.test)
     codes = [torch.from_numpy(eraser.transform(part.x.numpy())).float() for part in parts]
