@@ -78,7 +78,8 @@ else
     device=cuda
     select=()
     cost=(--seconds 60)
-    train=(--data sprites --data-root "$sprites" --identities-per-batch 32 --views 4)
+    train=(--data sprites --data-root "$sprites" --preset large --identities-per-batch 32 --views 4
+        --appearances 3 --colour-noise 0.4 --width-noise 0.08)
     triplets=8000
     cost_limit=$(at_most 100 $((budget / 3)))
     nvidia-smi > "$work/machine.txt" 2>&1
