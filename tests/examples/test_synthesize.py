@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from pose_appearance.data.puppets import puppets
 from pose_appearance.model.exported import CARD, export_model, load_exported
+from pose_appearance.model.pretrained import WEIGHTS, load_weights
 from pose_appearance.programs import synthesize, train
 from pose_appearance.programs.synthesize import SynthesizeOptions
 from pose_appearance.training.checkpoint import load_checkpoint, save_checkpoint
@@ -47,7 +48,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    train.export(run, folder)
+    train.export(run, replace(OPTIONS, export=folder))
     return folder
 
 
@@ -145,6 +146,27 @@ def test_training_exports_at_its_end_and_an_ended_run_later(tmp_path, capsys):
     for name in ("first", "second"):
         found = load_exported(tmp_path / name).transfer(x, y)
         torch.testing.assert_close(found, model.transfer(x, y))
+
+
+def test_weights_in_half_precision_draw_the_same_and_a_broken_file_is_named(run, tmp_path):
+    train.export(run, replace(OPTIONS, weights=tmp_path))
+    model, card = load_weights(tmp_path)
+    assert card["data"] == "puppets" and card["native_size"] == 64
+    x, y = 2 * torch.rand(2, 2, 3, 64, 64) - 1
+    expected = trained_model(run)[0].transfer(x, y)
+    torch.testing.assert_close(model.transfer(x, y), expected, atol=0.05, rtol=0)
+    file = tmp_path / WEIGHTS
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"must hold model\.safetensors and its card model\.json"):
+        load_weights(tmp_path)
+
+
+def test_the_demo_draws_a_table_and_a_film_with_the_weights_that_come_with_it(tmp_path):
+    synthesize.main(SynthesizeOptions(demo=True, zoom=1, out=tmp_path / "any.png"))
+    with Image.open(tmp_path / "demo.png") as table, Image.open(tmp_path / "demo.gif") as film:
+        assert table.width > 8 * 64 and film.n_frames == 48
+    weights = synthesize.PRETRAINED / WEIGHTS
+    assert weights.stat().st_size <= 5_000_000
 
 
 def test_a_run_that_goes_on_is_not_ended(run, tmp_path):
@@ -301,6 +323,7 @@ def test_what_is_no_picture_and_no_run_is_named(run, pictures, tmp_path, wrong, 
         ({"zoom": 0}, "--zoom must be positive, got 0"),
         ({"fps": -1.0}, r"--fps must be positive, got -1\.0"),
         ({"pose": ()}, "--pose must name at least one picture"),
+        ({"demo": True}, "--appearance must name at least one picture, or --demo be given instead"),
     ],
 )
 def test_options_out_of_range_are_refused(wrong, message):

@@ -3,7 +3,7 @@
 __all__ = ["SynthesizeOptions", "main"]
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +19,16 @@ from ..data.pairs import as_float, crop_to
 from ..data.places import contents, images_in
 from ..model.exported import CARD, ExportedModel, load_exported
 from ..model.presets import PoseAppearanceModel
+from ..model.pretrained import WEIGHTS, load_weights
 from ..studies.pictures import as_pixels, tile
 from ..training.finished import native_size, trained_model
 from ..training.run import pick_device
+from .demo import demo_pictures
 
 BATCH = 64
+
+PRETRAINED = Path(__file__).parents[2] / "pretrained"
+"""The weights of the default run."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,17 @@ class SynthesizeOptions:
     figure, framed alike.
     """
 
-    model: Annotated[Path, tyro.conf.Positional]
-    """The folder of a run, or what `train.py --export` wrote."""
-    appearance: tuple[Path, ...]
+    model: Annotated[Path, tyro.conf.Positional] = PRETRAINED
+    """The folder of a run, or what `train.py --export` or `--weights` wrote. By default a model of
+    puppets that comes with the program."""
+    appearance: tuple[Path, ...] = ()
     """The pictures whose appearance is drawn: files, or folders of files."""
-    pose: tuple[Path, ...]
+    pose: tuple[Path, ...] = ()
     """The pictures whose pose is taken: files, or folders of files, such as the frames of a video,
     in the order of their numbers."""
+    demo: bool = False
+    """Draw new puppets instead of reading pictures: a table as demo.png and a film as demo.gif,
+    beside --out."""
     out: Path = Path("synthesis.png")
     """Where to write: .png or .jpg for a picture, .gif for an animation."""
     borders: bool = True
@@ -61,8 +70,10 @@ class SynthesizeOptions:
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name} must be positive, got {getattr(self, name)}")
         for name in ("appearance", "pose"):
-            if not getattr(self, name):
-                raise ValueError(f"--{name} must name at least one picture, got none")
+            if bool(getattr(self, name)) == self.demo:
+                raise ValueError(
+                    f"--{name} must name at least one picture, or --demo be given instead"
+                )
 
 
 def find_pictures(paths: tuple[Path, ...]) -> list[Path]:
@@ -101,6 +112,9 @@ def load_model(folder: Path) -> tuple[PoseAppearanceModel | ExportedModel, int, 
         The model, the size that it takes, and that of the images it was trained on, which were
         padded.
     """
+    if (folder / WEIGHTS).is_file():
+        trained, card = load_weights(folder)
+        return trained, trained.options.size, card["native_size"]
     if (folder / CARD).is_file():
         exported = load_exported(folder)
         return exported, exported.card["sizes"]["size"], exported.card["native_size"]
@@ -163,10 +177,37 @@ def save_gif(frames: list[Image.Image], path: Path, fps: float) -> None:
 def main(options: SynthesizeOptions) -> None:
     """Draws, and writes the result."""
     model, size, native = load_model(options.model)
-    device = pick_device(options.device)
-    model.to(device)
+    model.to(pick_device(options.device))
+    if options.demo:
+        table, film = demo_pictures(size)
+        for pictures, name in ((table, "demo.png"), (film, "demo.gif")):
+            out = options.out.with_name(name)
+            draw(model, size, native, *pictures, replace(options, out=out))
+        return
     paths = [find_pictures(options.appearance), find_pictures(options.pose)]
     appearance, pose = (read_pictures(files, native) for files in paths)
+    draw(model, size, native, appearance, pose, options)
+
+
+def draw(
+    model: PoseAppearanceModel | ExportedModel,
+    size: int,
+    native: int,
+    appearance: np.ndarray,
+    pose: np.ndarray,
+    options: SynthesizeOptions,
+) -> None:
+    """Draws each appearance in each pose, and writes the result.
+
+    Arguments:
+        model: The model.
+        size: The size that it takes.
+        native: The size of the images that it was trained on.
+        appearance: The pictures of appearances, uint8 with shape (A, native, native, 3).
+        pose: The pictures of poses, with shape (P, native, native, 3).
+        options: Where to write, and how.
+    """
+    device = pick_device(options.device)
     x, y = (as_float(torch.from_numpy(images), size).to(device) for images in (appearance, pose))
     drawn = synthesize(model, x, y).flatten(0, 1)
     result = as_pixels(crop_to(drawn, (native, native)))

@@ -54,10 +54,14 @@ def finish(trainer: Trainer, image_set: ImageSet, folder: Path) -> None:
     print(f"Evaluate with: python {Path(sys.argv[0]).parent / 'evaluate.py'} {folder}")
 
 
-def export(folder: Path, target: Path) -> None:
-    """Exports a run, and tells what to do with it."""
-    export_run(folder, target)
-    print(f"Encoders, decoder and model.json are in {target}")
+def export(folder: Path, options: TrainOptions) -> None:
+    """Exports a run as its options ask, and says where the files are."""
+    if options.export is not None:
+        export_run(folder, options.export)
+        print(f"Encoders, decoder and model.json are in {options.export}")
+    if options.weights is not None:
+        export_run(folder, options.weights, weights=True)
+        print(f"Weights and model.json are in {options.weights}")
 
 
 def main(options: TrainOptions) -> int:
@@ -68,9 +72,9 @@ def main(options: TrainOptions) -> int:
     folder = None
     try:
         options, folder = first_says(lambda: run_folder(options))
-        if options.export is not None and has_ended(folder, options):
+        if (options.export or options.weights) and has_ended(folder, options):
             if is_first():
-                export(folder, options.export)
+                export(folder, options)
             return 0
         return run(options, folder, device, stop)
     except Exception as error:
@@ -106,6 +110,5 @@ def run(options: TrainOptions, folder: Path, device: torch.device, stop: StopSig
         return 1
     if is_first():
         finish(trainer, image_set, folder)
-        if options.export is not None:
-            export(folder, options.export)
+        export(folder, options)
     return 0

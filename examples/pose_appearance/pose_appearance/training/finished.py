@@ -21,6 +21,7 @@ import mireg
 from ..data import DATA_SETS, ImageSet
 from ..model.exported import export_model
 from ..model.presets import PRESETS, PoseAppearanceModel
+from ..model.pretrained import save_weights
 from .checkpoint import NAME, load_checkpoint, load_newest
 from .files import write_json
 from .log import read_log
@@ -103,12 +104,19 @@ def native_size(options: TrainOptions) -> int:
     return DATA_SETS[options.data].native_size or PRESETS[options.preset].size
 
 
-def export_run(folder: Path, target: Path) -> None:
-    """Exports the averaged weights of a run, with a card that tells how they were trained."""
+def export_run(folder: Path, target: Path, *, weights: bool = False) -> None:
+    """Exports the averaged weights of a run, with a card that tells how they were trained.
+
+    Arguments:
+        folder: The run.
+        target: Where to write.
+        weights: Whether to write one file of weights instead of programs.
+    """
     options, path = read_options(folder / "options.json"), folder / NAME
     state = load_checkpoint(path)
     model = _averaged_model(options, state, path)
     trained = ("data", "preset", "objective", "epsilon", "seed")
     about = {name: getattr(options, name) for name in trained}
     about |= {"steps": state["step"], "seconds": state["seconds"], "mireg": mireg.__version__}
-    export_model(model, target, {"native_size": native_size(options), **about})
+    write = save_weights if weights else export_model
+    write(model, target, {"native_size": native_size(options), **about})

@@ -128,6 +128,8 @@ class TrainOptions:
     export: Path | None = None
     """Write encoders and decoder there when the run ends, as programs of torch.export with a card.
     A run that has ended: --resume RUN --export DIR."""
+    weights: Path | None = None
+    """Write the weights alone there, in half precision, as safetensors with a card."""
     smoke: bool = False
     """Train for a few steps on a few small puppets, to see that everything works."""
 
@@ -198,6 +200,7 @@ def write_options(options: TrainOptions, path: Path) -> None:
 FREE = {
     "minutes", "steps", "out", "resume", "smoke", "device", "compile", "precision", "threads",
     "data_root", "store", "checkpoint_minutes", "on_divergence", "audit_samples", "export",
+    "weights",
 }  # fmt: skip
 """Options that make no other run."""
 
@@ -217,7 +220,7 @@ def read_options(path: Path) -> TrainOptions:
             group, _, name = key.rpartition(".")
             groups.setdefault(group, {})[name] = value
         common, recipe = groups.pop(""), RecipeOptions(**groups.pop("recipe"))
-        for name in ("data_root", "store", "out", "resume", "export"):
+        for name in ("data_root", "store", "out", "resume", "export", "weights"):
             common[name] = None if common.get(name) is None else Path(common[name])
         methods = {name: METHODS[name].Options(**own) for name, own in groups.items()}
         return TrainOptions(**common, recipe=recipe, methods=MethodOptions(**methods))

@@ -154,7 +154,10 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
         if options.on_divergence != TrainOptions.on_divergence:
             saved = replace(saved, on_divergence=options.on_divergence)
         write_options(saved, path)
-        return replace(saved, export=options.export or saved.export), options.resume
+        targets = {
+            name: getattr(options, name) or getattr(saved, name) for name in ("export", "weights")
+        }
+        return replace(saved, **targets), options.resume
     if options.smoke:
         options = replace(
             options,
@@ -180,7 +183,7 @@ def run_folder(options: TrainOptions) -> tuple[TrainOptions, Path]:
 def _refuse_changes(options: TrainOptions, saved: TrainOptions) -> None:
     """Raises an error where an option beside `--resume` would change the run."""
     unchanged, kept = flat(TrainOptions()), flat(saved)
-    free = ("resume", "minutes", "steps", "on_divergence", "export")
+    free = ("resume", "minutes", "steps", "on_divergence", "export", "weights")
     for name, given in flat(options).items():
         if name not in free and given not in (unchanged[name], kept[name]):
             raise ValueError(
