@@ -73,7 +73,8 @@ if [[ -n $dry ]]; then
     cost=(--ways eager captured --batch 16 --width 32 --rounds 2 --steps 1)
     train=(--smoke --threads 1)
     triplets=50
-    cost_limit=40
+    cost_limit=100
+    tests_limit=500
 else
     device=cuda
     select=()
@@ -82,6 +83,7 @@ else
         --appearances 3 --colour-noise 0.4 --width-noise 0.08)
     triplets=8000
     cost_limit=$(at_most 100 $((budget / 3)))
+    tests_limit=200
     nvidia-smi > "$work/machine.txt" 2>&1
 fi
 # shellcheck disable=SC2206
@@ -91,7 +93,7 @@ flagship=examples/pose_appearance
 # Loading the evaluation's images, drawing 8,000 triplets and two audits of fresh critics.
 evaluation=$((budget * 3 / 10))
 tests() {
-    part tests "$(at_most 200 $(($(left) - 5)))" "$python" -m pytest -o addopts= \
+    part tests "$(at_most "$tests_limit" $(($(left) - 5)))" "$python" -m pytest -o addopts= \
         -W default -p no:cacheprovider -v -ra --tb=short --durations=15 "${select[@]}" tests/gpu
 }
 training() {
