@@ -73,7 +73,7 @@ def watch_groups():
 def _enter(rank, ranks, folder, results, ends, function, arguments):
     import torch
     import torch.distributed as dist
-    from training.ranks import leave_ranks
+    from pose_appearance.training.ranks import leave_ranks
 
     say_into(folder / f"said_{rank}")
     if ends:
