@@ -40,7 +40,7 @@ class DrNet(Method):
     Options = DrNetOptions
     source = "Denton and Birodkar, 2017"
     adds = (
-        "α of two images of an identity alike; a judge of two π must not tell whether they are of "
+        "α of two images of an identity alike; a judge of two π must not reveal whether they are of "
         "one identity"
     )
     published_error = 0.059

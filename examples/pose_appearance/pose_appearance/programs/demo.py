@@ -33,4 +33,4 @@ def demo_pictures(size: int, people: int = 8, frames: int = 16) -> tuple[Picture
         render(others[[i]], make_pose(animation, views[i % len(views)], cycle), size)[0]
         for i, animation in enumerate(list(ANIMATIONS)[:3])
     ]
-    return (appearance, table), (appearance[:6], np.concatenate(film))
+    return (appearance, table), (appearance[:5], np.concatenate(film))

@@ -22,6 +22,7 @@ from ..model.presets import PoseAppearanceModel
 from .captured import CapturedStep
 from .options import TrainOptions, identity_of
 from .ranks import rank
+from .rates import hold_rates, portable_state, set_rate
 from .reconstruction import RECONSTRUCTIONS
 
 WARMUP_STEPS = 200
@@ -91,7 +92,7 @@ class Trainer:
         }
         on_gpu = device.type == "cuda"
         self.optimizer = torch.optim.Adam([networks, critics], fused=True, capturable=on_gpu)
-        self._hold_rates()
+        hold_rates(self.optimizer, self.device)
         if options.precision == "auto":
             self.precision = torch.bfloat16 if on_gpu else torch.float32
         else:
@@ -129,9 +130,7 @@ class Trainer:
         self.networks = SimpleNamespace(**dict(self.model.named_children()))
 
     def compile(self) -> None:
-        """Compiles the networks in place: the names of the parameters, and so checkpoints, stay
-        what they are.
-        """
+        """Compiles the networks in place, which keeps the names of their parameters."""
         for network in self.model.children():
             network.compile()
 
@@ -151,7 +150,8 @@ class Trainer:
         batch = self.sampler.batch_at(self.step_count).to(self.device)
         self.data_seconds += time.monotonic() - start
         rate = self.options.learning_rate * min(1, (self.step_count + 1) / WARMUP_STEPS)
-        self._set_rate(0, rate * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
+        rate *= (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        set_rate(self.optimizer.param_groups[0], rate)
         self.method.begin(self.model, progress)
 
         metrics = self.capture(batch) if self.capture else self._step(batch, progress)
@@ -196,21 +196,6 @@ class Trainer:
         """Returns a context in which the networks compute in the precision of the run."""
         half = self.precision != torch.float32
         return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
-
-    def _hold_rates(self) -> None:
-        """Keeps learning rates on a GPU, where a captured step reads them."""
-        for group in self.optimizer.param_groups:
-            group["capturable"] = self.device.type == "cuda"
-            group["lr"] = float(group["lr"])
-            if group["capturable"]:
-                group["lr"] = torch.tensor(group["lr"], device=self.device)
-
-    def _set_rate(self, group: int, rate: float) -> None:
-        held = self.optimizer.param_groups[group]
-        if isinstance(held["lr"], Tensor):
-            held["lr"].fill_(rate)
-        else:
-            held["lr"] = rate
 
     def is_fine(self, fine: Tensor) -> bool:
         """Returns whether a step may go on. A GPU only remembers the answer: :meth:`check` asks for
@@ -315,7 +300,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "regularizer": self.regularizer.state_dict(),
             "method": self.method.state_dict(),
-            "optimizer": self._optimizer_state(),
+            "optimizer": portable_state(self.optimizer),
             "replay": self.replay.state_dict(),
             "step": self.step_count,
             "seconds": self.seconds,
@@ -326,12 +311,6 @@ class Trainer:
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         return state
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        """Returns the state of the optimizer with plain learning rates, for any device."""
-        state = self.optimizer.state_dict()
-        groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
-        return {**state, "param_groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes what :meth:`state_dict` gave, and raises a `ValueError` at what a run of other
@@ -357,7 +336,7 @@ class Trainer:
                 getattr(self, name).load_state_dict(state[name])
             except (KeyError, RuntimeError, TypeError) as error:
                 raise ValueError(f"the checkpoint is of another model: {name}: {error}") from error
-        self._hold_rates()
+        hold_rates(self.optimizer, self.device)
         self.step_count, self.seconds = state["step"], state["seconds"]
         self.data_seconds = state.get("data_seconds", 0.0)
         torch.set_rng_state(state["random"].cpu())

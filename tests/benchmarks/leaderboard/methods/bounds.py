@@ -25,12 +25,12 @@ START, ASCENT = 1.0, 0.1
 PROPORTIONAL = 10.0
 """The proportional gain of the nuPI controller, in units of its integral gain."""
 ANYTHING = 8.0
-"""The limit of L-MIFR on what a code tells of anything, in nats."""
+"""The limit of L-MIFR on what a code reveals about anything, in nats."""
 
 
 class VariationalBound(Penalty):
     """The divergence of the posteriors from a standard normal, at one weight: a bound on what a
-    code tells of anything (Alemi et al., 2017).
+    code reveals about anything (Alemi et al., 2017).
     """
 
     stochastic = True

@@ -1,4 +1,4 @@
-"""The tasks by name: what is encoded, what the codes are for, and what they must not tell."""
+"""The tasks by name: what is encoded, what the codes are for, and what they must not reveal."""
 
 from __future__ import annotations
 

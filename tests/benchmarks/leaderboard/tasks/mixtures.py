@@ -1,6 +1,6 @@
 """Mixtures: factors of content and a style of ten kinds, mixed by a random network.
 
-A code and the style rebuild the observation. The code must not tell the style, and what it tells of
+A code and the style rebuild the observation. The code must not reveal the style, and what it reveals about
 the content is known: the quality is the share of the factors' variance that it explains.
 """
 
