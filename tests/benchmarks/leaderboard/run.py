@@ -1,9 +1,10 @@
-"""Runs the leaderboard: `python tests/benchmarks/leaderboard/run.py --out runs/leaderboard --jobs
-2`.
+"""Runs the leaderboard.
 
-Every row is a task, a method, one of its six settings and a seed: codes are made, kept, and judged.
-A row is appended to `rows.jsonl` when it is done, and is
-not done again: a run that was stopped goes on. `table.py` makes figures of the rows.
+    python tests/benchmarks/leaderboard/run.py --out runs/leaderboard --jobs 2
+
+Every row is a task, a method, one of its six settings and a seed. Codes are made, kept and judged.
+A row is appended to `rows.jsonl` when it is done, and is not done again, so a run that was stopped
+continues. `table.py` makes figures of the rows.
 """
 
 from __future__ import annotations
@@ -34,9 +35,7 @@ from training import STEPS, Codes
 Row = dict[str, Any]
 CONTROLS = ("shuffled", "planted XOR")
 ORDER = (3, 4, 1, 5, 2, 0)
-"""In which order the settings of a method are tried: a run that is stopped says something of all
-methods.
-"""
+"""The order of a method's settings. A run that is stopped early has rows of all methods."""
 QUICK = (
     "encoder alone",
     "PCA",
@@ -52,8 +51,7 @@ QUICK = (
     "mireg",
 )
 LARGEST = 24_000_000
-"""Codes of more numbers than this are not kept: they are maps of the inputs, and soon made again.
-"""
+"""Codes of more numbers than this are not kept: they are maps of the inputs, and fast to make."""
 
 
 class Job(NamedTuple):
