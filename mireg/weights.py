@@ -35,6 +35,8 @@ class Estimates(NamedTuple):
     """The moving average of `mi`."""
     mi_shadow_average: Tensor
     """The moving average of `mi_shadow`."""
+    held_out_average: Tensor
+    """The moving average of the estimate on held-out codes; 0 if there are none."""
     epsilon: float
     """The target."""
 
@@ -83,8 +85,8 @@ class LogMultiplier(Controller):
     .. math:: \log \lambda \leftarrow \log \lambda
         + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
 
-    :math:`\hat{I}` is the greater of the moving averages of :math:`I_T` and :math:`I_{T'}`. The
-    loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
+    :math:`\hat{I}` is the greatest of the moving averages of :math:`I_T`, of :math:`I_{T'}`, and of
+    the estimate on held-out codes if there are any. The loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
     :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
     task loss.
 
@@ -119,8 +121,9 @@ class LogMultiplier(Controller):
     @staticmethod
     def excess(seen: Estimates) -> Tensor:
         r"""Returns :math:`\hat{I} / \epsilon`, a scalar."""
-        greater = torch.maximum(seen.mi_average, seen.mi_shadow_average)
-        return greater / max(seen.epsilon, 1e-6)
+        greatest = torch.maximum(seen.mi_average, seen.mi_shadow_average)
+        greatest = torch.maximum(greatest, seen.held_out_average)
+        return greatest / max(seen.epsilon, 1e-6)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
         r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""
@@ -273,7 +276,7 @@ class RelativeGamma(Controller):
     rises fast otherwise. If ρ started low, codes could hide information at a scale that neither
     critic detects, and there would be no gap.
 
-    It falls only if the greater of the averages is between :math:`\epsilon / 2` and
+    It falls only if the greatest of the averages is between :math:`\epsilon / 2` and
     :math:`2 \epsilon`. While codes still change fast, the absence of a gap shows nothing.
 
     Arguments:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .._checks import check_number
+from ..weights import FixedMultiplier, Multiplier
 from .metrics import Metrics
 
 
@@ -153,14 +154,34 @@ class Regularizer(nn.Module):
         """Returns the parameters of learnable priors, which `penalty.loss` trains."""
         return iter(())
 
-    def update(self, penalty: Penalty) -> None:
-        """Moves the adaptive weights by the estimates of a penalty. Call it once per step.
+    def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
+        r"""Moves the adaptive weights by the estimates of a penalty. Call it once per step.
+
+        An encoder that memorises its training samples reveals less about them than about new ones.
+        No estimate on training codes shows this. The estimate on `held_out` codes does, and λ then
+        rises until both are at most :math:`\epsilon`:
+
+        .. code-block:: python
+
+            with torch.no_grad():
+                held_out = constraint(*codes_of(validation_batch))
+            constraint.update(penalty, held_out)
+
+        A batch in every tenth step is enough. Its rows must not be those of the final audit.
 
         Arguments:
             penalty: The penalty of this step, or :meth:`Penalty.mean` if gradients are accumulated.
+            held_out: The penalty of samples that no encoder is trained on. Critics do not learn
+                from it.
 
         Raises:
-            ValueError: If the penalty was not returned by this regularizer.
+            TypeError: If λ ignores held-out codes, as that of :meth:`RobustMIConstraint.paper` does.
+            ValueError: If a penalty was not returned by this regularizer, or both are the same.
+
+        References:
+            | Training Well-Generalizing Classifiers for Fairness Metrics and Other Data-Dependent
+            | Constraints (Cotter et al., 2019), multipliers that follow held-out data
+            | https://arxiv.org/abs/1807.00028
         """
 
     def __call__(
@@ -221,6 +242,23 @@ def check_parts(
         )
 
 
+def check_held_out(
+    regularizer: Regularizer, penalty: Penalty, held_out: Penalty, multiplier: nn.Module, name: str
+) -> None:
+    """Raises if a penalty is not one of held-out codes, or if the multiplier ignores it."""
+    check_parts(regularizer, held_out, 0, name)
+    if held_out is penalty:
+        raise ValueError(
+            "held_out must be the penalty of samples that no encoder is trained on, got the "
+            "penalty of this step"
+        )
+    if isinstance(multiplier, Multiplier | FixedMultiplier):
+        raise TypeError(
+            f"held_out needs a multiplier that follows it, mireg.weights.LogMultiplier(), got "
+            f"{type(multiplier).__name__}, which ignores it"
+        )
+
+
 class Composition(Regularizer):
     """Creates a regularizer that is composed of others."""
 
@@ -249,11 +287,15 @@ class Composition(Regularizer):
         for term in self.addends():
             yield from term.prior_parameters()
 
-    def update(self, penalty: Penalty) -> None:
+    def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         terms = self.addends()
         check_parts(self, penalty, len(terms))
-        for term, part in zip(terms, penalty.parts, strict=True):
-            term.update(part)
+        others: Sequence[Penalty | None] = [None] * len(terms)
+        if held_out is not None:
+            check_parts(self, held_out, len(terms))
+            others = held_out.parts
+        for term, part, other in zip(terms, penalty.parts, others, strict=True):
+            term.update(part, other)
 
 
 def added(parts: Sequence[Penalty], metrics: Metrics) -> Penalty:

@@ -15,7 +15,7 @@ from ..ranks import Ranks
 from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
 from ._critics import Critics, MakeCritic
 from ._misuse import Misuse
-from .base import Penalty, Regularizer, check_parts
+from .base import Penalty, Regularizer, check_held_out, check_parts
 
 
 class ClassifierMI(Regularizer):
@@ -98,6 +98,7 @@ class ClassifierMI(Regularizer):
         check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
+        self.held_out_average = MovingAverage(estimator.decay)
         self.misuse = Misuse("ClassifierMI")
 
     def forward(
@@ -112,8 +113,9 @@ class ClassifierMI(Regularizer):
         self.misuse.on_call(self.training, self.critics)
         reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
-        average = self.average.weight(mi.dtype)
-        loss = self.multiplier(reading.mi, Estimates(mi, mi, average, average, self.epsilon))
+        average, held = (x.weight(mi.dtype) for x in (self.average, self.held_out_average))
+        seen = Estimates(mi, mi, average, average, held, self.epsilon)
+        loss = self.multiplier(reading.mi, seen)
         metrics = {
             "mi": mi,
             "mi_average": average,
@@ -137,14 +139,18 @@ class ClassifierMI(Regularizer):
         return self.critics.parameters()
 
     @torch.no_grad()
-    def update(self, penalty: Penalty) -> None:
+    def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         check_parts(self, penalty, 0, "mi")
         self.critics.check(penalty)
+        if held_out is not None:
+            check_held_out(self, penalty, held_out, self.multiplier, "mi")
+            self.critics.check(held_out)
+            self.held_out_average.update(held_out.metrics["mi"])
         mi = penalty.metrics["mi"]
         accepted = mi.isfinite()
         self.average.update(mi, accepted)
-        average = self.average.value
-        self.multiplier.update(Estimates(mi, mi, average, average, self.epsilon), accepted)
+        average, held = self.average.value, self.held_out_average.value
+        self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, self.critics.faults)
 

@@ -27,7 +27,7 @@ from ..weights import (
 )
 from ._critics import Critics, MakeCritic
 from ._misuse import Misuse
-from .base import Penalty, Regularizer, check_parts
+from .base import Penalty, Regularizer, check_held_out, check_parts
 from .variational import VariationalBound
 
 
@@ -145,6 +145,7 @@ class RobustMIConstraint(Regularizer):
         self.gamma = gamma or RelativeGamma()
         self.multiplier = multiplier or LogMultiplier()
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
+        self.held_out_average = MovingAverage(estimator.decay)
         self.kl_average = MovingAverage()
         self.misuse = Misuse(type(self).__name__)
 
@@ -224,7 +225,8 @@ class RobustMIConstraint(Regularizer):
         mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
         price = self.multiplier.weight(mi.dtype)
         gamma: Tensor = self.gamma(price)
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
+        held = self.held_out_average.weight(mi.dtype)
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
         metrics = {
@@ -258,16 +260,21 @@ class RobustMIConstraint(Regularizer):
         return self.bound.prior_parameters()
 
     @torch.no_grad()
-    def update(self, penalty: Penalty) -> None:
+    def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         check_parts(self, penalty, 0, "mi", "mi_shadow", "kl")
         self.critics.check(penalty)
+        if held_out is not None:
+            check_held_out(self, penalty, held_out, self.multiplier, "mi_shadow")
+            self.critics.check(held_out)
+            self.held_out_average.update(held_out.metrics["mi_shadow"])
         mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
         accepted = (mi + mi_shadow + kl).isfinite()
         for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
             average.update(estimate, accepted)
         self.kl_average.update(kl, accepted)
         mi_average, shadow_average = (average.value for average in self.moving_averages())
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
+        held = self.held_out_average.value
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)

@@ -83,7 +83,7 @@ class VariationalBound(Regularizer):
         loss = functional.variational_penalty(kl, gamma)
         return Penalty(loss, no_loss(pi), {"kl": kl.detach(), "gamma": gamma})
 
-    def update(self, penalty: Penalty) -> None:
+    def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         check_parts(self, penalty, 0, "kl", "gamma", only=True)
 
     def prior_parameters(self) -> Iterator[nn.Parameter]:

@@ -112,6 +112,9 @@ class Penalty(nn.Module):
         zero = batch.pi.new_zeros(())
         return zero, zero
 
+    def start(self, network: Network) -> None:
+        """Called before the first step."""
+
     def update(self) -> None:
         """Moves what moves after a step."""
 
@@ -139,6 +142,7 @@ def train(
     if critics := list(penalty.parameters()):
         groups.append({"params": critics, "lr": CRITIC_RATE})
     optimizer = torch.optim.Adam(groups, fused=True)
+    penalty.start(network)
     start, cpu = time.monotonic(), time.process_time()
     for step in range(steps):
         # The encoder slows down over the second half, so that critics can catch up.
