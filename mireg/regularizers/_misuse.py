@@ -26,6 +26,11 @@ class Misuse:
         self.said: set[str] = set()
         self.first: Tensor | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether critics have had time to follow the codes."""
+        return self.updates >= 4 * FIRST_CHECK
+
     def say(self, fault: str, text: str) -> None:
         """Warns about a fault, unless it already has."""
         if fault not in self.said:
@@ -73,6 +78,8 @@ class Misuse:
                 "infinite. Load an earlier state, and limit codes and log-variances",
             )
         # Without negatives the critics cannot learn, so only that is reported.
+        if still:
+            found.pop("shadow", None)
         if still and "negatives" not in found:
             self.say(
                 "critics",

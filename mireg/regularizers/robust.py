@@ -30,6 +30,9 @@ from ._misuse import Misuse
 from .base import Penalty, Regularizer, check_held_out, check_parts
 from .variational import VariationalBound
 
+LOST = 0.1
+"""How far below 0 averages fall, and that of T' below that of T, only if critics diverge; nats."""
+
 
 class RobustMIConstraint(Regularizer):
     r"""Creates the constraint :math:`I(\pi, \alpha) \leq \epsilon` of Esser et al., 2019.
@@ -293,6 +296,14 @@ class RobustMIConstraint(Regularizer):
                 f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals "
                 "almost nothing about its input, so it cannot help the task. Check that the task "
                 "loss reaches the encoder of pi"
+            )
+        mi, mi_shadow = (float(average.value) for average in self.moving_averages())
+        low = min(mi, mi_shadow) < -self.epsilon - LOST
+        if self.misuse.settled and (low or mi_shadow < mi - max(self.epsilon / 2, LOST)):
+            found["shadow"] = (
+                f"the critics have lost their way: T estimates {mi:.3g} nats and T' "
+                f"{mi_shadow:.3g}, although T' learns from more codes. Lower the learning rate of "
+                "the critics, and that of the encoders with it"
             )
         return found
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tasks import Task
 from torch import Tensor
-from training import Batch, Codes, Penalty, trained
+from training import BATCH, Batch, Codes, Network, Penalty, trained
 
 import mireg
 
@@ -41,6 +41,33 @@ class Robust(Penalty):
         return {"read": {name: round(float(self.last.metrics[name]), 5) for name in names}}
 
 
+class HeldOut(Robust):
+    """The constraint whose λ also follows validation rows, a batch in every second step."""
+
+    EVERY = 2
+
+    def start(self, network: Network) -> None:
+        # Not as a module: its parameters are not those of critics.
+        object.__setattr__(self, "network", network)
+        self.steps, device = 0, next(network.parameters()).device
+        self.validation = self.task.validation.to(device)
+
+    def update(self) -> None:
+        self.steps += 1
+        held_out = None
+        if self.steps % self.EVERY == 0:
+            rows = torch.randint(len(self.validation.x), (BATCH,), device=self.validation.x.device)
+            with torch.no_grad():
+                posterior = self.network.posterior(self.validation.x[rows])
+                held_out = self.constraint(posterior.sample(), self.validation.s[rows], posterior)
+        self.constraint.update(self.last, held_out)
+
+    def notes(self) -> dict[str, Any]:
+        notes = super().notes()
+        notes["read"]["held_out"] = round(float(self.constraint.held_out_average.value), 5)
+        return notes
+
+
 def erase(task: Task, setting: float, seed: int, device: str) -> Codes:
     """Maps inputs that exist by the eraser. It is told y where trained methods are, too."""
     start, y = time.monotonic(), task.train.y.numpy() if task.targets else None
@@ -56,5 +83,6 @@ def erase(task: Task, setting: float, seed: int, device: str) -> Codes:
 
 METHODS = {
     "mireg": Method(trained(Robust), TARGETS, "ε", target=True),
+    "mireg, held out": Method(trained(HeldOut), TARGETS, "ε", target=True),
     "mireg.Eraser": Method(erase, TARGETS, "ε", target=True),
 }
