@@ -11,6 +11,13 @@ settings.register_profile("dev", max_examples=50, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+@pytest.fixture
+def short_audits(monkeypatch):
+    """Audits whose critics train for a quarter of their steps: for tests of what is not accuracy."""
+    monkeypatch.setattr("mireg.auditing.crossfit.FEWEST_STEPS", 150)
+    monkeypatch.setattr("mireg.auditing.crossfit.EPOCHS", 0)
+
+
 @pytest.fixture(autouse=True)
 def no_process_outlives_its_test():
     yield

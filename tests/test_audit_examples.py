@@ -19,6 +19,7 @@ def test_income_as_integers_is_no_all_clear():
     assert abs(found.mi - TRUTH_OF_INCOME) < 0.15
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
     """As labels nothing is found, and the verdict knows that this shows nothing."""
     found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2, kind="label")
@@ -27,6 +28,7 @@ def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
     assert any("fewer than 20 samples per label" in text for text in found.warnings)
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
     random = np.random.default_rng(0)
     income(random)

@@ -160,6 +160,7 @@ def test_what_more_samples_would_show_is_not_settled():
     assert list(report.to_dict()["curve"]["sizes"]) == sorted(report.curve.sizes)
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_what_is_all_found_is_settled():
     random = np.random.default_rng(0)
     x = random.standard_normal((1500, 2))
@@ -171,6 +172,7 @@ def test_what_is_all_found_is_settled():
     assert report.verdict == "below"
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_two_hundred_samples_say_what_they_cannot_show():
     random = np.random.default_rng(0)
     x = random.standard_normal((200, 2))

@@ -31,7 +31,7 @@ def drawn(task, n, seed=0):
 @pytest.fixture(scope="module")
 def report():
     """An audit of one nat in 3 + 3 dimensions, and its truth."""
-    return mireg.audit(*drawn(gaussian(3, 1.0), 2000), epsilon=0.5)
+    return mireg.audit(*drawn(gaussian(3, 1.0), 2000), epsilon=0.5, folds=3)
 
 
 # --- what it finds ----------------------------------------------------------
@@ -49,7 +49,7 @@ def test_gaussian_information_is_found(report):
 def test_independent_codes_are_cleared():
     random = np.random.default_rng(1)
     found = mireg.audit(
-        random.standard_normal((1500, 4)), random.standard_normal((1500, 6)), epsilon=0.125
+        *(random.standard_normal((1500, d)) for d in (4, 6)), epsilon=0.125, folds=2
     )
     assert abs(found.mi) < 0.03
     assert found.lower_bound == 0
@@ -57,15 +57,16 @@ def test_independent_codes_are_cleared():
 
 
 def test_dependence_that_no_pair_of_coordinates_shows_is_found():
-    found = mireg.audit(*drawn(xor(), 2500), folds=3)
+    found = mireg.audit(*drawn(xor(), 2500), folds=2)
     assert found.mi > 0.7 * math.log(2)
     assert found.lower_bound > 0.4 * math.log(2)
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_labels_are_audited_with_their_accuracy():
     task = labels(4, 0.8)
     x, y = drawn(task, 2000)
-    found = mireg.audit(x, np.array([7, 11, 40, -3])[y])
+    found = mireg.audit(x, np.array([7, 11, 40, -3])[y], folds=3)
     assert found.classes == 4
     assert abs(found.mi - task.mi) < 0.1
     assert abs(found.label_accuracy - 0.8) < 0.04
@@ -90,13 +91,14 @@ def test_groups_are_not_recognised_across_the_split():
     group = np.repeat(np.arange(300), 5)
     pi, alpha = (random.standard_normal((300, 4))[group] for _ in range(2))
     pi = pi + 0.1 * random.standard_normal(pi.shape)
-    known = mireg.audit(pi, alpha, groups=group, folds=3)
+    known = mireg.audit(pi, alpha, groups=group, folds=2)
     assert known.mi < 0.05
     assert known.lower_bound == 0
     assert known.groups == 300
-    assert mireg.audit(pi, alpha, folds=3).mi > 0.5
+    assert mireg.audit(pi, alpha, folds=2).mi > 0.5
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_a_posterior_gives_the_bound_from_above():
     mean = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
     posterior = mireg.diagonal_gaussian(mean, torch.zeros(600, 2))
@@ -288,6 +290,7 @@ def test_many_dimensions_that_tell_nothing_are_not_taken_for_canonical_pairs():
 # --- how it behaves ---------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_a_seed_repeats_an_audit_and_the_state_of_torch_stays():
     x, y = drawn(gaussian(2, 0.5), 500)
     before = torch.get_rng_state()
@@ -364,6 +367,7 @@ def test_odd_input_is_mentioned():
 # --- the command ------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_command_audits_a_file(tmp_path, capsys):
     x, y = drawn(gaussian(2, 1.0), 600)
     path, page, values = (tmp_path / name for name in ("codes.npz", "report.html", "report.json"))

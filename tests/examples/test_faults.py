@@ -28,7 +28,7 @@ from pose_appearance.training.log import RunLog, read_log
 from pose_appearance.training.run import build_trainer, load_images, resume, train
 from pose_appearance.training.trainer import Diverged
 
-KILLS = 20
+KILLS = 8
 NEVER = SimpleNamespace(name=None)
 """A signal to stop that never comes."""
 TIMES = ("seconds", "images_per_second", "data_share")

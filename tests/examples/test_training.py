@@ -122,6 +122,7 @@ def test_objectives_differ_in_what_they_add_and_report_the_same(images, objectiv
     assert trainer.step(0.0)["reconstruction"].isfinite()
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_codes_of_held_out_characters_are_audited():
     """Untrained encoders say as much of the character as they do of the pose."""
     many = load_images(replace(TINY, identities=24))
@@ -132,6 +133,7 @@ def test_codes_of_held_out_characters_are_audited():
     assert report.epsilon == TINY.epsilon
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_the_type_of_body_is_audited_where_it_is_known():
     """Codes that are the body itself tell all of it, to whom it is said which identity is which."""
     many = load_images(replace(TINY, identities=24))
@@ -291,6 +293,7 @@ def test_the_device_can_be_named():
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
     """From the first step to the report, as a user would: start, SIGTERM, resume, evaluate."""
     run = tmp_path / "run"
@@ -322,6 +325,7 @@ def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
     assert "holds a run already" in err
 
 
+@pytest.mark.usefixtures("short_audits")
 def test_every_evaluation_runs_from_the_command_line_and_keeps_earlier_ones(tmp_path):
     run = tmp_path / "run"
     sizes = ["--identities", 18, "--poses", 10, "--identities-per-batch", 4, "--views", 2]
