@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 from figures import Row
 
 MARKERS = "os^vD<>pPX*h"
@@ -60,22 +61,37 @@ def pareto(rows: list[Row], path: Path) -> None:
 
 
 def asked(rows: list[Row], methods: Sequence[str], path: Path) -> None:
-    """Draws what was audited over what was asked, with the line where they are equal."""
-    figure, ax = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
-    for i, method in enumerate(methods):
-        own = figures.of(rows, method=method)
-        ax.scatter(
-            [row["setting"] * (1 + 0.06 * (i - len(methods) / 2)) for row in own],
-            [max(row["leak"], 0) for row in own],
-            s=16,
-            marker=MARKERS[i],
-            label=method,
-        )
-    ends = [0.004, 0.3]
-    ax.plot(ends, ends, color="grey", lw=1)
-    ax.plot(ends, [figures.SLACK * end for end in ends], color="grey", lw=1, ls=":")
-    ax.set(xscale="log", xlabel="asked, nats", ylabel="audited, nats")
-    ax.set_yscale("symlog", linthresh=0.005)
-    ax.legend(fontsize=7)
+    """Draws audited over asked leakage with its interval: a panel a method, a colour a task."""
+    there = [method for method in methods if figures.of(rows, method=method)]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    settings = sorted({row["setting"] for row in rows if row["method"] in there})
+    figure, axes = plt.subplots(
+        1,
+        len(there),
+        figsize=(1.5 + 3.5 * len(there), 4),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for ax, method in zip(axes.flat, there, strict=True):
+        for i, task in enumerate(tasks):
+            own = figures.of(rows, method=method, task=task)
+            ratios = [row["leak"] / row["setting"] for row in own]
+            ends = [[row[end] / row["setting"] for row in own] for end in ("low", "high")]
+            ax.errorbar(
+                [settings.index(row["setting"]) + 0.09 * (i - len(tasks) / 2) for row in own],
+                ratios,
+                yerr=abs(np.array(ends) - ratios) if own else None,
+                fmt="o",
+                ms=4,
+                lw=1,
+                label=task,
+            )
+        ax.axhline(1, color="grey", lw=1)
+        ax.axhline(figures.SLACK, color="grey", lw=1, ls=":")
+        ax.set_xticks(range(len(settings)), [f"{x:g}" for x in settings])
+        ax.set(title=method, xlabel="asked, nats", ylabel="audited / asked", ylim=(0, None))
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
     figure.savefig(path, dpi=90)
     plt.close(figure)

@@ -134,6 +134,32 @@ def of_targets(rows: list[Row]) -> Iterator[str]:
     yield from lines(head, body)
 
 
+def of_asked(rows: list[Row], method: str = "mireg") -> Iterator[str]:
+    """Gives what the judge found for each target of a method, a line a task, first seed."""
+    first = [row for row in rows if row["seed"] == min(r["seed"] for r in rows)]
+    body = []
+    for task in dict.fromkeys(row["task"] for row in first):
+        own = figures.of(first, task=task, method=method)
+        alone = figures.of(first, task=task, method="encoder alone")
+        if not own:
+            continue
+        cells = []
+        for budget in BUDGETS:
+            row = figures.asked(own, budget)
+            text = "–"
+            if row is not None:
+                mark = "" if row["settled"] else "*"
+                interval = f"{number(row['low'])} to {number(row['high'])}"
+                text = f"{number(row['leak'])}{mark} ({interval}), {number(row['quality'])}"
+            cells.append(text)
+        free = "–"
+        if alone:
+            free = f"{number(alone[0]['leak'])}, {number(alone[0]['quality'])}"
+        body.append([task, *cells, free])
+    asked = (f"asked {budget:g}" for budget in BUDGETS)
+    yield from lines(["task", *asked, "encoder alone"], body)
+
+
 def of_promise(rows: list[Row]) -> Iterator[str]:
     """Gives mireg as asked, one training, beside the best rival within the same leak, which was
     chosen from all of its trainings.
@@ -217,6 +243,7 @@ def page(rows: list[Row]) -> str:
     parts = ["### Controls", "", *of_controls(rows), ""]
     for task in dict.fromkeys(row["task"] for row in judged):
         parts += [f"### {task.capitalize()}", "", *of_task(judged, task), ""]
+    parts += ["### What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
     parts += ["### As asked, beside the best rival", "", *of_promise(judged), ""]
     parts += ["### Asked and audited", "", *of_targets(judged), ""]
     if figures.of(judged, task="health, age at 60"):
