@@ -130,7 +130,10 @@ def work(job: Job) -> Row:
         splits = Splits(*(Labelled(part.x, part.s) for part in parts))
         row |= leakage(controls.shuffled(splits), task.classes, job.judge)
         return {**row, "truth": 0.0, "torch": torch.__version__}
-    codes = make_codes(job)
+    try:
+        codes = make_codes(job)
+    except FloatingPointError as error:
+        return {**row, "failed": str(error), "torch": torch.__version__}
     row["seconds"] = round(time.monotonic() - start, 1)
     row |= codes.notes
     if not all(bool(part.isfinite().all()) for part in codes[:3]):

@@ -73,7 +73,13 @@ def fairlearn(task: Task, setting: float, seed: int, device: str, steps: int = S
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         y, s = (column.numpy() for column in (task.train.y, task.train.s))
-        model.fit(task.train.x.numpy(), y, sensitive_features=s)
+        try:
+            model.fit(task.train.x.numpy(), y, sensitive_features=s)
+        except RuntimeError as error:
+            # What its loss says of scores that are NaN.
+            if "between 0 and 1" not in str(error):
+                raise
+            raise FloatingPointError("fairlearn's adversary diverged") from error
     seconds = {
         "fit_seconds": round(time.monotonic() - start, 1),
         "fit_cpu_seconds": round(time.process_time() - cpu, 1),
