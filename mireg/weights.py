@@ -86,7 +86,8 @@ class LogMultiplier(Controller):
         + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
 
     :math:`\hat{I}` is the greatest of the moving averages of :math:`I_T`, of :math:`I_{T'}`, and of
-    the estimate on held-out codes if there are any. The loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
+    the estimate on held-out codes if there are any. The loss has the slope
+    :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
     :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
     task loss.
 

@@ -167,7 +167,7 @@ class Regularizer(nn.Module):
                 held_out = constraint(*codes_of(validation_batch))
             constraint.update(penalty, held_out)
 
-        A batch in every tenth step is enough. Its rows must not be those of the final audit.
+        A batch in every few steps is enough. Its rows must not be those of the final audit.
 
         Arguments:
             penalty: The penalty of this step, or :meth:`Penalty.mean` if gradients are accumulated.
@@ -295,7 +295,8 @@ class Composition(Regularizer):
             check_parts(self, held_out, len(terms))
             others = held_out.parts
         for term, part, other in zip(terms, penalty.parts, others, strict=True):
-            term.update(part, other)
+            # Custom regularizers need no second argument until held-out codes are given.
+            term.update(*(part,) if other is None else (part, other))
 
 
 def added(parts: Sequence[Penalty], metrics: Metrics) -> Penalty:

@@ -301,7 +301,7 @@ class RobustMIConstraint(Regularizer):
         low = min(mi, mi_shadow) < -self.epsilon - LOST
         if self.misuse.settled and (low or mi_shadow < mi - max(self.epsilon / 2, LOST)):
             found["shadow"] = (
-                f"the critics have lost their way: T estimates {mi:.3g} nats and T' "
+                f"the critics diverge: T estimates {mi:.3g} nats and T' "
                 f"{mi_shadow:.3g}, although T' learns from more codes. Lower the learning rate of "
                 "the critics, and that of the encoders with it"
             )
