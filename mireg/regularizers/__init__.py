@@ -1,8 +1,9 @@
 r"""Regularizers: their interface, the three of the paper, and one for several attributes."""
 
 from .attributes import PerAttribute, joint_label
-from .base import Penalty, Regularizer, Scaled, Sum
+from .base import Regularizer, Scaled, Sum
 from .classifier import ClassifierMI
+from .penalty import Penalty
 from .robust import RobustMIConstraint
 from .variational import VariationalBound
 

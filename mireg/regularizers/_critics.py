@@ -31,7 +31,7 @@ from ..scaling import Standardization
 from ..weights import MovingAverage
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
-from .base import Penalty
+from .penalty import Penalty
 
 BLOCK = 128
 """The smallest number of consecutive codes that critics see together."""

@@ -77,16 +77,17 @@ class Misuse:
                 "the critics are no longer finite, and stay so: a code or a gradient was NaN or "
                 "infinite. Load an earlier state, and limit codes and log-variances",
             )
-        # Without negatives the critics cannot learn, so only that is reported.
         if still:
+            # Critics that do not learn cannot diverge.
             found.pop("shadow", None)
-        if still and "negatives" not in found:
-            self.say(
-                "critics",
-                "the critics have not learnt since the first step, so their estimates mean "
-                "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
-                "the optimizer",
-            )
+            # Without negatives the critics cannot learn, so only that is reported.
+            if "negatives" not in found:
+                self.say(
+                    "critics",
+                    "the critics have not learnt since the first step, so their estimates mean "
+                    "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
+                    "the optimizer",
+                )
         for name, text in found.items():
             self.say(name, text)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .._checks import check_labels, check_positive
-from .base import Composition, Penalty, Regularizer, added, condition_of
+from .base import Composition, Regularizer, added, condition_of
+from .penalty import Penalty
 from .robust import RobustMIConstraint
 
 

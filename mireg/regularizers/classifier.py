@@ -15,7 +15,8 @@ from ..ranks import Ranks
 from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
 from ._critics import Critics, MakeCritic
 from ._misuse import Misuse
-from .base import Penalty, Regularizer, check_held_out, check_parts
+from .base import Regularizer
+from .penalty import Penalty, check_held_out, check_parts
 
 
 class ClassifierMI(Regularizer):

@@ -27,7 +27,8 @@ from ..weights import (
 )
 from ._critics import Critics, MakeCritic
 from ._misuse import Misuse
-from .base import Penalty, Regularizer, check_held_out, check_parts
+from .base import Regularizer
+from .penalty import Penalty, check_held_out, check_parts
 from .variational import VariationalBound
 
 LOST = 0.1

@@ -13,7 +13,8 @@ from .._checks import check_codes, check_part, check_positive, check_posterior
 from ..priors import as_prior
 from ..ranks import Ranks
 from ..weights import FixedGamma
-from .base import Penalty, Regularizer, check_parts, no_loss
+from .base import Regularizer, no_loss
+from .penalty import Penalty, check_parts
 
 
 class VariationalBound(Regularizer):

@@ -71,20 +71,26 @@ def summary_of_tasks(rows: list[dict]) -> dict:
             "worst_error": float(errors.max()),
             "not_settled": [r["task"] for r in chosen if not r["settled"]],
             "rivals": {
-                key: _errors([(r["rivals"][key], r["truth"]) for r in chosen if key in r["rivals"]])
-                for key in sorted({k for r in chosen for k, v in r["rivals"].items() if v})
+                key: _errors(pairs)
+                for key in sorted({key for r in chosen for key in r["rivals"]})
+                if (pairs := _answers(chosen, key))
             },
             "certified_too_much": [r["task"] for r in chosen if r["lower_bound"] > r["truth"]],
         }
     return result
 
 
-def _errors(found: list[tuple[float | None, float]]) -> dict:
-    """Returns the errors of another estimator, on the tasks that it applies to."""
-    errors = np.abs([value - truth for value, truth in found if value is not None] or [np.nan])
-    count = sum(value is not None for value, _ in found)
+def _answers(rows: list[dict], key: str) -> list[tuple[float, float]]:
+    """Returns what another estimator found, and the truth, on the tasks that it applies to."""
+    found = [(row["rivals"].get(key), row["truth"]) for row in rows]
+    return [(value, truth) for value, truth in found if value is not None]
+
+
+def _errors(found: list[tuple[float, float]]) -> dict:
+    """Returns the errors of another estimator."""
+    errors = np.abs([value - truth for value, truth in found])
     return {
-        "tasks": count,
+        "tasks": len(found),
         "mean_error": float(errors.mean()),
         "median_error": float(np.median(errors)),
         "worst_error": float(errors.max()),

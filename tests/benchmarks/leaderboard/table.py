@@ -136,7 +136,7 @@ def of_targets(rows: list[Row]) -> Iterator[str]:
 
 def of_asked(rows: list[Row], method: str = "mireg") -> Iterator[str]:
     """Gives what the judge found for each target of a method, a line a task, first seed."""
-    first = [row for row in rows if row["seed"] == min(r["seed"] for r in rows)]
+    first = figures.of(rows, seed=min((row["seed"] for row in rows), default=0))
     body = []
     for task in dict.fromkeys(row["task"] for row in first):
         own = figures.of(first, task=task, method=method)

@@ -44,7 +44,7 @@ class ATSDM(Method):
 
     Options = ATSDMOptions
     source = "Hadad et al., 2018"
-    adds = "α from a classifier of identities, frozen; an adversary must not reveal the identity from π"
+    adds = "α from a classifier of identities, frozen; an adversary must not find the identity in π"
     published_error = 0.042
     stochastic = False
     trials = {

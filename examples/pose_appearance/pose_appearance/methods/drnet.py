@@ -40,8 +40,8 @@ class DrNet(Method):
     Options = DrNetOptions
     source = "Denton and Birodkar, 2017"
     adds = (
-        "α of two images of an identity alike; a judge of two π must not reveal whether they are of "
-        "one identity"
+        "α of two images of an identity alike; a judge of two π must not find out whether they "
+        "are of one identity"
     )
     published_error = 0.059
     stochastic = False

@@ -47,19 +47,20 @@ class HeldOut(Robust):
     EVERY = 2
 
     def start(self, network: Network) -> None:
-        # Not as a module: its parameters are not those of critics.
-        object.__setattr__(self, "network", network)
-        self.steps, device = 0, next(network.parameters()).device
-        self.validation = self.task.validation.to(device)
+        # The method alone: as a part, the network would be trained as a critic.
+        self.posterior, self.steps = network.posterior, 0
+        self.device = next(network.parameters()).device
+        self.validation = self.task.validation.to(self.device)
 
     def update(self) -> None:
         self.steps += 1
         held_out = None
         if self.steps % self.EVERY == 0:
-            rows = torch.randint(len(self.validation.x), (BATCH,), device=self.validation.x.device)
+            rows = torch.randint(len(self.validation.x), (BATCH,), device=self.device)
+            x, s, _ = self.validation.at(rows)
             with torch.no_grad():
-                posterior = self.network.posterior(self.validation.x[rows])
-                held_out = self.constraint(posterior.sample(), self.validation.s[rows], posterior)
+                posterior = self.posterior(x)
+                held_out = self.constraint(posterior.sample(), s, posterior)
         self.constraint.update(self.last, held_out)
 
     def notes(self) -> dict[str, Any]:

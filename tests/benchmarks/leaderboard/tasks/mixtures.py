@@ -1,7 +1,7 @@
 """Mixtures: factors of content and a style of ten kinds, mixed by a random network.
 
-A code and the style rebuild the observation. The code must not reveal the style, and what it reveals about
-the content is known: the quality is the share of the factors' variance that it explains.
+A code and the style rebuild the observation. The code must not reveal the style. What it reveals
+about the content is known: the quality is the share of the factors' variance that it explains.
 """
 
 from __future__ import annotations
