@@ -172,7 +172,7 @@ def test_methods_of_a_budget_differ_in_their_objective_alone(tmp_path):
             assert len(same) == 1
     full = plan("full", tmp_path).runs
     sprites = [run for run in full if run.options.data == "sprites"]
-    assert len(sprites) == 2 * (len(METHODS) - 1)
+    assert len(sprites) == 3 * (len(METHODS) - 1)
     assert len({run.name for run in full}) == len(full)
 
 
@@ -319,9 +319,9 @@ def test_a_budget_can_do_with_fewer_seeds(tmp_path):
     names = [run.name for run in plan("full", tmp_path).runs]
     first = [run.name for run in plan("full", tmp_path, seeds=1).runs]
     assert first == [name for name in names if name.endswith("-0")]
-    assert {name for name in names if name.endswith("-1")} == {
-        f"sprites-{method}-1" for method in METHODS if method != "supervised"
-    }
+    of_sprites = {f"sprites-{method}-2" for method in METHODS if method != "supervised"}
+    of_puppets = {f"puppets-{method}-2" for method in METHODS}
+    assert {name for name in names if name.endswith("-2")} == of_sprites | of_puppets
 
 
 def test_a_budget_can_do_with_less_data(tmp_path):

@@ -39,10 +39,11 @@ def trainer_of(images, device=DEVICE, **changes):
     return build_trainer(options(**changes), images, torch.device(device))
 
 
-def test_a_captured_step_learns_as_a_step_as_usual_does(images):
+@pytest.mark.parametrize("objective", ["robust", "paper"])
+def test_a_captured_step_learns_as_a_step_as_usual_does(images, objective):
     errors = []
     for captured in (True, False):
-        trainer = trainer_of(images, precision="float32")
+        trainer = trainer_of(images, precision="float32", objective=objective)
         if not captured:
             trainer.capture = None
         errors.append([float(trainer.step(0.0)["error"]) for _ in range(60)])

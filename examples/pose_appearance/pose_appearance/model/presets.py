@@ -48,6 +48,7 @@ PRESETS: dict[str, ModelOptions] = {
     "small": ModelOptions(
         encoder_widths=(48, 96), decoder_widths=(96, 48), hidden=128, condition=128
     ),
+    "medium": ModelOptions(),
     "tiny": ModelOptions(
         size=32,
         patch=4,
@@ -72,8 +73,8 @@ PRESETS: dict[str, ModelOptions] = {
         hidden=1024,
     ),
 }
-"""The sizes by name: for 64x64 images on a CPU, for 32x32 ones within a minute, for 64x64 on a GPU,
-and the paper's for 256x256."""
+"""The sizes by name: for 64x64 images in ten minutes of a CPU, for them in an hour or two, for 32x32
+ones within a minute, for 64x64 on a GPU, and the paper's for 256x256."""
 
 
 class PoseAppearanceModel(nn.Module):

@@ -47,12 +47,16 @@ class CompareOptions:
     """The most seeds of a method, instead of the budget's."""
     data: tuple[str, ...] = ()
     """The data to train on, instead of all those of the budget: sprites, puppets, creatures."""
+    studies: tuple[str, ...] = tuple(STUDIES)
+    """What to measure of the runs. The report shows what is there."""
     tune: bool = False
     """Make the trials of tuning instead, on validation identities, and write DATA/METHOD.json."""
     steps: int | None = None
     """How many steps each run makes, instead of the budget's."""
     device: str = "auto"
     """Where to train: auto, cpu, cuda, mps."""
+    compile: Literal["auto", "yes", "no"] | None = None
+    """Whether runs compile their networks, instead of what the budget says."""
     threads: int = 0
     """The number of CPU threads; 0 leaves it to torch."""
     machine: str = platform.processor() or platform.machine()
@@ -63,9 +67,10 @@ def main(options: CompareOptions) -> int:
     """Completes the runs and writes the report."""
     if options.threads:
         torch.set_num_threads(options.threads)
-    changes: dict[str, int | str] = {"device": options.device, "threads": options.threads}
-    if options.steps is not None:
-        changes["steps"] = options.steps
+    names = ("device", "threads", "compile", "steps")
+    changes: dict[str, int | str] = {
+        name: value for name in names if (value := getattr(options, name)) is not None
+    }
     budget = plan(
         options.budget, options.data_root, options.methods, options.seeds, options.data, **changes
     )
@@ -76,7 +81,7 @@ def main(options: CompareOptions) -> int:
             return _stopped(stop)
         print(f"The records are in {options.out}: comparisons read them from {TUNED}")
         return 0
-    runs = run_all(budget, options.out / "runs", stop)
+    runs = run_all(budget, options.out / "runs", stop, options.studies)
     if runs is None:
         return _stopped(stop)
     sections = (

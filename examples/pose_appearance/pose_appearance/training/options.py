@@ -64,8 +64,8 @@ class TrainOptions:
     poses: int = 48
     """The number of poses that each of them is drawn in."""
     preset: Literal[tuple(PRESETS)] = "small"
-    """The sizes of the model: small for 64x64 and tiny for 32x32 on a CPU, large for 64x64 on a
-    GPU, or the paper's for 256x256."""
+    """The sizes of the model: small and medium for 64x64 and tiny for 32x32 on a CPU, large for
+    64x64 on a GPU, or the paper's for 256x256."""
     objective: Literal[tuple(METHODS)] = "robust"
     """What keeps pose and appearance apart: the constraint, which epsilon alone sets, columns a to
     e of Table 1, or another method."""
