@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 from pose_appearance.data.image_set import ImageSet
-from pose_appearance.data.pairs import triplets
+from pose_appearance.data.pairs import Triplets, triplets
 from pose_appearance.model.presets import PRESETS, ModelOptions, PoseAppearanceModel, build_model
 from pose_appearance.studies.pictures import as_pixels, curves, example_rows, tile, transfer_grid
-from pose_appearance.studies.triplet_error import mean_images, triplet_errors, trivial_errors
+from pose_appearance.studies.triplet_error import (
+    errors_by_body,
+    mean_images,
+    triplet_errors,
+    trivial_errors,
+)
 from pose_appearance.training.reconstruction import RECONSTRUCTIONS
 
 SIZES = replace(
@@ -91,6 +96,15 @@ def test_the_triplet_error_of_the_truth_is_zero_and_of_a_copy_is_the_trivial_one
         errors = triplet_errors(copy, shared_poses, drawn, size=8, device=device)
         assert errors.transfer.mean() == pytest.approx(trivial[name], rel=1e-5)
         assert trivial[name] > 0
+
+
+def test_errors_between_two_types_of_body_stand_apart(shared_poses):
+    known = replace(shared_poses, factors={"body": shared_poses.identity % 2})
+    rows = [np.flatnonzero(known.identity == i)[0] for i in (0, 1, 2)]
+    drawn = Triplets(*(np.array([rows[i] for i in x]) for x in ((0, 0, 1), (2, 1, 2), (0, 0, 1))))
+    found = errors_by_body(known, drawn, np.array([0.002, 0.5, 0.004]))
+    assert found["same_body"] == {"mean": 0.002, "median": 0.002, "above_0.01": 0.0}
+    assert found["other_body"] == {"mean": 0.252, "median": 0.252, "above_0.01": 0.5}
 
 
 def test_mean_images_are_those_of_all_and_of_each_pose(shared_poses):

@@ -52,6 +52,14 @@ def test_a_captured_step_learns_as_a_step_as_usual_does(images, objective):
     torch.testing.assert_close(captured, usual, rtol=0.2, atol=0.0)
 
 
+@pytest.mark.parametrize("objective", ["supervised", "atsdm"])
+def test_a_step_that_waits_or_changes_is_not_captured(images, objective):
+    trainer = trainer_of(images, objective=objective)
+    assert trainer.capture is None
+    for _ in range(8):
+        assert trainer.step(0.0)["error"].isfinite()
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_of_the_flagship_never_waits_for_the_device(images, precision):
     trainer = trainer_of(images, precision=precision)

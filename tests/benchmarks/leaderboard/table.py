@@ -223,6 +223,26 @@ def of_controls(rows: list[Row]) -> Iterator[str]:
     yield from lines(["control", "truth", "found", "interval"], body)
 
 
+def of_listing(rows: list[Row], task: str) -> Iterator[str]:
+    """Gives all rows of a task by leakage, first seed."""
+    first = figures.of(rows, task=task, seed=min(row["seed"] for row in rows))
+    body = [
+        [
+            row["method"],
+            f"{row['setting']:g}",
+            number(row["leak"]) + ("" if row["settled"] else "*"),
+            f"{number(row['low'])} to {number(row['high'])}",
+            number(row["quality"]),
+            number(row.get("parity_gap")),
+            row["attacker"],
+        ]
+        for row in sorted(first, key=lambda row: row["leak"])
+        if row["method"] != "raw"
+    ]
+    head = ["method", "setting", "nats", "interval", "accuracy", "Δ_DP", "chosen attacker"]
+    yield from lines(head, body)
+
+
 def of_published(rows: list[Row]) -> Iterator[str]:
     """Gives the best accuracy at a parity gap, on the test as published ones are, beside these."""
     own = figures.of(rows, task="health, age at 60")
@@ -243,6 +263,7 @@ def page(rows: list[Row]) -> str:
     parts = ["### Controls", "", *of_controls(rows), ""]
     for task in dict.fromkeys(row["task"] for row in judged):
         parts += [f"### {task.capitalize()}", "", *of_task(judged, task), ""]
+        parts += [f"### {task.capitalize()}, row by row", "", *of_listing(judged, task), ""]
     parts += ["### What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
     parts += ["### As asked, beside the best rival", "", *of_promise(judged), ""]
     parts += ["### Asked and audited", "", *of_targets(judged), ""]

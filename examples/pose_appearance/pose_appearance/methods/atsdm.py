@@ -47,6 +47,7 @@ class ATSDM(Method):
     adds = "α from a classifier of identities, frozen; an adversary must not find the identity in π"
     published_error = 0.042
     stochastic = False
+    one_graph = False
     trials = {
         # The first are the authors' weights at 32x32 pixels.
         "puppets": (

@@ -123,6 +123,11 @@ class Method(nn.Module):
     given_poses = False
     """Whether it is given the keypoints, and so needs data that have them, and does not compete."""
 
+    one_graph = True
+    """Whether a GPU runs its step as one captured graph: not if a step waits for the device, or if
+    `begin`, `step.count` or `step.progress` matter, which a graph holds as they were at its
+    capture."""
+
     trials: Mapping[str, tuple[dict[str, float], ...]] = {}
     """What tuning tries, by data: as many trials for every method that has something to tune."""
     proportional: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ class Supervised(Method):
     adds = "nothing: π comes from the true keypoints"
     stochastic = False
     given_poses = True
+    one_graph = False
 
     def __init__(self, options: NoOptions, setting: Setting) -> None:
         super().__init__(options, setting)

@@ -73,8 +73,8 @@ PRESETS: dict[str, ModelOptions] = {
         hidden=1024,
     ),
 }
-"""The sizes by name: for 64x64 images in ten minutes of a CPU, for them in an hour or two, for 32x32
-ones within a minute, for 64x64 on a GPU, and the paper's for 256x256."""
+"""The sizes by name: small and medium for 64x64 images on a CPU (ten minutes, or an hour or two),
+tiny for 32x32 ones within a minute, large for 64x64 on a GPU, and the paper's for 256x256."""
 
 
 class PoseAppearanceModel(nn.Module):

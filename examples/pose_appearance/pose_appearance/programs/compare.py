@@ -38,7 +38,7 @@ class CompareOptions:
     """Where runs, report.html, comparison.json and pictures go."""
     budget: Literal[tuple(BUDGETS)] = "quick"
     """quick: puppets at 32x32, at most 15 minutes on 2 cores; full: sprites and puppets at 64x64,
-    hours; smoke: a few steps of each."""
+    64 trainings of 3,000 steps; smoke: a few steps of each."""
     data_root: Path | None = None
     """Where the sprites are, for the full budget."""
     methods: tuple[str, ...] = tuple(METHODS)
@@ -47,8 +47,8 @@ class CompareOptions:
     """The most seeds of a method, instead of the budget's."""
     data: tuple[str, ...] = ()
     """The data to train on, instead of all those of the budget: sprites, puppets, creatures."""
-    studies: tuple[str, ...] = tuple(STUDIES)
-    """What to measure of the runs. The report shows what is there."""
+    studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
+    """What to measure of the runs beside triplet_error and audit, which the report needs."""
     tune: bool = False
     """Make the trials of tuning instead, on validation identities, and write DATA/METHOD.json."""
     steps: int | None = None
@@ -81,7 +81,8 @@ def main(options: CompareOptions) -> int:
             return _stopped(stop)
         print(f"The records are in {options.out}: comparisons read them from {TUNED}")
         return 0
-    runs = run_all(budget, options.out / "runs", stop, options.studies)
+    studies = {"triplet_error", "audit", *options.studies}
+    runs = run_all(budget, options.out / "runs", stop, studies)
     if runs is None:
         return _stopped(stop)
     sections = (

@@ -115,6 +115,31 @@ def trivial_errors(train: ImageSet, image_set: ImageSet, triplets: Triplets) -> 
     return {name: float(total / len(triplets.x1)) for name, total in sums.items()}
 
 
+def errors_by_body(
+    image_set: ImageSet, triplets: Triplets, errors: np.ndarray
+) -> dict[str, dict[str, float]]:
+    """Returns the errors of triplets of one type of body, and of two: a pose that is taken for
+    another from type to type shows here.
+
+    Arguments:
+        image_set: The images, with the factor "body".
+        triplets: The indices into them.
+        errors: The error of each, with shape (count,).
+    """
+    body = image_set.factors["body"]
+    same = body[triplets.x1] == body[triplets.x3]
+    parts = {"same_body": errors[same], "other_body": errors[~same]}
+    return {
+        name: {
+            "mean": float(part.mean()),
+            "median": float(np.median(part)),
+            "above_0.01": float((part > 0.01).mean()),
+        }
+        for name, part in parts.items()
+        if len(part)
+    }
+
+
 def draw_examples(run: Run, drawn: Triplets, errors: np.ndarray) -> None:
     """Writes pictures of the triplets with the lowest, the middle and the highest errors."""
     order, held_out = np.argsort(errors), run.held_out
@@ -160,5 +185,7 @@ class TripletError(Study):
         }
         if "category" in run.held_out.factors:
             measured.update(category_errors(run.held_out, drawn, errors.transfer))
+        if "body" in run.held_out.factors:
+            measured.update(errors_by_body(run.held_out, drawn, errors.transfer))
         trivial = trivial_errors(run.train_set.in_memory(20_000), run.held_out, drawn)
         return {"triplets": measured, "trivial": trivial}

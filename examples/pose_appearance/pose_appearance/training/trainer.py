@@ -100,7 +100,7 @@ class Trainer:
         self.checks_each_step = not on_gpu or options.on_divergence == "skip"
         self.finite = torch.ones((), dtype=torch.bool, device=device)
         # One graph of the whole step needs a step that never waits and is the same each time.
-        same = type(method).begin is Method.begin
+        same = method.one_graph and type(method).begin is Method.begin
         self.capture = (
             CapturedStep(lambda batch: self._step(batch, 0.0))
             if on_gpu and same and self.ranks == 1 and not self.checks_each_step
