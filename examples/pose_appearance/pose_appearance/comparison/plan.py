@@ -81,8 +81,7 @@ def quick(root: Path | None, methods: tuple[str, ...]) -> Budget:
 
 
 def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
-    """Sprites and puppets at 64x64 with the batches of `train.py` and 3 seeds, and creatures for
-    robust."""
+    """Sprites and puppets at 64x64 with the batches of `train.py`, 3 seeds; creatures for robust."""
     if root is None:
         raise ValueError("the full budget trains on sprites: say where they are with --data-root")
     sprites = TrainOptions(data="sprites", data_root=root, steps=3000, width_noise=0.08)
