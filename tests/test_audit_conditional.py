@@ -41,6 +41,7 @@ def common_cause(random, n):
         (normal_collider, CONTINUOUS),
     ],
 )
+@pytest.mark.slow
 def test_what_only_shows_given_y_is_found_given_y_alone(draw, truth):
     pi, alpha, y = draw(np.random.default_rng(0), 1600)
     alone = mireg.audit(pi, alpha, epsilon=0.1, folds=2)
@@ -54,6 +55,7 @@ def test_what_only_shows_given_y_is_found_given_y_alone(draw, truth):
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_what_y_explains_is_not_found_given_y():
     pi, alpha, y = common_cause(np.random.default_rng(0), 1200)
     assert mireg.audit(pi, alpha, epsilon=0.1, folds=2).verdict == "above"

@@ -12,6 +12,7 @@ from mireg.auditing import command
 from mireg.auditing.verdict import decide
 
 
+@pytest.mark.slow
 def test_income_as_integers_is_no_all_clear():
     found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2)
     assert found.classes == 0 and "ordered numbers" in found.title
@@ -20,6 +21,7 @@ def test_income_as_integers_is_no_all_clear():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
     """As labels nothing is found, and the verdict knows that this shows nothing."""
     found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2, kind="label")
@@ -29,6 +31,7 @@ def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
     random = np.random.default_rng(0)
     income(random)

@@ -148,6 +148,7 @@ def products(n, d, seed=0):
     return x, (x[:, ::2] * x[:, 1::2]).sum(1) > 0
 
 
+@pytest.mark.slow
 def test_what_more_samples_would_show_is_not_settled():
     """With 1,500 of them critics find a part, and with half of them less."""
     report = mireg.audit(*products(1500, 12), epsilon=0.5, folds=2)
@@ -161,6 +162,7 @@ def test_what_more_samples_would_show_is_not_settled():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_what_is_all_found_is_settled():
     random = np.random.default_rng(0)
     x = random.standard_normal((1500, 2))
@@ -173,6 +175,7 @@ def test_what_is_all_found_is_settled():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_two_hundred_samples_say_what_they_cannot_show():
     random = np.random.default_rng(0)
     x = random.standard_normal((200, 2))
@@ -199,6 +202,7 @@ def test_groups_are_recognised_as_often_as_they_can_be():
 
 @pytest.mark.skipif(not CODES.is_dir(), reason="the leaky codes are not beside the checkout")
 @pytest.mark.parametrize("name", ["training", "held_out"])
+@pytest.mark.slow
 def test_codes_that_leak_are_not_cleared(name):
     """A part of them: 12 samples of a character, and 600 steps."""
     with np.load(CODES / f"leaky_{name}.npz") as file:

@@ -37,6 +37,7 @@ def report():
 # --- what it finds ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_gaussian_information_is_found(report):
     assert abs(report.mi - 1.0) < 0.1
     assert 0.4 < report.lower_bound <= 1.0
@@ -46,6 +47,7 @@ def test_gaussian_information_is_found(report):
     assert report.verdict == "above"
 
 
+@pytest.mark.slow
 def test_independent_codes_are_cleared():
     random = np.random.default_rng(1)
     found = mireg.audit(
@@ -56,6 +58,7 @@ def test_independent_codes_are_cleared():
     assert found.verdict == "below"
 
 
+@pytest.mark.slow
 def test_dependence_that_no_pair_of_coordinates_shows_is_found():
     found = mireg.audit(*drawn(xor(), 2500), folds=2)
     assert found.mi > 0.7 * math.log(2)
@@ -76,6 +79,7 @@ def test_labels_are_audited_with_their_accuracy():
     assert found.label_auc is None or found.label_auc > 0.85
 
 
+@pytest.mark.slow
 def test_what_hides_at_a_fine_scale_is_found():
     random = np.random.default_rng(2)
     label = random.integers(2, size=4000)
@@ -85,6 +89,7 @@ def test_what_hides_at_a_fine_scale_is_found():
     assert found.mi > 0.8 * math.log(2)
 
 
+@pytest.mark.slow
 def test_groups_are_not_recognised_across_the_split():
     """Codes that are random for each group tell nothing; they look like evidence where groups are split."""
     random = np.random.default_rng(3)
@@ -99,6 +104,7 @@ def test_groups_are_not_recognised_across_the_split():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_a_posterior_gives_the_bound_from_above():
     mean = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
     posterior = mireg.diagonal_gaussian(mean, torch.zeros(600, 2))
@@ -114,6 +120,7 @@ def test_a_posterior_gives_the_bound_from_above():
 
 
 @pytest.mark.parametrize("mi", [0.125, 0.5, 2.0, 4.0, 8.0])
+@pytest.mark.slow
 def test_certified_bound_exceeds_the_truth_no_more_often_than_it_says(mi):
     """With the best critic there is, on 2,000 samples of a Gaussian, 200 times."""
     d, n = 8, 2000
@@ -140,6 +147,7 @@ def test_certified_bound_exceeds_the_truth_no_more_often_than_it_says(mi):
 
 @pytest.mark.parametrize("count", [60, 265])
 @pytest.mark.parametrize("share", [0.5, 0.15])
+@pytest.mark.slow
 def test_label_bound_exceeds_the_truth_no_more_often_than_it_says(count, share):
     """A label of a group, and a bit of each sample that is the label in 90 % of cases, but for groups where it is not in 40 %."""
     generator = torch.Generator().manual_seed(count)
@@ -291,6 +299,7 @@ def test_many_dimensions_that_tell_nothing_are_not_taken_for_canonical_pairs():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_a_seed_repeats_an_audit_and_the_state_of_torch_stays():
     x, y = drawn(gaussian(2, 0.5), 500)
     before = torch.get_rng_state()
@@ -368,6 +377,7 @@ def test_odd_input_is_mentioned():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_command_audits_a_file(tmp_path, capsys):
     x, y = drawn(gaussian(2, 1.0), 600)
     path, page, values = (tmp_path / name for name in ("codes.npz", "report.html", "report.json"))

@@ -65,6 +65,7 @@ def compared(name, make, compiled, steps):
 
 
 @pytest.mark.parametrize("name", COMPILABLE)
+@pytest.mark.slow
 def test_a_step_compiles_once_without_a_graph_break(name):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()

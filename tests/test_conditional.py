@@ -74,6 +74,7 @@ def small(given, of_alpha):
 
 
 @pytest.mark.parametrize("name", TRUTH)
+@pytest.mark.slow
 def test_the_estimate_ends_at_the_conditional_information(name):
     draw, truth = TRUTH[name]
     torch.manual_seed(0)
@@ -97,6 +98,7 @@ def test_the_estimate_ends_at_the_conditional_information(name):
 
 @pytest.mark.parametrize("label", [False, True])
 @pytest.mark.parametrize("given", [False, True])
+@pytest.mark.slow
 def test_what_the_condition_explains_is_not_removed(label, given):
     """The encoder keeps what it must say of y, which a constraint without the condition would forbid."""
     torch.manual_seed(1)

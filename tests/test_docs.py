@@ -159,6 +159,7 @@ def test_the_links_of_the_readme_lead_to_files():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_readme_run():
     loop, label, audit = python_blocks(ROOT / "README.md")
     pose_encoder, appearance_encoder = torch.nn.Linear(16, 64), torch.nn.Linear(16, 64)

@@ -187,6 +187,7 @@ def alone():
     return {name: train(0, 1, settings) for name, settings in SCENARIOS.items()}
 
 
+@pytest.mark.slow
 def test_ranks_agree_on_critics_weights_and_metrics(trained):
     for name in (*SCENARIOS, "local", "local, with a memory", "with a memory"):
         for rank in trained[1:]:

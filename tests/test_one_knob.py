@@ -94,6 +94,7 @@ def runs():
     return {factor: trained(factor, steps) for factor, steps in STEPS.items()}
 
 
+@pytest.mark.slow
 def test_a_hundredth_or_a_hundred_of_the_loss_leaves_the_same_leak(runs):
     leaks = [leak for leak, _, _ in runs.values()]
     assert leaks == pytest.approx([EPSILON] * len(STEPS), rel=0.15)

@@ -90,6 +90,7 @@ STREAMS = {
 
 @pytest.mark.filterwarnings("ignore:RobustMIConstraint")  # it says what is wrong with such codes
 @pytest.mark.parametrize("published", [False, True])
+@pytest.mark.slow
 def test_a_thousand_steps_of_adversarial_streams_stay_finite(published):
     """Half of them by the recipe of the paper."""
     make = mireg.RobustMIConstraint.paper if published else mireg.RobustMIConstraint

@@ -28,6 +28,7 @@ STEPS = {0.0: 300, 0.125: 400, 0.5: 400, 2.0: 700}
 
 
 @pytest.mark.parametrize("nats", STEPS)
+@pytest.mark.slow
 def test_the_estimate_on_fresh_samples_ends_at_the_mutual_information_of_gaussians(nats):
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)

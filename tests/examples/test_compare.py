@@ -68,6 +68,7 @@ def finished(tmp_path_factory):
     return out, arguments
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_and_finished_runs_stay(finished):
     out, arguments = finished
     checkpoints = sorted(out.glob("runs/*/checkpoint.pt"))
@@ -119,6 +120,7 @@ def test_a_finished_run_gives_studies_its_model_and_its_images(finished):
     np.testing.assert_allclose(again.transfer, run.errors, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_tuning_tries_as_much_for_every_method_and_keeps_the_best(tmp_path):
     for data in TUNED:
         tried = {name: x.trials[data] for name, x in METHODS.items() if data in x.trials}
@@ -440,6 +442,7 @@ def test_table_2_averages_seeds_and_shows_the_best_that_judges_can_see(tmp_path)
     assert table2(runs[2:]) is None
 
 
+@pytest.mark.slow
 def test_creatures_are_shown_across_categories_and_compare_no_methods(tmp_path):
     budget = plan("smoke", methods=("robust",))
     options = replace(budget.runs[0].options, data="creatures", device="cpu")

@@ -125,6 +125,7 @@ def test_sampled_creatures_are_distinct_and_take_turns():
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_every_level_of_every_factor_shows_in_every_category(name, motions):
     for category in range(3):
         drawn = []
@@ -154,6 +155,7 @@ def test_the_largest_creatures_fit(category, motions):
 
 @pytest.mark.parametrize("category", range(3))
 @pytest.mark.parametrize("animation", ANIMATIONS)
+@pytest.mark.slow
 def test_motion_is_continuous_periodic_and_nowhere_the_same(category, animation):
     def at(phase):
         motion = make_motion(animation, "three-quarter", phase)

@@ -173,6 +173,7 @@ def test_a_perfect_detector_finds_a_perfect_drawing_at_0(held_out, size):
     assert scores["transfer"]["mean"] == pytest.approx(expected, rel=1e-4) and expected > 1
 
 
+@pytest.mark.slow
 def test_a_detector_learns_the_keypoints_of_new_identities(train, held_out):
     judge = train_detector(train, SIZE, CPU, steps=100)
     chosen = triplets(held_out, 60)
@@ -184,6 +185,7 @@ def test_a_detector_learns_the_keypoints_of_new_identities(train, held_out):
     assert scores["reconstruction"] == scores["real"]
 
 
+@pytest.mark.slow
 def test_a_classifier_knows_the_poses_of_new_identities(train, held_out):
     judge = train_pose_classifier(train, SIZE, CPU, steps=100)
     chosen = triplets(held_out, 60)

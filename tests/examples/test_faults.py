@@ -49,6 +49,7 @@ def results(folder):
     return {k: v for k, v in metrics.items() if k not in TIMES}, log
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_like_one_that_was_not(tmp_path):
     start = time.monotonic()
     process = launch(tmp_path / "undisturbed")

@@ -74,6 +74,7 @@ MEMORY = pytest.mark.xfail(
 
 
 @pytest.mark.parametrize("objective", ["paper", pytest.param("robust", marks=MEMORY)])
+@pytest.mark.slow
 def test_two_ranks_train_as_one_process_and_resume_on_another_number(tmp_path, objective):
     first, second = on_ranks(2, tmp_path, on_a_rank, tmp_path / "two", 4, objective)
     assert first == second
@@ -91,6 +92,7 @@ def start_rank(rank, port, folder, **changes):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_run_with_a_message_and_a_checkpoint(tmp_path, victim):
     folder, port, processes = tmp_path / "run", free_port(), []
     for rank in range(2):

@@ -37,6 +37,7 @@ PICTURES = ("fairness.py", "equalized_odds.py", "digits.py", "glyphs.py", "vae.p
 
 
 @pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.slow
 def test_a_recipe_runs(name, tmp_path):
     missing = [package for package in RECIPES[name] if importlib.util.find_spec(package) is None]
     if missing:

@@ -64,6 +64,7 @@ def evaluate_on_rank(rank, port, folder):
         main(EvaluateOptions(folder, count=61, device="cpu"))
 
 
+@pytest.mark.slow
 def test_an_evaluation_on_two_ranks_is_that_of_one_process_and_the_first_writes(trained, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(trained, tmp_path / name)

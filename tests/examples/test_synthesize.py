@@ -62,6 +62,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.slow
 def test_an_exported_model_gives_the_same_outputs_for_any_batch(run, exported, count):
     model, _ = trained_model(run)
     again = load_exported(exported)
@@ -131,6 +132,7 @@ def test_a_card_of_another_format_is_refused(exported, tmp_path):
         load_exported(tmp_path)
 
 
+@pytest.mark.slow
 def test_training_exports_at_its_end_and_an_ended_run_later(tmp_path, capsys):
     options = replace(OPTIONS, out=tmp_path / "run", export=tmp_path / "first", compile="no")
     assert train.main(options) == 0

@@ -54,6 +54,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("objective", METHODS)
+@pytest.mark.slow
 def test_resuming_equals_never_having_stopped(images, objective, tmp_path):
     whole = trainer_of(images, objective=objective)
     for step in range(2):
@@ -123,6 +124,7 @@ def test_objectives_differ_in_what_they_add_and_report_the_same(images, objectiv
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_codes_of_held_out_characters_are_audited():
     """Untrained encoders say as much of the character as they do of the pose."""
     many = load_images(replace(TINY, identities=24))
@@ -294,6 +296,7 @@ def test_the_device_can_be_named():
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
     """From the first step to the report, as a user would: start, SIGTERM, resume, evaluate."""
     run = tmp_path / "run"
@@ -326,6 +329,7 @@ def test_a_killed_run_resumes_and_can_be_evaluated(tmp_path):
 
 
 @pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
 def test_every_evaluation_runs_from_the_command_line_and_keeps_earlier_ones(tmp_path):
     run = tmp_path / "run"
     sizes = ["--identities", 18, "--poses", 10, "--identities-per-batch", 4, "--views", 2]
