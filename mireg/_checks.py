@@ -99,6 +99,8 @@ def check_number(
     name: str, value: float, above: float = -math.inf, least: float = -math.inf
 ) -> float:
     """Returns `value` as a float if it is finite, above `above` and at least `least`."""
+    if value is None or isinstance(value, (str, bytes)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
     if not (math.isfinite(number) and number > above and number >= least):
         bound = "finite"

@@ -277,6 +277,12 @@ def test_impossible_settings_are_named(make, message):
         make()
 
 
+@pytest.mark.parametrize("epsilon", [None, "0.05"])
+def test_a_target_that_is_no_number_is_named(epsilon):
+    with pytest.raises(TypeError, match=f"epsilon.*must be a number, got {epsilon!r}"):
+        mireg.RobustMIConstraint(PI, ALPHA, epsilon=epsilon)
+
+
 def test_one_network_cannot_be_its_own_shadow():
     critic = torch.nn.Bilinear(PI, ALPHA, 1)
     with pytest.raises(ValueError, match="returns the same network twice"):

@@ -112,7 +112,7 @@ def _recognition(r: "AuditReport") -> list[Row]:
             f"{_share(r.label_accuracy, r.label_accuracy_interval)}, chance {100 * chance:.1f} %"
             + ("" if r.given else _allowed(r, accuracy_bound(r.epsilon or 0, min(chance, 0.9999)))),
             "how often the most probable label is right; chance is to always guess the most "
-            "frequent label",
+            "frequent label" + (" of those with the same y" if r.given else ""),
         )
     ]
     if r.label_auc is not None:
