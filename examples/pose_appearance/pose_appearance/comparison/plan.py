@@ -2,13 +2,13 @@
 
 __all__ = ["BUDGETS", "Budget", "PlannedRun", "plan"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..methods import METHODS
-from ..studies.run import Effort
+from ..studies import STUDIES, Effort
 from ..training.options import TrainOptions
 from .table1 import table1_columns
 from .tuned import tuned
@@ -30,6 +30,8 @@ class Budget:
     effort: Effort
     explained: tuple[str, ...] = ("robust",)
     """The methods whose codes are drawn alone."""
+    studies: Collection[str] = tuple(STUDIES)
+    """The names of the studies to make."""
 
 
 def _runs(base: TrainOptions, methods: tuple[str, ...], seeds: tuple[int, ...]) -> list[PlannedRun]:
@@ -88,12 +90,14 @@ def full(root: Path | None, methods: tuple[str, ...]) -> Budget:
     puppets = TrainOptions(steps=3000)
     # Nobody knows the keypoints of sprites.
     of_sprites = tuple(name for name in methods if not METHODS[name].given_poses)
-    runs = []
     # By seeds, so that a comparison that is cut off has every method.
-    for seed in (0, 1, 2):
-        runs += _runs(sprites, of_sprites, (seed,)) + _runs(puppets, methods, (seed,))
-        if seed == 0 and "robust" in methods:
-            runs += _runs(replace(puppets, data="creatures"), ("robust",), (seed,))
+    runs = [
+        run
+        for seed in (0, 1, 2)
+        for run in _runs(sprites, of_sprites, (seed,)) + _runs(puppets, methods, (seed,))
+    ]
+    if "robust" in methods:
+        runs += _runs(replace(puppets, data="creatures"), ("robust",), (0,))
     effort = Effort(judge_steps=600, gallery=1000, grid=5)
     return Budget(tuple(runs), effort, explained=tuple(table1_columns()))
 

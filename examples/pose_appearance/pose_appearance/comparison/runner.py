@@ -2,7 +2,7 @@
 
 __all__ = ["complete", "run_all", "study_run"]
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +21,13 @@ from ..training.run import StopSignal, build_trainer, compiles, pick_device, res
 from .plan import Budget, PlannedRun
 
 
-def run_all(
-    budget: Budget, out: Path, stop: StopSignal, studies: Collection[str] = tuple(STUDIES)
-) -> list[Run] | None:
+def run_all(budget: Budget, out: Path, stop: StopSignal) -> list[Run] | None:
     """Trains the runs of a budget, and makes the studies of each.
 
     Arguments:
         budget: What to run.
         out: Where the folders of the runs go.
         stop: Ends the work early.
-        studies: The names of the studies to make.
 
     Returns:
         The runs, or `None` if the work was stopped.
@@ -42,7 +39,7 @@ def run_all(
         if folder is None:
             return None
         run = Run(folder, budget.effort)
-        for study in study_run(run, budget, studies):
+        for study in study_run(run, budget):
             if stop.name is not None:
                 return None
             print(f"{study} of {planned.name}", flush=True)
@@ -96,7 +93,7 @@ def _claim(folder: Path, options: TrainOptions) -> TrainOptions:
     return options
 
 
-def study_run(run: Run, budget: Budget, studies: Collection[str] = tuple(STUDIES)) -> Iterator[str]:
+def study_run(run: Run, budget: Budget) -> Iterator[str]:
     """Makes the studies of a run, and writes their numbers into its folder, a file for each.
 
     What is there is not made again.
@@ -106,9 +103,7 @@ def study_run(run: Run, budget: Budget, studies: Collection[str] = tuple(STUDIES
     """
     for name, study in STUDIES.items():
         path = run.folder / f"{name}.json"
-        if name not in studies or path.exists() or not _chosen(study, run, budget):
-            continue
-        if not study.applies(run):
+        if path.exists() or not _chosen(study, run, budget) or not study.applies(run):
             continue
         yield name
         torch.manual_seed(run.seed)
@@ -118,9 +113,12 @@ def study_run(run: Run, budget: Budget, studies: Collection[str] = tuple(STUDIES
 def _chosen(study: Study, run: Run, budget: Budget) -> bool:
     """Returns whether a study looks at a run."""
     first = run.options.seed == 0
-    return {
-        "all": True,
-        "compared": not DATA_SETS[run.options.data].categories,
-        "explained": first and run.method in budget.explained,
-        "main": first and run.method == "robust",
-    }[study.scope]
+    return (
+        study.name in budget.studies
+        and {
+            "all": True,
+            "compared": not DATA_SETS[run.options.data].categories,
+            "explained": first and run.method in budget.explained,
+            "main": first and run.method == "robust",
+        }[study.scope]
+    )

@@ -1,6 +1,14 @@
 """Batches of image pairs for training, and triplets for evaluation."""
 
-__all__ = ["Batch", "PairSampler", "Triplets", "as_float", "crop_to", "triplets"]
+__all__ = [
+    "Batch",
+    "PairSampler",
+    "Triplets",
+    "as_float",
+    "crop_to",
+    "triplets",
+    "within_and_across",
+]
 
 from typing import NamedTuple
 
@@ -153,6 +161,24 @@ class Triplets(NamedTuple):
     x1: np.ndarray
     x3: np.ndarray
     target: np.ndarray
+
+
+def within_and_across(
+    factor: np.ndarray, triplets: Triplets, values: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Splits values of triplets by whether appearance and pose come from images with one factor.
+
+    Arguments:
+        factor: The factor of each image of the set.
+        triplets: The indices into it.
+        values: The value of each triplet, with shape (count,).
+
+    Returns:
+        The values "within" and "across". A part that has none is left out.
+    """
+    same = factor[triplets.x1] == factor[triplets.x3]
+    parts = {"within": values[same], "across": values[~same]}
+    return {name: part for name, part in parts.items() if len(part)}
 
 
 def triplets(image_set: ImageSet, count: int = 8000, seed: int = 1) -> Triplets:

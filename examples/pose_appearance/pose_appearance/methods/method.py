@@ -124,9 +124,9 @@ class Method(nn.Module):
     """Whether it is given the keypoints, and so needs data that have them, and does not compete."""
 
     one_graph = True
-    """Whether a GPU runs its step as one captured graph: not if a step waits for the device, or if
-    `begin`, `step.count` or `step.progress` matter, which a graph holds as they were at its
-    capture."""
+    """Whether a GPU runs its step as one captured graph: not if a step waits for the device, or
+    depends on `step.count` or `step.progress`, which a graph holds as they were at its capture. A
+    method with a `begin` of its own never is."""
 
     trials: Mapping[str, tuple[dict[str, float], ...]] = {}
     """What tuning tries, by data: as many trials for every method that has something to tune."""

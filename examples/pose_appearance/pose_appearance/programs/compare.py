@@ -5,7 +5,7 @@ __all__ = ["CompareOptions", "main"]
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,8 +81,8 @@ def main(options: CompareOptions) -> int:
             return _stopped(stop)
         print(f"The records are in {options.out}: comparisons read them from {TUNED}")
         return 0
-    studies = {"triplet_error", "audit", *options.studies}
-    runs = run_all(budget, options.out / "runs", stop, studies)
+    budget = replace(budget, studies={"triplet_error", "audit", *options.studies})
+    runs = run_all(budget, options.out / "runs", stop)
     if runs is None:
         return _stopped(stop)
     sections = (

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..data import DATA_SETS, ImageSet
-from ..data.pairs import Triplets
+from ..data.pairs import Triplets, within_and_across
 from ..model.presets import PoseAppearanceModel
 from .drawing import device_of
 from .pictures import grid_of
@@ -35,10 +35,8 @@ def category_errors(
         triplets: The indices into them.
         errors: The error of each.
     """
-    category = image_set.factors["category"]
-    same = category[triplets.x1] == category[triplets.x3]
-    parts = {"mean_within_categories": errors[same], "mean_across_categories": errors[~same]}
-    return {name: float(values.mean()) for name, values in parts.items() if len(values)}
+    parts = within_and_across(image_set.factors["category"], triplets, errors)
+    return {f"mean_{name}_categories": float(values.mean()) for name, values in parts.items()}
 
 
 def category_picks(image_set: ImageSet, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

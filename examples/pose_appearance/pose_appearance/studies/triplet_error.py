@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data import ImageSet
-from ..data.pairs import Triplets, as_float, crop_to, triplets
+from ..data.pairs import Triplets, as_float, crop_to, triplets, within_and_across
 from ..training.ranks import collect
 from .categories import category_errors
 from .drawing import draw
@@ -126,17 +126,15 @@ def errors_by_body(
         triplets: The indices into them.
         errors: The error of each, with shape (count,).
     """
-    body = image_set.factors["body"]
-    same = body[triplets.x1] == body[triplets.x3]
-    parts = {"same_body": errors[same], "other_body": errors[~same]}
+    names = {"within": "same_body", "across": "other_body"}
+    parts = within_and_across(image_set.factors["body"], triplets, errors)
     return {
-        name: {
+        names[name]: {
             "mean": float(part.mean()),
             "median": float(np.median(part)),
             "above_0.01": float((part > 0.01).mean()),
         }
         for name, part in parts.items()
-        if len(part)
     }
 
 
