@@ -21,11 +21,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from ._checks import check_epsilon
-
-Numbers = npt.NDArray[np.float64]
+from ._guesses import best_guess, divergence, entropy, logistic_score
 
 
 def accuracy_bound(epsilon: float, chance: float) -> float:
@@ -64,7 +62,7 @@ def accuracy_bound(epsilon: float, chance: float) -> float:
     # The divergence is 0 at chance and increases with p.
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _divergence(middle, chance) <= epsilon else (low, middle)
+        low, high = (middle, high) if divergence(middle, chance) <= epsilon else (low, middle)
     return low
 
 
@@ -112,7 +110,7 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
     _check_share("chance", chance)
     if not chance <= accuracy <= 1:
         raise ValueError(f"the accuracy must be from chance ({chance}) to 1, got {accuracy}")
-    return _divergence(accuracy, chance)
+    return divergence(accuracy, chance)
 
 
 def auc_bound(epsilon: float, share: float) -> float:
@@ -153,7 +151,7 @@ def auc_bound(epsilon: float, share: float) -> float:
     """
     check_epsilon(epsilon)
     _check_share("share", share)
-    if epsilon >= _entropy(share):
+    if epsilon >= entropy(share):
         return 1.0
     if epsilon == 0:
         return 0.5
@@ -161,9 +159,9 @@ def auc_bound(epsilon: float, share: float) -> float:
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        information = _logistic_score(math.exp(middle), share)[0]
+        information = logistic_score(math.exp(middle), share)[0]
         low, high = (middle, high) if information <= epsilon else (low, middle)
-    return min(1.0, max(0.5, _logistic_score(math.exp(high), share)[1]))
+    return min(1.0, max(0.5, logistic_score(math.exp(high), share)[1]))
 
 
 def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> float:
@@ -212,7 +210,7 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
 
     def bound(log_b: float) -> float:
         b = math.exp(log_b)
-        return (epsilon + _best_guess(b / (len(s) * s), s)) / b
+        return (epsilon + best_guess(b / (len(s) * s), s)) / b
 
     # The bound has one minimum in b, found by golden-section search.
     low, high, golden = -20.0, 20.0, (math.sqrt(5) - 1) / 2
@@ -317,58 +315,6 @@ def bounded_r_squared_bound(epsilon: float, spread: float, dims: int = 1) -> flo
             f"more, got {spread}"
         )
     return min(1.0, spread**2 * epsilon / (2 * dims))
-
-
-def _entropy(share: float) -> float:
-    """Returns the entropy of a coin, in nats."""
-    return -share * math.log(share) - (1 - share) * math.log1p(-share)
-
-
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
-
-
-def _logistic_score(b: float, s: float) -> tuple[float, float]:
-    """Returns the information and the AUC of a score, for a class of share s.
-
-    The class has probability sigmoid(a + b u) at rank u of the score.
-    """
-
-    def log_expm1(x: float) -> float:
-        return x + math.log(-math.expm1(-x))
-
-    # This a makes the mean of the probability s.
-    a = log_expm1(s * b) - s * b - log_expm1((1 - s) * b)
-    # Further out, the probability is 0 or 1 in double precision.
-    low, high = max(a, -40.0), min(a + b, 40.0)
-    x = (low + high) / 2 + (high - low) / 2 * _NODES
-    weights = (high - low) / 2 * _WEIGHTS / b
-    q = 1 / (1 + np.exp(-x))
-    divergence = q * np.log(q / s) + (1 - q) * np.log((1 - q).clip(1e-300) / (1 - s))
-    zeros, ones = (low - a) / b, (a + b - high) / b
-    information = weights @ divergence - zeros * math.log1p(-s) - ones * math.log(s)
-    of_ranks = weights @ ((x - a) / b * q) + ones * (1 - ones / 2)
-    return float(information), float((of_ranks / s - s / 2) / (1 - s))
-
-
-def _best_guess(gain: Numbers, s: Numbers) -> float:
-    """Returns the largest sum of s log(1 + m (e^gain - 1)) over probabilities m."""
-    # At the maximum, m = s / level - 1 / (e^gain - 1) for the classes with the highest s (e^gain -
-    # 1) and 0 for the others.
-    inverse = np.exp(-gain) / -np.expm1(-gain)
-    order = np.argsort(inverse / s)
-    s, inverse, gain = s[order], inverse[order], gain[order]
-    levels = s.cumsum() / (1 + inverse.cumsum())
-    guessed = s > inverse * levels
-    count = int(guessed.sum())
-    level = levels[count - 1]
-    # log(1 + m / inverse) = log(s / level) + log(e^gain - 1)
-    return float((s * (np.log(s / level) + gain + np.log(-np.expm1(-gain))))[:count].sum())
-
-
-def _divergence(p: float, q: float) -> float:
-    """Returns the KL divergence between two coins, in nats."""
-    parts = ((p, q), (1 - p, 1 - q))
-    return sum(a * math.log(a / b) for a, b in parts if a > 0)
 
 
 def _check_dims(dims: int) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from mireg import leakage
+from mireg import _guesses, leakage
 
 epsilons = st.floats(0, 3)
 shares = st.floats(0.01, 0.99)
@@ -77,7 +77,7 @@ def optimum(payoff, budget, start, constraints=(), bounds=None):
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.8])
 def test_the_best_of_all_codes_of_sixteen_values_comes_close_to_the_bound_of_the_auc(share, part):
     """The optimum over all laws of the class given a score of 16 equally frequent values, by constrained search."""
-    values, epsilon = 16, part * leakage._entropy(share)
+    values, epsilon = 16, part * _guesses.entropy(share)
 
     def laws(q):
         return (1 - q) / values / (1 - share), q / values / share
@@ -102,7 +102,7 @@ def test_the_best_of_all_codes_of_sixteen_values_comes_close_to_the_bound_of_the
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.08])
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.8])
 def test_the_best_of_all_decisions_on_a_grid_meets_the_bound_of_the_balanced_accuracy(share, part):
-    epsilon = part * leakage._entropy(share)
+    epsilon = part * _guesses.entropy(share)
     grid = np.linspace(0, 1, 1001)
     of_class, of_rest = np.meshgrid(grid, grid, indexing="ij")
     mean = share * of_class + (1 - share) * of_rest
