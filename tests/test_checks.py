@@ -278,7 +278,7 @@ def test_impossible_settings_are_named(make, message):
 
 
 @pytest.mark.parametrize("epsilon", [None, "0.05"])
-def test_a_target_that_is_no_number_is_named(epsilon):
+def test_a_target_that_is_not_a_number_is_named(epsilon):
     with pytest.raises(TypeError, match=f"epsilon.*must be a number, got {epsilon!r}"):
         mireg.RobustMIConstraint(PI, ALPHA, epsilon=epsilon)
 

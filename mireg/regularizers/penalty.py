@@ -43,7 +43,7 @@ class Penalty(NamedTuple):
             penalties: The penalties of one regularizer, for micro-batches of equal size.
 
         Raises:
-            ValueError: If there are no penalties, or their metrics differ.
+            ValueError: If `penalties` is empty, or their metrics differ.
 
         Example:
             >>> zero = torch.tensor(0.0)
