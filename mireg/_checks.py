@@ -79,9 +79,12 @@ def check_given(
         )
     if classes is not None:
         if given.shape != (n,) or given.is_floating_point() or given.is_complex():
+            fix = "make the regularizer with given_features= if y is a code"
+            if given.shape == (n, 1):
+                fix = f"pass given.squeeze(1).long() if y is a label; otherwise {fix}"
             raise ValueError(
                 f"given must be integer labels with shape ({n},), got {given.dtype} with shape "
-                f"{tuple(given.shape)}: make the regularizer with given_features= if y is a code"
+                f"{tuple(given.shape)}: {fix}"
             )
         return given.long()
     if given.ndim == 1 and shape == (1,):
@@ -153,7 +156,9 @@ def check_codes(
     """Raises if the codes are not a batch of pairs of these shapes; `()` means labels."""
     for name, x in (("pi", pi), ("alpha", alpha)):
         if not isinstance(x, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
+            raise TypeError(
+                f"{name} must be a tensor, got {type(x).__name__}: pass torch.as_tensor({name})"
+            )
     if pi.ndim < 2 or not pi.is_floating_point():
         raise ValueError(
             f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape "
@@ -176,16 +181,18 @@ def check_codes(
                 f"pass {name}.to(pi.device)"
             )
     if pi_shape is not None and tuple(pi.shape[1:]) != pi_shape:
-        raise ValueError(
-            f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: make the "
-            f"regularizer with pi_features={_features(pi.shape[1:])}, or change the encoder"
-        )
+        fix = f"make the regularizer with pi_features={_features(pi.shape[1:])}, or change the encoder"
+        if tuple(alpha.shape[1:]) == pi_shape and tuple(pi.shape[1:]) == alpha_shape:
+            fix = "pi and alpha are exchanged"
+        raise ValueError(f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: {fix}")
     if alpha_shape == ():
         _check_label_shape(alpha)
     elif alpha_shape is not None:
         _check_alpha_code(alpha, alpha_shape)
     if groups is not None and not isinstance(groups, Tensor):
-        raise TypeError(f"groups must be a tensor, got {type(groups).__name__}")
+        raise TypeError(
+            f"groups must be a tensor, got {type(groups).__name__}: pass torch.as_tensor(groups)"
+        )
     if groups is not None and groups.shape != (len(pi),):
         raise ValueError(
             f"groups must have shape ({len(pi)},), one identity per sample, got "
@@ -255,23 +262,28 @@ def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
             "mireg.diagonal_gaussian(mean, log_var) creates one"
         )
     if posterior.batch_shape != pi.shape[:1] or posterior.event_shape != pi.shape[1:]:
+        fix = "torch.distributions.Independent turns batch dimensions into event dimensions"
+        if posterior.event_shape == pi.shape[1:]:
+            fix = "pass the posterior of the samples that pi was drawn for"
         raise ValueError(
             f"the posterior must have batch shape ({len(pi)},) and event shape "
             f"({_join(tuple(pi.shape[1:]))}), like pi, got batch shape "
-            f"{tuple(posterior.batch_shape)} and event shape {tuple(posterior.event_shape)}: "
-            "torch.distributions.Independent turns batch dimensions into event dimensions"
+            f"{tuple(posterior.batch_shape)} and event shape {tuple(posterior.event_shape)}: {fix}"
         )
     return posterior
 
 
 def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
     """Raises if a label is not below `classes`. Only checks the CPU, to avoid a synchronisation."""
-    if labels.device.type != "cpu" or torch.compiler.is_compiling() or _is_transformed(labels):
+    if labels.device.type != "cpu" or torch.compiler.is_compiling() or is_transformed(labels):
         return
     high = int(labels.max())
     if high >= classes:
+        fix = ""
+        if high == classes and int(labels.min()) == 1:
+            fix = ": subtract 1 if the first class is 1"
         raise ValueError(
-            f"{name} must be from 0 to {classes - 1}, or below 0 if unknown, got {high}"
+            f"{name} must be from 0 to {classes - 1}, or below 0 if unknown, got {high}{fix}"
         )
 
 
@@ -282,7 +294,7 @@ def check_attribute(alpha: Tensor) -> None:
     """
     if alpha.device.type != "cpu" or alpha.requires_grad or not alpha.is_floating_point():
         return
-    if torch.compiler.is_compiling() or _is_transformed(alpha):
+    if torch.compiler.is_compiling() or is_transformed(alpha):
         return
     missing = int((~alpha.isfinite()).flatten(1).any(1).sum())
     if missing:
@@ -292,7 +304,7 @@ def check_attribute(alpha: Tensor) -> None:
         )
 
 
-def _is_transformed(x: Tensor) -> bool:
+def is_transformed(x: Tensor) -> bool:
     """Returns whether `x` belongs to a transform of `torch.func`, whose values cannot be read."""
     return torch._C._functorch.is_functorch_wrapped_tensor(x)
 

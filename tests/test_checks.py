@@ -39,6 +39,10 @@ BAD_CALLS = [
     ),
     (dict(alpha=torch.randn(9, ALPHA)), r"same batch size, got shapes \(16, 5\) and \(9, 7\)"),
     (dict(pi=torch.randn(16, 6)), r"pi must have shape \(N, 5\), got \(16, 6\).*pi_features=6"),
+    (
+        dict(pi=torch.randn(16, ALPHA), alpha=torch.randn(16, PI)),
+        r"pi must have shape \(N, 5\), got \(16, 7\): pi and alpha are exchanged",
+    ),
     (dict(alpha=torch.randn(16, 6)), r"alpha must have shape \(N, 7\), got \(16, 6\)"),
     (dict(alpha=torch.ones(16, ALPHA, dtype=torch.int64)), "floating-point codes, got torch.int64"),
     (dict(alpha=torch.ones(16)), r"got \(16,\).*classes= if alpha is a label.*alpha_features=1"),
@@ -52,7 +56,11 @@ BAD_CALLS = [
     ),
     (
         dict(posterior=Independent(Normal(torch.zeros(16, 3), 1.0), 1)),
-        r"got batch shape \(16,\) and event shape \(3,\)",
+        r"got batch shape \(16,\) and event shape \(3,\): torch.distributions.Independent",
+    ),
+    (
+        dict(posterior=Independent(Normal(torch.zeros(8, PI), 1.0), 1)),
+        r"got batch shape \(8,\) and event shape \(5,\): pass the posterior of the samples",
     ),
     (
         dict(groups=torch.zeros(3)),
@@ -74,14 +82,28 @@ def test_the_critic_loss_checks_codes_too():
 
 
 def test_wrong_types_are_named():
-    with pytest.raises(TypeError, match="pi must be a tensor, got list"):
+    with pytest.raises(
+        TypeError, match=r"pi must be a tensor, got list: pass torch.as_tensor\(pi\)"
+    ):
         call(pi=[1.0])
     with pytest.raises(TypeError, match="alpha must be a tensor, got ndarray"):
         call(alpha=np.zeros((16, ALPHA)))
-    with pytest.raises(TypeError, match="groups must be a tensor, got list"):
+    with pytest.raises(TypeError, match=r"groups must be a tensor, got list.*as_tensor\(groups\)"):
         call(groups=[1] * 16)
     with pytest.raises(TypeError, match="must be a torch Distribution, got Tensor"):
         call(posterior=torch.zeros(16, PI))
+
+
+def test_a_loss_instead_of_its_penalty_is_named():
+    constraint = mireg.RobustMIConstraint(PI, ALPHA)
+    with pytest.raises(ValueError, match="got Tensor: pass the penalty itself, not its loss"):
+        constraint.update(call(constraint).loss)
+
+
+def test_a_column_as_condition_is_named():
+    constraint = mireg.RobustMIConstraint(PI, ALPHA, given_classes=2)
+    with pytest.raises(ValueError, match=r"given must be integer labels.*given.squeeze\(1\)"):
+        call(constraint, given=torch.zeros(16, 1, dtype=torch.int64))
 
 
 # --- labels -----------------------------------------------------------------
@@ -123,6 +145,11 @@ def test_truth_values_are_labels(make):
 def test_the_order_of_classes_and_classes_that_are_missing_do_not_matter():
     for labels in (LABELS.flip(0), LABELS.clamp(max=1), LABELS // 3 * 3):
         assert of_labels(labelled(mireg.RobustMIConstraint), labels)["loss"].isfinite()
+
+
+def test_labels_that_start_at_1_are_named():
+    with pytest.raises(ValueError, match="from 0 to 3, .*got 4: subtract 1 if the first class"):
+        of_labels(labelled(mireg.RobustMIConstraint), LABELS + 1)
 
 
 PAIRINGS = {

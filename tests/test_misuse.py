@@ -37,7 +37,31 @@ def trains(constraint, seed, make=batch, groups=None):
 
 
 def never_learns(constraint, seed):
-    constraint.update(constraint(*batch(seed)))
+    penalty = constraint(*batch(seed))
+    penalty.loss.backward()
+    constraint.update(penalty)
+
+
+def leaves_the_loss_out(constraint, seed):
+    penalty = constraint(*batch(seed))
+    constraint.optimizer.zero_grad()
+    penalty.critic_loss.backward()
+    constraint.optimizer.step()
+    constraint.update(penalty)
+
+
+def detaches_the_code(constraint, seed):
+    pi, alpha, posterior = batch(seed)
+    train_on(constraint, constraint.optimizer, pi.detach(), alpha, posterior)
+
+
+def asks_without_gradients(constraint, seed):
+    constraint.optimizer.zero_grad()
+    constraint.critic_loss(*batch(seed)).backward()
+    constraint.optimizer.step()
+    with torch.no_grad():
+        penalty = constraint(*batch(seed))
+    constraint.update(penalty)
 
 
 def never_updates(constraint, seed):
@@ -48,7 +72,7 @@ def never_updates(constraint, seed):
 
 
 def tells_nothing(constraint, seed):
-    pi = torch.randn(16, PI)
+    pi = torch.randn(16, PI, requires_grad=True)
     zeros = torch.zeros(16, PI)
     posterior = mireg.diagonal_gaussian(zeros, zeros)
     train_on(constraint, constraint.optimizer, pi, torch.randn(16, ALPHA), posterior)
@@ -77,6 +101,13 @@ def critics_diverge(constraint, seed):
 
 FAULTS = {
     "critics never trained": (never_learns, {}, "critics have not learnt.*penalty.critic_loss"),
+    "penalty.loss left out": (
+        leaves_the_loss_out,
+        {},
+        "penalty.loss has not been differentiated.*add penalty.loss",
+    ),
+    "the code detached": (detaches_the_code, {}, "pi has no gradients.*without detach"),
+    "no gradients at all": (asks_without_gradients, {}, "no penalty has gradients.*no_grad"),
     "update never called": (never_updates, {}, "no update.*constraint.update"),
     "KL alone below epsilon": (tells_nothing, {}, "KL bound alone is 0 nats, below epsilon=0.125"),
     "groups leave no negatives": (one_group, {}, "leave no negatives"),
@@ -90,14 +121,19 @@ FAULTS = {
 }
 
 
-def said(constraint, step, steps):
-    """Returns what is warned of over some steps."""
+def caught_of(constraint, step, steps):
+    """Returns the warnings of some steps."""
     constraint.optimizer = optimizer_of(constraint, 1e-3)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for seed in range(steps):
             step(constraint, seed)
-    return [str(warning.message) for warning in caught]
+    return caught
+
+
+def said(constraint, step, steps):
+    """Returns what is warned of over some steps."""
+    return [str(warning.message) for warning in caught_of(constraint, step, steps)]
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -126,6 +162,39 @@ def test_a_good_training_is_told_nothing(classes):
 
     settings = {} if classes is None else {"classes": classes}
     assert not said(constraint_of(**settings), step, 9 * EVERY)
+
+
+def test_a_target_that_no_code_can_exceed_is_named():
+    with pytest.warns(UserWarning, match=r"epsilon=0.7 is not below ln\(classes\) = 0.693 nats"):
+        constraint_of(classes=2, epsilon=0.7)
+    with pytest.warns(UserWarning, match="ClassifierMI: epsilon=2 is not below"):
+        mireg.ClassifierMI(PI, classes=4, epsilon=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        constraint_of(classes=2, epsilon=0.69)
+        constraint_of(epsilon=5.0)
+
+
+@pytest.mark.parametrize("step", [never_updates, leaves_the_loss_out])
+def test_a_warning_points_into_the_loop_of_the_user(step):
+    (warning,) = caught_of(constraint_of(), step, 2 * EVERY)
+    assert warning.filename == __file__
+
+
+def test_gradients_of_torch_func_are_told_nothing():
+    def step(constraint, seed):
+        pi, alpha, posterior = (x if i == 2 else x.detach() for i, x in enumerate(batch(seed)))
+
+        def loss(pi):
+            penalty = constraint(pi, alpha, posterior)
+            return penalty.loss, penalty
+
+        _, penalty = torch.func.grad(loss, has_aux=True)(pi)
+        constraint.critic_loss(pi, alpha).backward()
+        constraint.optimizer.step()
+        constraint.update(penalty)
+
+    assert not said(constraint_of(), step, 9 * EVERY)
 
 
 def test_a_classifier_says_what_concerns_it():
@@ -171,9 +240,10 @@ def test_one_update_for_many_parts_is_no_missing_update():
     def step(constraint, seed):
         penalties = [constraint(*batch(4 * seed + i)) for i in range(4)]
         constraint.optimizer.zero_grad()
-        mireg.Penalty.mean(penalties).critic_loss.backward()
+        penalty = mireg.Penalty.mean(penalties)
+        (penalty.loss + penalty.critic_loss).backward()
         constraint.optimizer.step()
-        constraint.update(mireg.Penalty.mean(penalties))
+        constraint.update(penalty)
 
     assert not said(constraint_of(), step, 9 * EVERY)
 

@@ -2,11 +2,16 @@
 
 __all__ = ["Misuse"]
 
+import math
+import os
+import sys
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from .._checks import is_transformed
 
 FIRST_CHECK = 100
 """The first update at which the state is checked, then at 2, 4, 8 times as many: few syncs."""
@@ -17,14 +22,25 @@ class Misuse:
 
     Arguments:
         name: The name of the regularizer in the warnings.
+        epsilon: The target in nats.
+        classes: The number of classes if alpha is a label.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, epsilon: float, classes: int | None) -> None:
         self.name = name
         self.asked = 0
         self.updates = 0
+        self.reached = False
+        self.used = False
         self.said: set[str] = set()
         self.first: Tensor | None = None
+        if classes is not None and epsilon >= math.log(classes):
+            self.say(
+                "epsilon",
+                f"epsilon={epsilon:g} is not below ln(classes) = {math.log(classes):.3g} nats, the "
+                f"most that a code can reveal about {classes} classes, so that the constraint has "
+                "no effect: choose a smaller epsilon",
+            )
 
     @property
     def settled(self) -> bool:
@@ -35,13 +51,26 @@ class Misuse:
         """Warns about a fault, unless it already has."""
         if fault not in self.said:
             self.said.add(fault)
-            warnings.warn(f"{self.name}: {text}", UserWarning, stacklevel=4)
+            warnings.warn(f"{self.name}: {text}", UserWarning, stacklevel=stack_level())
 
-    def on_call(self, training: bool, critics: nn.Module) -> None:
-        """Counts a call, and warns if :meth:`Regularizer.update` never follows."""
+    def on_call(self, training: bool, critics: nn.Module, pi: Tensor, loss: Tensor) -> None:
+        """Counts a call, and warns if :meth:`Regularizer.update` never follows.
+
+        Arguments:
+            training: Whether the regularizer is in training mode.
+            critics: The critics.
+            pi: The codes, as the user passed them.
+            loss: The loss of the encoders that the call returns.
+        """
         if torch.compiler.is_compiling() or not (training and torch.is_grad_enabled()):
             return
         self.asked += 1
+        if is_transformed(pi):
+            # Gradients of torch.func cannot be observed.
+            self.reached = self.used = True
+        elif pi.requires_grad:
+            self.reached = True
+            loss.register_hook(self.on_backward)
         if self.first is None:
             self.first = first_of(critics)
         if self.asked == 2 * FIRST_CHECK and not self.updates:
@@ -51,11 +80,18 @@ class Misuse:
                 "constraint.update(penalty) after each step of the optimizer",
             )
 
-    def on_update(self, critics: nn.Module, faults: Callable[[], dict[str, str]]) -> None:
+    def on_backward(self, _: Tensor) -> None:
+        """Notes that the loss of a call has been differentiated."""
+        self.used = True
+
+    def on_update(
+        self, critics: nn.Module, loss: Tensor, faults: Callable[[], dict[str, str]]
+    ) -> None:
         """Counts an update, and checks the state at a few of them.
 
         Arguments:
             critics: The critics.
+            loss: The loss of the encoders in the penalty.
             faults: Returns warnings about the state by short names. It waits for the device.
         """
         if torch.compiler.is_compiling():
@@ -88,11 +124,45 @@ class Misuse:
                     "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
                     "the optimizer",
                 )
+        found |= self.of_gradients(loss)
         for name, text in found.items():
             self.say(name, text)
+
+    def of_gradients(self, loss: Tensor) -> dict[str, str]:
+        """Returns a warning if no gradient of the penalty can have reached an encoder."""
+        if not self.asked:
+            # Compiled calls are not counted.
+            if loss.requires_grad:
+                return {}
+            return {
+                "gradients": "no penalty has gradients, so that λ moves but the encoder does not "
+                "follow it: call the constraint outside torch.no_grad() and inference_mode()"
+            }
+        if not self.reached:
+            return {
+                "gradients": "pi has no gradients, so that λ moves but the encoder does not follow "
+                "it: pass the code without detach(), from an encoder whose parameters require "
+                "gradients"
+            }
+        if not self.used:
+            return {
+                "gradients": "penalty.loss has not been differentiated, so that λ moves but the "
+                "encoder does not follow it: add penalty.loss to the loss of the encoder"
+            }
+        return {}
 
 
 def first_of(critics: nn.Module) -> Tensor | None:
     """Returns a copy of the first parameter of the critics, if any."""
     parameter = next(critics.parameters(), None)
     return None if parameter is None else parameter.detach().clone()
+
+
+def stack_level() -> int:
+    """Returns the `stacklevel` of the first caller outside of this package and torch."""
+    here = os.path.dirname(os.path.dirname(__file__))
+    own = here + os.sep, os.path.dirname(torch.__file__) + os.sep
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(own):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -100,7 +100,7 @@ class ClassifierMI(Regularizer):
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
         self.held_out_average = MovingAverage(estimator.decay)
-        self.misuse = Misuse("ClassifierMI")
+        self.misuse = Misuse("ClassifierMI", self.epsilon, classes)
 
     def forward(
         self,
@@ -111,12 +111,12 @@ class ClassifierMI(Regularizer):
         groups: Tensor | None = None,
         given: Tensor | None = None,
     ) -> Penalty:
-        self.misuse.on_call(self.training, self.critics)
         reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
         average, held = (x.weight(mi.dtype) for x in (self.average, self.held_out_average))
         seen = Estimates(mi, mi, average, average, held, self.epsilon)
         loss = self.multiplier(reading.mi, seen)
+        self.misuse.on_call(self.training, self.critics, pi, loss)
         metrics = {
             "mi": mi,
             "mi_average": average,
@@ -153,7 +153,7 @@ class ClassifierMI(Regularizer):
         average, held = self.average.value, self.held_out_average.value
         self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, self.critics.faults)
+        self.misuse.on_update(self.critics, penalty.loss, self.critics.faults)
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

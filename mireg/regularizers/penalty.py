@@ -81,9 +81,10 @@ def check_parts(
         given = type(penalty).__name__
         if isinstance(penalty, Penalty):
             given = f"one with {len(penalty.parts)} parts and the metrics {sorted(penalty.metrics)}"
+        fix = ": pass the penalty itself, not its loss" if isinstance(penalty, Tensor) else ""
         raise ValueError(
             f"update of {type(regularizer).__name__} takes the penalty that it returned for this "
-            f"step, got {given}"
+            f"step, got {given}{fix}"
         )
 
 

@@ -151,7 +151,7 @@ class RobustMIConstraint(Regularizer):
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
         self.held_out_average = MovingAverage(estimator.decay)
         self.kl_average = MovingAverage()
-        self.misuse = Misuse(type(self).__name__)
+        self.misuse = Misuse(type(self).__name__, self.epsilon, classes)
 
     @classmethod
     def paper(
@@ -222,7 +222,6 @@ class RobustMIConstraint(Regularizer):
         share: Tensor | float = 1.0,
     ) -> Penalty:
         """Returns the penalty with a share of the KL, which :class:`PerAttribute` counts once."""
-        self.misuse.on_call(self.training, self.critics)
         reading = self.critics(pi, alpha, groups, given)
         kl = self.bound.kl(pi, posterior)
         mi, mi_shadow = reading.estimates
@@ -233,6 +232,7 @@ class RobustMIConstraint(Regularizer):
         seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
+        self.misuse.on_call(self.training, self.critics, pi, loss)
         metrics = {
             "mi": mi,
             "mi_shadow": mi_shadow,
@@ -282,7 +282,7 @@ class RobustMIConstraint(Regularizer):
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, self.faults)
+        self.misuse.on_update(self.critics, penalty.loss, self.faults)
 
     def moving_averages(self) -> list[MovingAverage]:
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
@@ -294,9 +294,9 @@ class RobustMIConstraint(Regularizer):
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
-                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals "
-                "almost nothing about its input, so it cannot help the task. Check that the task "
-                "loss reaches the encoder of pi"
+                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals no "
+                "more than that about its input, so the critics are not needed, and pi hardly helps "
+                "the task. Check that the task loss reaches the encoder of pi, or lower epsilon"
             )
         mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         low = min(mi, mi_shadow) < -self.epsilon - LOST
