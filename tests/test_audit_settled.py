@@ -22,7 +22,7 @@ from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
 from mireg.auditing.networks import Towers
 from mireg.auditing.settling import recognize
-from mireg.auditing.verdict import decide
+from mireg.auditing.verdict import decide, doubts, highest
 
 CODES = Path(__file__).parents[2] / "shared" / "data" / "codes"
 
@@ -57,6 +57,18 @@ def test_what_still_rises_is_never_below():
     assert decide(0.01, 0.001, 0.0, 0.0, 0.125, settled=False) == "not settled"
     assert decide(0.3, 0.01, 0.0, 0.0, 0.125, settled=False) == "above"
     assert decide(0.01, 0.001, 0.0, 0.0, None, settled=False) == "not asked"
+
+
+def test_what_more_samples_may_show_keeps_the_verdict_from_below():
+    assert highest(0.03, 0.003, -0.01, 0.004) == pytest.approx(0.04)
+    assert highest(0.03, 0.003, 0.01, 0.004) == pytest.approx(0.05)
+    assert decide(0.03, 0.003, 0.0, 0.0, 0.0499, most=0.05) == "undecided"
+    assert decide(0.03, 0.003, 0.0, 0.0, 0.0501, most=0.05) == "below"
+    (warning,) = doubts(0.03, 0.003, 0.05, 0.0499)
+    assert "may raise the estimate to 0.050 nats" in warning
+    # Nothing is said if the verdict is below, or not below whatever the curve.
+    assert not doubts(0.03, 0.003, 0.05, 0.0501) and not doubts(0.03, 0.003, 0.05, 0.036)
+    assert not doubts(0.03, 0.003, 0.05, None)
 
 
 def test_a_rising_curve_says_what_is_needed():

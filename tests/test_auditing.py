@@ -15,13 +15,9 @@ from mireg.auditing.audit import _of_marginal
 from mireg.auditing.betting import betting_bound, block_means, log_wealth
 from mireg.auditing.certificate import Block, code_bound, label_bound, pair_values
 from mireg.auditing.command import main
-from mireg.auditing.crossfit import _prepare
 from mireg.auditing.evaluation import Evidence, swap_index
 from mireg.auditing.features import NormalScores, Standardize, with_radius
-from mireg.auditing.fitting import FoldData
 from mireg.auditing.inputs import make_folds, read_inputs
-from mireg.auditing.linear import CanonicalCritic
-from mireg.auditing.members import CodeCritics
 
 
 def drawn(task, n, seed=0):
@@ -271,28 +267,6 @@ def test_outliers_stay_within_limits():
     x[0] = 1e9
     assert Standardize(x)(x).abs().max() <= 8
     assert with_radius(Standardize(x)(x)).isfinite().all()
-
-
-def test_canonical_critic_is_the_log_ratio_of_gaussians():
-    x, y = (torch.from_numpy(z) for z in drawn(gaussian(2, 1.0), 40_000))
-    critic = CanonicalCritic(x[:30_000], y[:30_000], x[30_000:], y[30_000:])
-    assert critic.count == 2
-    rho = math.sqrt(1 - math.exp(-1))
-    rest = 1 - rho**2
-    truth = (rho / rest * (x * y - rho / 2 * (x**2 + y**2)) - math.log(rest) / 2).sum(1)
-    assert (critic(x, y) - truth).abs().mean() < 0.05
-
-
-def test_many_dimensions_that_tell_nothing_are_not_taken_for_canonical_pairs():
-    random = np.random.default_rng(0)
-    inputs = read_inputs(*random.standard_normal((2, 1500, 150)))
-    folds = make_folds(inputs.groups, 5, torch.Generator().manual_seed(0))
-    prepared = _prepare(inputs, folds, "standard")
-    for stop, critic in zip(prepared.stop, prepared.linear, strict=True):
-        judge = CodeCritics([critic], stop.base_x.shape[1])
-        one_fold = FoldData(*(x[None] for x in stop))
-        logits = judge(one_fold, torch.arange(len(stop.x))[None])
-        assert abs(logits.mean()) < 0.03
 
 
 # --- how it behaves ---------------------------------------------------------

@@ -23,7 +23,7 @@ from .panel import Progress, judge
 from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
-from .verdict import decide, normalized
+from .verdict import decide, doubts, highest, normalized
 
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
@@ -57,7 +57,8 @@ def audit(
 
     Arguments:
         pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to
-            1,000,000. With fewer than 500 samples the verdict is never `below`.
+            1,000,000. With fewer than 500 samples, or fewer than 50 / `epsilon`, the verdict is
+            never `below`.
         alpha: The codes :math:`\alpha` in the same form, or labels with shape :math:`(N,)`:
             strings, bools, categories, one-hot rows, or integers with at least 20 samples per value
             on average. Other integers are ordered numbers. The report states how alpha was read.
@@ -172,7 +173,8 @@ def _examine(
         bound = label_bound(blocks, labels, [*evidence.log_prior], evidence.stop, confidence)
     else:
         bound = code_bound(blocks, evidence.stop, confidence)
-    warnings = list(inputs.warnings)
+    few = inputs.inconclusive(epsilon)
+    warnings = [*inputs.warnings, *([few] if few else [])]
     if not normalized(mi, log_z):
         warnings.append(
             f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the certified bound"
@@ -189,6 +191,9 @@ def _examine(
     curve, recognition = evidence.curve, evidence.recognition
     reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
+    gained = (0.0, 0.0) if curve is None else (curve.rise, curve.rise_error)
+    most = highest(mi, error, *gained)
+    warnings.extend(() if reasons else doubts(mi, error, most, epsilon))
     return AuditReport(
         mi=mi,
         standard_error=error,
@@ -203,9 +208,7 @@ def _examine(
         samples=len(inputs.pi),
         groups=groups_count,
         epsilon=epsilon,
-        verdict=decide(
-            mi, error, log_z, bound, epsilon, not reasons, conclusive=not inputs.inconclusive
-        ),
+        verdict=decide(mi, error, log_z, bound, epsilon, not reasons, not few, most),
         classes=inputs.classes,
         panel=evidence.panel,
         curve=curve,
@@ -213,6 +216,7 @@ def _examine(
         recognition=recognition,
         warnings=tuple(warnings),
         alpha=inputs.words,
+        highest=most,
         **_of_labels(inputs, evidence),
     )
 

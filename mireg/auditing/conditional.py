@@ -17,7 +17,7 @@ from .certificate import ceiling
 from .inputs import INDEPENDENT_MINIMUM, MINIMUM, AuditInputs
 from .kinds import as_values, read_variable
 from .report import AuditReport, Stratum
-from .verdict import decide, normalized
+from .verdict import decide, doubts, highest, normalized
 
 MOST_LEFT_OUT = 0.01
 """If strata that are too small hold more of the samples, the verdict is never `below`."""
@@ -98,7 +98,7 @@ def _select(inputs: AuditInputs, pi: Tensor, alpha: Tensor, groups: Tensor) -> A
         classes = len(names)
     else:
         alpha = alpha[:, (alpha != alpha[:1]).any(0)]
-    part = inputs._replace(
+    return inputs._replace(
         pi=pi[:, (pi != pi[:1]).any(0)],
         alpha=alpha,
         groups=groups.unique(return_inverse=True)[1],
@@ -106,7 +106,6 @@ def _select(inputs: AuditInputs, pi: Tensor, alpha: Tensor, groups: Tensor) -> A
         warnings=(),
         known=None,
     )
-    return part._replace(warnings=(part.inconclusive,) if part.inconclusive else ())
 
 
 def shares_margin(strata: int, units: int, delta: float) -> float:
@@ -172,10 +171,10 @@ def combined(
     log_z = mean("log_z")
     off = sum(w * abs(r.log_z) for w, r in audited) / whole
     settled = all(r.settled for _, r in audited)
-    conclusive = left_out <= MOST_LEFT_OUT and not any(
-        p.inputs is not None and p.inputs.inconclusive for p in parts
-    )
-    warnings = list(inputs.warnings)
+    few = inputs.inconclusive(epsilon, len(audited))
+    conclusive = left_out <= MOST_LEFT_OUT and not few
+    conclusive &= not any(p.inputs is not None and p.inputs.inconclusive() for p in parts)
+    warnings = [*inputs.warnings, *([few] if few else [])]
     for part, report in zip(parts, reports, strict=True):
         told = report.warnings if report is not None else ()
         warnings += [f"{part.name}: {text}" for text in told]
@@ -186,7 +185,11 @@ def combined(
             f"estimate is about the other strata{never}"
         )
     first = audited[0][1] if audited else None
-    verdict = decide(mi, error, off, bound, epsilon, settled, conclusive)
+    gained = [(w / whole, r.curve) for w, r in audited if r.curve is not None]
+    rise = sum(w * max(0.0, curve.rise) for w, curve in gained)
+    most = highest(mi, error, rise, math.hypot(*(w * curve.rise_error for w, curve in gained)))
+    warnings += doubts(mi, error, most, epsilon) if settled else ()
+    verdict = decide(mi, error, off, bound, epsilon, settled, conclusive, most)
     report = AuditReport(
         mi=mi,
         standard_error=error,
@@ -209,6 +212,7 @@ def combined(
         settled=settled,
         alpha=inputs.words,
         given=words,
+        highest=most,
         strata=tuple(_stratum(p, w, r) for p, w, r in zip(parts, shares, reports, strict=True)),
     )
     return _with_labels(report, audited)

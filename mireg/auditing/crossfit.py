@@ -10,11 +10,18 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .evaluation import PAIRS, Evidence, Member, evaluate
-from .features import PREPROCESSING, with_radius
+from .features import PREPROCESSING, Squares, with_radius
 from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
 from .inputs import AuditInputs, Folds
-from .linear import CanonicalCritic
-from .members import CodeCritics, Nearest, Neighbours, code_members, label_members
+from .linear import CanonicalCritic, are_judges, logistic_regression
+from .members import (
+    CodeCritics,
+    LabelCritics,
+    Nearest,
+    Neighbours,
+    code_members,
+    label_members,
+)
 
 EPOCHS = 100
 """The most passes over the training samples."""
@@ -26,6 +33,14 @@ NEIGHBOURS = (10, 50)
 
 MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
 """The most comparisons in a search for neighbours, and limits on the training codes to search."""
+
+
+MOST_SQUARED = 1000
+"""The most coordinates, or labels, for critics of squares."""
+
+
+MOST_SQUARED = 1000
+"""The most coordinates, or labels, for critics of squares."""
 
 
 class Prepared(NamedTuple):
@@ -48,9 +63,7 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
         if not inputs.classes:
             of_y = PREPROCESSING[name](inputs.alpha[train])
             y = [of_y(part) for part in y]
-            # Choose the number of canonical pairs on training samples: the stopping samples, which
-            # also weight the members, must stay unseen.
-            judges = inputs.groups[train].unique(return_inverse=True)[1] % 5 == 0
+            judges = are_judges(inputs.groups[train])
             linear = CanonicalCritic(x[0][~judges], y[0][~judges], x[0][judges], y[0][judges])
             prepared.linear.append(linear)
             base = [linear.variables(*codes) for codes in zip(x, y, strict=True)]
@@ -60,17 +73,23 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
             groups = inputs.groups[rows[i]]
             part.append(FoldData(with_radius(x[i]), y[i], u.float(), v.float(), groups))
     if prepared.linear:
-        rank = max(1, max(critic.count for critic in prepared.linear))
         for part in (prepared.train, prepared.stop, prepared.test):
-            part[:] = [
-                fold._replace(base_x=_padded(fold.base_x, rank), base_y=_padded(fold.base_y, rank))
-                for fold in part
-            ]
+            part[:] = _of_one_rank(part, prepared.linear)
     return prepared
 
 
-def _padded(x: Tensor, columns: int) -> Tensor:
-    return F.pad(x, (0, columns - x.shape[1]))
+def _rank(linear: list[CanonicalCritic]) -> int:
+    return max(1, max(critic.count for critic in linear))
+
+
+def _of_one_rank(folds: list[FoldData], linear: list[CanonicalCritic]) -> list[FoldData]:
+    """Returns folds with as many canonical variables as the fold with the most."""
+    rank = _rank(linear)
+
+    def padded(x: Tensor) -> Tensor:
+        return F.pad(x, (0, rank - x.shape[1]))
+
+    return [fold._replace(base_x=padded(fold.base_x), base_y=padded(fold.base_y)) for fold in folds]
 
 
 class CrossFit:
@@ -95,6 +114,7 @@ class CrossFit:
         count = len(folds.test)
         self.log_prior = _log_prior(inputs, folds) if inputs.classes else torch.zeros(count, 0)
         self.loss = label_loss if inputs.classes else contrastive_loss
+        self.made: dict[str, dict[str, Member]] = {}
         epoch = len(folds.train[0]) / BATCH
         self.steps = int(min(MOST_STEPS, max(FEWEST_STEPS, EPOCHS * epoch)))
 
@@ -129,19 +149,50 @@ class CrossFit:
         return Member(trained, of.stop, of.test), float(lowest.mean())
 
     def untrained(self, preprocessing: str) -> dict[str, Member]:
-        """Returns the members without training: nearest neighbours for labels, linear for codes."""
-        of = self.prepared[preprocessing]
-        if self.inputs.classes:
-            asked = max(FEWEST_ASKED, min(MOST_ASKED, MOST_COMPARED // len(self.inputs.pi)))
-            nearest = Nearest(of.train, max(NEIGHBOURS), asked)
-            return {
-                f"{k} neighbours on {preprocessing}": Member(
-                    Neighbours(self.log_prior, nearest, k), of.stop, of.test
-                )
-                for k in NEIGHBOURS
-            }
-        linear = CodeCritics(of.linear, of.train[0].base_x.shape[1])
-        return {f"linear on {preprocessing}": Member(linear, of.stop, of.test)}
+        """Returns the members that need no gradient steps, which are made once.
+
+        Those of labels are nearest neighbours, those of codes are linear. Both have critics that
+        are linear in the coordinates and their squares.
+        """
+        if preprocessing not in self.made:
+            make = self._of_labels if self.inputs.classes else self._of_codes
+            made = make(self.prepared[preprocessing])
+            self.made[preprocessing] = {f"{k} on {preprocessing}": x for k, x in made.items()}
+        return self.made[preprocessing]
+
+    def _of_labels(self, of: Prepared) -> dict[str, Member]:
+        asked = max(FEWEST_ASKED, min(MOST_ASKED, MOST_COMPARED // len(self.inputs.pi)))
+        nearest = Nearest(of.train, max(NEIGHBOURS), asked)
+        made = {
+            f"{k} neighbours": Member(Neighbours(self.log_prior, nearest, k), of.stop, of.test)
+            for k in NEIGHBOURS
+        }
+        if max(of.train[0].x.shape[1], self.inputs.classes) <= MOST_SQUARED:
+            squares = Squares()
+            codes = [squares(fold.x) for fold in of.train]
+            labels, groups = ([fold[i] for fold in of.train] for i in (1, 4))
+            linear = logistic_regression(codes, labels, groups, self.log_prior)
+            critics = LabelCritics(self.log_prior, squares, linear)
+            made["squares"] = Member(critics, of.stop, of.test)
+        return made
+
+    def _of_codes(self, of: Prepared) -> dict[str, Member]:
+        rank = of.train[0].base_x.shape[1]
+        made = {"linear": Member(CodeCritics(of.linear, rank), of.stop, of.test)}
+        if max(of.train[0].x.shape[1], of.train[0].y.shape[1]) <= MOST_SQUARED:
+            squares, linear = Squares(), []
+            for fold in of.train:
+                x, y, judges = squares(fold.x), squares(fold.y), are_judges(fold.groups)
+                linear.append(CanonicalCritic(x[~judges], y[~judges], x[judges], y[judges]))
+            parts = []
+            for part in (of.stop, of.test):
+                folds = []
+                for fold, critic in zip(part, linear, strict=True):
+                    u, v = critic.variables(squares(fold.x), squares(fold.y))
+                    folds.append(fold._replace(base_x=u.float(), base_y=v.float()))
+                parts.append(_of_one_rank(folds, linear))
+            made["squares"] = Member(CodeCritics(linear, _rank(linear)), *parts)
+        return made
 
     def evaluate(self, members: dict[str, Member], folds: Folds, pairs: int = PAIRS) -> Evidence:
         """Returns the logits of members on held-out samples."""

@@ -2,6 +2,7 @@
 
 __all__ = ["AuditInputs", "Folds", "make_folds", "read_inputs"]
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ MINIMUM = 200
 
 FEW_SAMPLES = 500
 """With fewer samples an audit can show that codes leak, but not that they do not."""
+
+FEW_NATS = 50
+"""The same for the number of samples times ε.
+
+Critics with n samples miss about c / n nats: at 50 / ε samples, the same share of every ε.
+"""
 
 MAXIMUM = 1_000_000
 """The most samples that an audit accepts."""
@@ -44,12 +51,19 @@ class AuditInputs(NamedTuple):
     known: Tensor | None = None
     """Which of the given samples were kept, with shape (M,), if some were left out."""
 
-    @property
-    def inconclusive(self) -> str:
-        """Why a small estimate would show nothing: too few samples. Empty if there are enough."""
+    def inconclusive(self, epsilon: float | None = None, strata: int = 1) -> str:
+        """Returns why a small estimate would show nothing; an empty text if it would.
+
+        Arguments:
+            epsilon: The target in nats.
+            strata: The number of audits that share the samples.
+        """
         few = ""
-        if len(self.pi) < FEW_SAMPLES:
-            few = f"fewer than {FEW_SAMPLES} samples"
+        fewest = math.ceil(FEW_NATS * strata / epsilon) if epsilon else 0
+        if len(self.pi) < max(FEW_SAMPLES, fewest):
+            few = f"fewer than {max(FEW_SAMPLES, fewest):,} samples"
+            if fewest > FEW_SAMPLES:
+                few += f" for epsilon={epsilon:g}" + f" in {strata} strata" * (strata > 1)
         elif self.classes > len(self.pi) // PER_LABEL:
             few = f"fewer than {PER_LABEL} samples per label"
         never = " can show that codes leak, but not that they do not: the verdict is never below"
@@ -102,7 +116,7 @@ def read_inputs(
     warnings += variable.warnings
     y = variable.values if variable.classes else _as_code("alpha", variable.values, warnings)
     group = _as_groups(g, {"pi": x} if variable.classes else {"pi": x, "alpha": y}, warnings)
-    inputs = AuditInputs(
+    return AuditInputs(
         torch.from_numpy(x),
         torch.from_numpy(y.astype(np.int64) if variable.classes else y),
         torch.from_numpy(group),
@@ -111,8 +125,6 @@ def read_inputs(
         variable.words,
         known,
     )
-    why = inputs.inconclusive
-    return inputs._replace(warnings=(*warnings, why)) if why else inputs
 
 
 def _as_numbers(name: str, x: Any) -> Array:

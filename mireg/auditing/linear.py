@@ -1,14 +1,34 @@
-r"""The linear critic in closed form: the log-ratio of a Gaussian of equal correlations."""
+r"""Linear critics: of codes in closed form, and of labels by logistic regression."""
 
-__all__ = ["CanonicalCritic"]
+__all__ = ["CanonicalCritic", "are_judges", "logistic_regression"]
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ..functional import critic_loss
+from .networks import FoldLinear
 
 CHANCE = 4.0
 """The squared correlation, times the number of samples, that is attributed to chance (mean 1)."""
+
+VARIANCES = (0.003, 0.03, 0.3, 3.0)
+"""The variances of the weights' Gaussian prior in logistic regression: the judges choose one."""
+
+MOST_FITTED, MOST_VALUES = 20_000, 10_000_000
+"""The most samples of a fold in logistic regression, and the most values of them."""
+
+
+def are_judges(groups: Tensor) -> Tensor:
+    """Returns whether each training sample is one of a fifth of the groups that make choices.
+
+    The stopping samples, which also weight the members, must stay unseen.
+
+    Arguments:
+        groups: The group of each sample, with shape (N,).
+    """
+    index: Tensor = groups.unique(return_inverse=True)[1]
+    return index % 5 == 0
 
 
 class CanonicalCritic:
@@ -73,3 +93,58 @@ def _log_ratios(u: Tensor, v: Tensor, rho: Tensor) -> Tensor:
     rest = 1 - rho.square()
     squares = rho / 2 * (u.square() + v.square())
     return torch.addcmul(-rest.log() / 2, rho / rest, u * v - squares)
+
+
+def logistic_regression(
+    x: list[Tensor], labels: list[Tensor], groups: list[Tensor], log_prior: Tensor
+) -> FoldLinear:
+    """Returns one logistic regression per fold, with a Gaussian prior of the weights.
+
+    The judges choose the variance of the prior. Then all samples are used.
+
+    Arguments:
+        x: The training codes of each fold, with shape (N, D).
+        labels: Their labels, with shape (N,).
+        groups: Their groups, with shape (N,).
+        log_prior: The logarithm of each label's frequency, which is added to the logits, with shape
+            (F, C).
+    """
+    widest = max(x[0].shape[1], log_prior.shape[1])
+    most = min(MOST_FITTED, max(1, MOST_VALUES // widest), *map(len, x))
+    codes, y = (torch.stack([part[:most] for part in parts]) for parts in (x, labels))
+    judges = torch.stack([are_judges(part[:most]) for part in groups])
+    losses = []
+    for variance in VARIANCES:
+        network = _regress(codes, y, ~judges, log_prior, torch.full((len(x),), variance))
+        losses.append(_cross_entropy(network, codes, y, judges, log_prior).detach())
+    chosen = torch.tensor(VARIANCES)[torch.stack(losses).argmin(0)]
+    return _regress(codes, y, torch.ones_like(judges), log_prior, chosen)
+
+
+def _regress(
+    x: Tensor, labels: Tensor, counted: Tensor, log_prior: Tensor, variance: Tensor
+) -> FoldLinear:
+    network = FoldLinear(len(x), x.shape[2], log_prior.shape[1])
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    optimizer = torch.optim.LBFGS(network.parameters(), max_iter=50, line_search_fn="strong_wolfe")
+    precision = 1 / (2 * variance * counted.sum(1))
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = _cross_entropy(network, x, labels, counted, log_prior)
+        total = (loss + precision * network.weight.square().sum((1, 2))).sum()
+        total.backward()
+        return total
+
+    optimizer.step(closure)
+    return network
+
+
+def _cross_entropy(
+    network: FoldLinear, x: Tensor, labels: Tensor, counted: Tensor, log_prior: Tensor
+) -> Tensor:
+    """Returns the mean cross-entropy of the samples that count, with shape (F,)."""
+    log_probability = F.log_softmax(network(x) + log_prior[:, None], dim=-1)
+    of_label = log_probability.gather(2, labels[..., None]).squeeze(2)
+    return -(of_label * counted).sum(1) / counted.sum(1)

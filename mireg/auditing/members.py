@@ -72,34 +72,20 @@ class LabelCritics(nn.Module):
 
     Arguments:
         log_prior: The logarithm of each label's frequency, with shape (F, C).
-        x_features: The number of features of the code.
-        width: The number of hidden units.
-        depth: The number of hidden layers; 0 for a linear classifier.
-        dropout: The dropout probability of hidden units.
-        octaves: The number of octaves of sines and cosines that are added to the code.
+        layers: The layers that map codes to these corrections.
     """
 
     log_prior: Tensor
 
-    def __init__(
-        self,
-        log_prior: Tensor,
-        x_features: int,
-        width: int,
-        depth: int,
-        dropout: float = 0.0,
-        octaves: int = 0,
-    ) -> None:
+    def __init__(self, log_prior: Tensor, *layers: nn.Module) -> None:
         super().__init__()
 
-        folds, classes = log_prior.shape
         self.register_buffer("log_prior", log_prior)
-        self.octaves, inputs = shown_in_octaves(x_features, octaves)
-        self.mlp = FoldMLP(folds, inputs, width, depth, classes, dropout)
+        self.correction = nn.Sequential(*layers)
 
     def log_probability(self, x: Tensor) -> Tensor:
         """Returns the log-probability of each label, with shape (F, N, C)."""
-        return F.log_softmax(self.mlp(self.octaves(x)) + self.log_prior[:, None], dim=-1)
+        return F.log_softmax(self.correction(x) + self.log_prior[:, None], dim=-1)
 
     def forward(self, batch: FoldData, index: Tensor) -> Tensor:
         ratio = self.log_probability(batch.x) - self.log_prior[:, None]
@@ -182,9 +168,16 @@ def code_members(
 
 def label_members(log_prior: Tensor, x_features: int) -> dict[str, Callable[[], nn.Module]]:
     """Returns constructors of the trained critics of labels, by kind."""
+    folds, classes = log_prior.shape
+
+    def make(width: int, depth: int, dropout: float = 0.0, octaves: int = 0) -> LabelCritics:
+        shown, inputs = shown_in_octaves(x_features, octaves)
+        perceptron = FoldMLP(folds, inputs, width, depth, classes, dropout)
+        return LabelCritics(log_prior, shown, perceptron)
+
     return {
-        "linear": lambda: LabelCritics(log_prior, x_features, 0, 0),
-        "small": lambda: LabelCritics(log_prior, x_features, 64, 1),
-        "large": lambda: LabelCritics(log_prior, x_features, 192, 2, dropout=0.2),
-        "octaves": lambda: LabelCritics(log_prior, x_features, 128, 2, dropout=0.1, octaves=4),
+        "linear": lambda: make(0, 0),
+        "small": lambda: make(64, 1),
+        "large": lambda: make(192, 2, dropout=0.2),
+        "octaves": lambda: make(128, 2, dropout=0.1, octaves=4),
     }

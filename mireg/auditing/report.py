@@ -133,6 +133,8 @@ class AuditReport:
     """How the given labels were read, if the information is conditional."""
     strata: tuple[Stratum, ...] = ()
     """The result for each value of the given labels."""
+    highest: float | None = None
+    """What many more samples may raise the estimate to. If it is not below ε, `below` is not."""
     source: str = ""
     """The file that the codes came from, if any."""
     date: str = field(default_factory=_today)

@@ -44,6 +44,16 @@ def _information(r: "AuditReport") -> list[Row]:
             "whatever the critics are",
         ),
     ]
+    if r.highest is not None:
+        rows.insert(
+            1,
+            Row(
+                "more samples",
+                f"may raise the estimate to {fixed(r.highest)} nats",
+                "the estimate, what the last doubling of the training codes added to it, and two "
+                "standard errors; if this is not below ε, the verdict is not either",
+            ),
+        )
     if r.variational_bound is not None:
         rows.append(
             Row(
@@ -204,6 +214,7 @@ def _allowed(r: "AuditReport", bound: float) -> str:
 
 KINDS = {
     "linear": "a linear critic",
+    "squares": "a linear critic of coordinates and their squares",
     "small": "a small network",
     "large": "a large network",
     "towers": "two networks and their inner product",

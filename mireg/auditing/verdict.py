@@ -1,7 +1,8 @@
 r"""The verdict of an audit on a target, as a word and as a sentence."""
 
-__all__ = ["Verdict", "decide", "exit_status", "normalized", "sentence"]
+__all__ = ["Verdict", "decide", "doubts", "exit_status", "highest", "normalized", "sentence"]
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -15,6 +16,34 @@ def normalized(mi: float, log_z: float) -> bool:
     return abs(log_z) <= max(0.1, 0.1 * abs(mi))
 
 
+def highest(mi: float, error: float, rise: float = 0.0, rise_error: float = 0.0) -> float:
+    r"""Returns what many more samples may raise an estimate to, in nats.
+
+    .. math:: \hat{I} + \max(0, r) + 2 \sqrt{\sigma^2 + \sigma_r^2}
+
+    Critics with n training codes miss about :math:`c / n` nats, so they still miss what the last
+    doubling of the codes added, the rise r.
+
+    Arguments:
+        mi: The estimate in nats.
+        error: Its standard error.
+        rise: What the last doubling of the training codes added to the estimate.
+        rise_error: Its standard error.
+
+    Example:
+        >>> highest(0.03, 0.006, 0.01, 0.008)
+        0.06
+    """
+    return mi + max(0.0, rise) + 2 * math.hypot(error, rise_error)
+
+
+def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple[str, ...]:
+    """Returns a warning if only the learning curve keeps the verdict from being `below`."""
+    if epsilon is None or not mi + 2 * error < epsilon <= most:
+        return ()
+    return (f"more samples may raise the estimate to {most:.3f} nats, so audit more samples",)
+
+
 def decide(
     mi: float,
     error: float,
@@ -23,6 +52,7 @@ def decide(
     epsilon: float | None,
     settled: bool = True,
     conclusive: bool = True,
+    most: float | None = None,
 ) -> Verdict:
     """Returns the verdict, by the certified bound or by the estimates and two standard errors.
 
@@ -36,6 +66,8 @@ def decide(
         epsilon: The target, or `None`.
         settled: Whether the estimate has stopped rising with the number of training codes.
         conclusive: Whether the samples suffice for `below`.
+        most: What many more samples may raise the estimate to, from :func:`highest`; by default
+            without a rise.
     """
     if epsilon is None:
         return "not asked"
@@ -44,7 +76,8 @@ def decide(
         return "above"
     if not settled:
         return "not settled"
-    cleared = conclusive and normalized(mi, log_z) and mi + 2 * error < epsilon
+    most = highest(mi, error) if most is None else most
+    cleared = conclusive and normalized(mi, log_z) and most < epsilon
     return "below" if cleared else "undecided"
 
 

@@ -1,0 +1,102 @@
+"""The linear critics of the audit: what they are, and that squares let them find a dependence of the spread."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from mi_tasks import gaussian
+
+from mireg.auditing.crossfit import CrossFit, _prepare
+from mireg.auditing.curve import estimate
+from mireg.auditing.features import PREPROCESSING
+from mireg.auditing.fitting import FoldData
+from mireg.auditing.inputs import make_folds, read_inputs
+from mireg.auditing.linear import VARIANCES, CanonicalCritic, logistic_regression
+from mireg.auditing.members import CodeCritics
+
+
+def test_canonical_critic_is_the_log_ratio_of_gaussians():
+    x, y = (torch.from_numpy(z) for z in gaussian(2, 1.0).sample(40_000, np.random.default_rng(0)))
+    critic = CanonicalCritic(x[:30_000], y[:30_000], x[30_000:], y[30_000:])
+    assert critic.count == 2
+    rho = math.sqrt(1 - math.exp(-1))
+    rest = 1 - rho**2
+    truth = (rho / rest * (x * y - rho / 2 * (x**2 + y**2)) - math.log(rest) / 2).sum(1)
+    assert (critic(x, y) - truth).abs().mean() < 0.05
+
+
+def test_many_dimensions_that_tell_nothing_are_not_taken_for_canonical_pairs():
+    random = np.random.default_rng(0)
+    inputs = read_inputs(*random.standard_normal((2, 1500, 150)))
+    folds = make_folds(inputs.groups, 5, torch.Generator().manual_seed(0))
+    prepared = _prepare(inputs, folds, "standard")
+    for stop, critic in zip(prepared.stop, prepared.linear, strict=True):
+        judge = CodeCritics([critic], stop.base_x.shape[1])
+        one_fold = FoldData(*(x[None] for x in stop))
+        logits = judge(one_fold, torch.arange(len(stop.x))[None])
+        assert abs(logits.mean()) < 0.03
+
+
+def test_logistic_regression_is_at_the_optimum_of_one_of_its_priors():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (600,), generator=generator)
+    x = torch.randn(600, 4, generator=generator) + 0.3 * torch.eye(3, 4)[labels]
+    log_prior = (labels.bincount() / 600).log()[None]
+    found = logistic_regression([x], [labels], [torch.arange(600)], log_prior)
+    fresh = logistic_regression([x], [labels], [torch.arange(600)], log_prior)
+    assert found.weight.equal(fresh.weight)
+    loss = torch.nn.functional.cross_entropy(found(x[None])[0] + log_prior, labels)
+    (gradient,) = torch.autograd.grad(loss, found.weight)
+    # At the optimum the gradient of the prior's logarithm, weight / variance / N, cancels this one.
+    distances = [(gradient + found.weight / (600 * v)).abs().max() for v in VARIANCES]
+    assert min(distances) < 1e-4
+
+
+def untrained(x, y, **kw):
+    """Returns what the members without gradient steps find, in nats, by name."""
+    inputs = read_inputs(x, y, **kw)
+    generator = torch.Generator().manual_seed(0)
+    folds = make_folds(inputs.groups, 2, generator)
+    panel = CrossFit(inputs, folds, PREPROCESSING, generator)
+    found = {}
+    for name in PREPROCESSING:
+        for member, of in panel.untrained(name).items():
+            evidence = panel.evaluate({member: of}, folds, pairs=0)
+            found[member] = estimate(evidence.joint, evidence.marginal)
+    return found
+
+
+def spread(labels, random):
+    """Returns codes of 16 features, of which only the spread depends on the label: 0.08 nats."""
+    scales = np.random.default_rng(6).standard_normal((2, 16))
+    return np.exp(0.1 * scales[labels]) * random.standard_normal((len(labels), 16))
+
+
+def test_a_label_that_changes_the_spread_of_a_code_is_found_in_few_samples():
+    random = np.random.default_rng(0)
+    labels = random.integers(2, size=1500)
+    found = untrained(spread(labels, random), labels)
+    assert found["squares on standard"] > 0.03
+    assert found["squares on scores"] > 0.03
+    assert max(value for name, value in found.items() if "squares" not in name) < 0.02
+    found = untrained(random.standard_normal((1500, 16)), labels)
+    assert abs(found["squares on standard"]) < 0.01
+
+
+def test_a_number_that_changes_the_spread_of_a_code_is_found_in_few_samples():
+    random = np.random.default_rng(0)
+    y = random.standard_normal((1500, 1))
+    scales = np.random.default_rng(6).standard_normal(16)
+    x = np.exp(0.1 * scales * y) * random.standard_normal((1500, 16))
+    found = untrained(x, y)
+    assert found["squares on scores"] > 0.05
+    assert found["linear on scores"] < 0.02
+    assert abs(untrained(random.standard_normal((1500, 16)), y)["squares on scores"]) < 0.01
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_codes_of_too_many_features_have_no_squares(labelled):
+    random = np.random.default_rng(0)
+    y = random.integers(2, size=300) if labelled else random.standard_normal((300, 2))
+    assert not any("squares" in name for name in untrained(random.standard_normal((300, 1001)), y))
