@@ -137,19 +137,19 @@ def test_samples_that_can_show_nothing_are_never_cleared():
     names = np.array([f"person {i // 2}" for i in range(N)])
     rare = read_inputs(pi, names)
     assert rare.classes == 300
-    assert "the verdict is never below" in rare.inconclusive()
+    assert "the verdict is never below" in rare.inconclusive
     few = read_inputs(pi[:300], LABELS[:300])
-    assert "fewer than 500 samples can" in few.inconclusive()
+    assert "fewer than 500 samples can" in few.inconclusive
     enough = read_inputs(pi, NAMES)
-    assert not enough.inconclusive() and not enough.inconclusive(0.0)
+    assert not enough.inconclusive
 
 
-def test_a_smaller_target_needs_more_samples():
-    inputs = read_inputs(RANDOM.standard_normal((N, 2)), NAMES)
-    assert not inputs.inconclusive(50 / N) and not inputs.inconclusive(0.125)
-    text = inputs.inconclusive(50 / (N + 1))
-    assert f"fewer than {N + 1} samples for epsilon=0.083" in text
-    assert not inputs.inconclusive(100 / N, strata=2)
-    assert "fewer than 900 samples for epsilon=0.166667 in 3 strata" in inputs.inconclusive(
-        1 / 6, 3
-    )
+def test_a_simple_critic_has_a_weight_for_each_coordinate_its_square_and_label():
+    labels = RANDOM.integers(3, size=N)
+
+    def weights(features, alpha):
+        return read_inputs(RANDOM.standard_normal((N, features)), alpha).weights
+
+    assert weights(5, labels) == 2 * 5 * 2
+    assert weights(1001, labels) == 1001 * 2
+    assert weights(5, RANDOM.standard_normal((N, 4))) == 2 * (5 + 4)

@@ -57,8 +57,7 @@ def audit(
 
     Arguments:
         pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to
-            1,000,000. With fewer than 500 samples, or fewer than 50 / `epsilon`, the verdict is
-            never `below`.
+            1,000,000. With fewer than 500 samples the verdict is never `below`.
         alpha: The codes :math:`\alpha` in the same form, or labels with shape :math:`(N,)`:
             strings, bools, categories, one-hot rows, or integers with at least 20 samples per value
             on average. Other integers are ordered numbers. The report states how alpha was read.
@@ -173,7 +172,7 @@ def _examine(
         bound = label_bound(blocks, labels, [*evidence.log_prior], evidence.stop, confidence)
     else:
         bound = code_bound(blocks, evidence.stop, confidence)
-    few = inputs.inconclusive(epsilon)
+    few = inputs.inconclusive
     warnings = [*inputs.warnings, *([few] if few else [])]
     if not normalized(mi, log_z):
         warnings.append(
@@ -192,8 +191,9 @@ def _examine(
     reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
     gained = (0.0, 0.0) if curve is None else (curve.rise, curve.rise_error)
-    most = highest(mi, error, *gained)
-    warnings.extend(() if reasons else doubts(mi, error, most, epsilon))
+    trained = sum(map(len, split.train)) / count
+    most = highest(mi, error, *gained, missed=inputs.weights / (2 * trained))
+    warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
     return AuditReport(
         mi=mi,
         standard_error=error,

@@ -171,10 +171,10 @@ def combined(
     log_z = mean("log_z")
     off = sum(w * abs(r.log_z) for w, r in audited) / whole
     settled = all(r.settled for _, r in audited)
-    few = inputs.inconclusive(epsilon, len(audited))
-    conclusive = left_out <= MOST_LEFT_OUT and not few
-    conclusive &= not any(p.inputs is not None and p.inputs.inconclusive() for p in parts)
-    warnings = [*inputs.warnings, *([few] if few else [])]
+    conclusive = left_out <= MOST_LEFT_OUT and not any(
+        p.inputs is not None and p.inputs.inconclusive for p in parts
+    )
+    warnings = list(inputs.warnings)
     for part, report in zip(parts, reports, strict=True):
         told = report.warnings if report is not None else ()
         warnings += [f"{part.name}: {text}" for text in told]
@@ -185,9 +185,7 @@ def combined(
             f"estimate is about the other strata{never}"
         )
     first = audited[0][1] if audited else None
-    gained = [(w / whole, r.curve) for w, r in audited if r.curve is not None]
-    rise = sum(w * max(0.0, curve.rise) for w, curve in gained)
-    most = highest(mi, error, rise, math.hypot(*(w * curve.rise_error for w, curve in gained)))
+    most = _highest(mi, error, [(w / whole, r) for w, r in audited])
     warnings += doubts(mi, error, most, epsilon) if settled else ()
     verdict = decide(mi, error, off, bound, epsilon, settled, conclusive, most)
     report = AuditReport(
@@ -241,6 +239,16 @@ def _error(
     # If groups are in several strata, errors correlate. Assume the worst case, correlation 1.
     of_strata = sum(t * t for t in terms) if apart else sum(terms) ** 2
     return math.sqrt(of_strata + spread)
+
+
+def _highest(mi: float, error: float, audited: list[tuple[float, AuditReport]]) -> float:
+    """Returns what many more samples may raise the sum to. Errors of strata add up in squares."""
+    more, errors = 0.0, [error]
+    for share, r in audited:
+        rise_error = 0.0 if r.curve is None else r.curve.rise_error
+        missed = (r.highest or r.mi) - highest(r.mi, r.standard_error, 0.0, rise_error)
+        more, errors = more + share * missed, [*errors, share * rise_error]
+    return highest(mi, math.hypot(*errors), missed=more)
 
 
 def _panel(audited: list[tuple[float, AuditReport]]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from .evaluation import PAIRS, Evidence, Member, evaluate
 from .features import PREPROCESSING, Squares, with_radius
 from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
-from .inputs import AuditInputs, Folds
+from .inputs import MOST_SQUARED, AuditInputs, Folds
 from .linear import CanonicalCritic, are_judges, logistic_regression
 from .members import (
     CodeCritics,
@@ -33,14 +33,6 @@ NEIGHBOURS = (10, 50)
 
 MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
 """The most comparisons in a search for neighbours, and limits on the training codes to search."""
-
-
-MOST_SQUARED = 1000
-"""The most coordinates, or labels, for critics of squares."""
-
-
-MOST_SQUARED = 1000
-"""The most coordinates, or labels, for critics of squares."""
 
 
 class Prepared(NamedTuple):
@@ -167,7 +159,7 @@ class CrossFit:
             f"{k} neighbours": Member(Neighbours(self.log_prior, nearest, k), of.stop, of.test)
             for k in NEIGHBOURS
         }
-        if max(of.train[0].x.shape[1], self.inputs.classes) <= MOST_SQUARED:
+        if max(self.inputs.pi.shape[1], self.inputs.classes - 1) <= MOST_SQUARED:
             squares = Squares()
             codes = [squares(fold.x) for fold in of.train]
             labels, groups = ([fold[i] for fold in of.train] for i in (1, 4))
@@ -179,7 +171,7 @@ class CrossFit:
     def _of_codes(self, of: Prepared) -> dict[str, Member]:
         rank = of.train[0].base_x.shape[1]
         made = {"linear": Member(CodeCritics(of.linear, rank), of.stop, of.test)}
-        if max(of.train[0].x.shape[1], of.train[0].y.shape[1]) <= MOST_SQUARED:
+        if max(self.inputs.pi.shape[1], self.inputs.alpha.shape[1]) <= MOST_SQUARED:
             squares, linear = Squares(), []
             for fold in of.train:
                 x, y, judges = squares(fold.x), squares(fold.y), are_judges(fold.groups)

@@ -2,7 +2,6 @@
 
 __all__ = ["AuditInputs", "Folds", "make_folds", "read_inputs"]
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,17 +16,14 @@ MINIMUM = 200
 FEW_SAMPLES = 500
 """With fewer samples an audit can show that codes leak, but not that they do not."""
 
-FEW_NATS = 50
-"""The same for the number of samples times ε.
-
-Critics with n samples miss about c / n nats: at 50 / ε samples, the same share of every ε.
-"""
-
 MAXIMUM = 1_000_000
 """The most samples that an audit accepts."""
 
 INDEPENDENT_MINIMUM = 20
 """The fewest groups that an audit accepts: all samples of a group count as one."""
+
+MOST_SQUARED = 1000
+"""The most features of a code, or labels, for critics of coordinates and their squares."""
 
 FEW_GROUPS = 200
 """With fewer groups the report warns: critics must generalise to other groups."""
@@ -51,23 +47,27 @@ class AuditInputs(NamedTuple):
     known: Tensor | None = None
     """Which of the given samples were kept, with shape (M,), if some were left out."""
 
-    def inconclusive(self, epsilon: float | None = None, strata: int = 1) -> str:
-        """Returns why a small estimate would show nothing; an empty text if it would.
-
-        Arguments:
-            epsilon: The target in nats.
-            strata: The number of audits that share the samples.
-        """
+    @property
+    def inconclusive(self) -> str:
+        """Why a small estimate would show nothing: too few samples. Empty if there are enough."""
         few = ""
-        fewest = math.ceil(FEW_NATS * strata / epsilon) if epsilon else 0
-        if len(self.pi) < max(FEW_SAMPLES, fewest):
-            few = f"fewer than {max(FEW_SAMPLES, fewest):,} samples"
-            if fewest > FEW_SAMPLES:
-                few += f" for epsilon={epsilon:g}" + f" in {strata} strata" * (strata > 1)
+        if len(self.pi) < FEW_SAMPLES:
+            few = f"fewer than {FEW_SAMPLES} samples"
         elif self.classes > len(self.pi) // PER_LABEL:
             few = f"fewer than {PER_LABEL} samples per label"
         never = " can show that codes leak, but not that they do not: the verdict is never below"
         return few and few + never
+
+    @property
+    def weights(self) -> int:
+        """The number of weights of a linear critic, on squares too if there are not too many.
+
+        For codes it is that of one canonical pair, since pairs are chosen one by one.
+        """
+        features = self.pi.shape[1]
+        others = self.classes - 1 if self.classes else self.alpha.shape[1]
+        count = features * others if self.classes else features + others
+        return count * (2 if max(features, others) <= MOST_SQUARED else 1)
 
 
 def read_inputs(

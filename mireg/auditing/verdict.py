@@ -16,25 +16,32 @@ def normalized(mi: float, log_z: float) -> bool:
     return abs(log_z) <= max(0.1, 0.1 * abs(mi))
 
 
-def highest(mi: float, error: float, rise: float = 0.0, rise_error: float = 0.0) -> float:
+def highest(
+    mi: float, error: float, rise: float = 0.0, rise_error: float = 0.0, missed: float = 0.0
+) -> float:
     r"""Returns what many more samples may raise an estimate to, in nats.
 
-    .. math:: \hat{I} + \max(0, r) + 2 \sqrt{\sigma^2 + \sigma_r^2}
+    .. math:: \hat{I} + \max \big( r, \tfrac{p}{2 n} \big) + 2 \sqrt{\sigma^2 + \sigma_r^2}
 
-    Critics with n training codes miss about :math:`c / n` nats, so they still miss what the last
-    doubling of the codes added, the rise r.
+    Critics that learn from n codes miss about :math:`c / n` nats, so they still miss the rise r
+    that the last doubling of the codes brought. A critic of the right form with p weights misses
+    :math:`p / 2 n`. If that is more than there is, critics find nothing, and there is no rise.
+
+    References:
+        | A New Look at the Statistical Model Identification (Akaike, 1974)
 
     Arguments:
         mi: The estimate in nats.
         error: Its standard error.
         rise: What the last doubling of the training codes added to the estimate.
         rise_error: Its standard error.
+        missed: The number of weights of a simple critic over twice the number of training codes.
 
     Example:
         >>> highest(0.03, 0.006, 0.01, 0.008)
         0.06
     """
-    return mi + max(0.0, rise) + 2 * math.hypot(error, rise_error)
+    return mi + max(0.0, rise, missed) + 2 * math.hypot(error, rise_error)
 
 
 def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple[str, ...]:
@@ -67,7 +74,7 @@ def decide(
         settled: Whether the estimate has stopped rising with the number of training codes.
         conclusive: Whether the samples suffice for `below`.
         most: What many more samples may raise the estimate to, from :func:`highest`; by default
-            without a rise.
+            without anything missed.
     """
     if epsilon is None:
         return "not asked"

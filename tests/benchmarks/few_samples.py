@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 SHARES = (0.0, 0.4, 1.44)
 """What the codes reveal, in units of ε."""
 
-SETTINGS = ((0.05, 1000), (0.05, 2000), (0.0125, 4000))
-"""The targets and the numbers of samples: 50 / ε samples, and twice as many."""
+SETTINGS = ((0.05, 1000), (0.05, 2000), (0.05, 4000))
+"""The targets and the numbers of samples."""
 
 LEVELS = np.linspace(-4, 4, 81)
 """The values of a normal number by which its information is integrated."""
@@ -183,7 +183,7 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
