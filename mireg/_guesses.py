@@ -1,4 +1,4 @@
-"""The best guesses of a label, from which the limits of :mod:`mireg.leakage` are computed."""
+"""Coins, and the best guesses of a label, from which limits on attacks are computed."""
 
 __all__ = ["best_guess", "divergence", "entropy", "logistic_score"]
 
@@ -56,7 +56,10 @@ def best_guess(gain: Numbers, s: Numbers) -> float:
     return float((s * (np.log(s / level) + gain + np.log(-np.expm1(-gain))))[:count].sum())
 
 
-def divergence(p: float, q: float) -> float:
-    """Returns the KL divergence between two coins, in nats."""
-    parts = ((p, q), (1 - p, 1 - q))
-    return sum(a * math.log(a / b) for a, b in parts if a > 0)
+def divergence(p: npt.ArrayLike, q: npt.ArrayLike) -> Numbers:
+    """Returns the KL divergence between two coins, in nats, with any shape."""
+    p, q = np.asarray(p, float), np.asarray(q, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        heads = np.where(p > 0, p * np.log(p / q), 0.0)
+        tails = np.where(p < 1, (1 - p) * np.log((1 - p) / (1 - q)), 0.0)
+    return np.asarray(heads + tails)

@@ -12,6 +12,8 @@ import math
 
 import numpy as np
 
+from ._guesses import divergence
+
 SLOPES = np.geomspace(1e-4, 0.95, 200)
 """The exponents s over which an interval is optimised. Any fixed set is valid."""
 
@@ -78,18 +80,11 @@ def kl_limits(mean: np.ndarray, radius: np.ndarray | float) -> tuple[np.ndarray,
     def search(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
         for _ in range(60):
             middle = (inside + outside) / 2
-            near = _coin_divergence(mean, middle) <= radius
+            near = divergence(mean, middle) <= radius
             inside, outside = np.where(near, middle, inside), np.where(near, outside, middle)
         return outside
 
     return search(mean, np.zeros_like(mean)), search(mean, np.ones_like(mean))
-
-
-def _coin_divergence(m: np.ndarray, p: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        heads = np.where(m > 0, m * np.log(m / p), 0.0)
-        tails = np.where(m < 1, (1 - m) * np.log((1 - m) / (1 - p)), 0.0)
-    return np.asarray(heads + tails)
 
 
 def plug_in_information(table: np.ndarray) -> float:

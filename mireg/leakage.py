@@ -110,7 +110,7 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
     _check_share("chance", chance)
     if not chance <= accuracy <= 1:
         raise ValueError(f"the accuracy must be from chance ({chance}) to 1, got {accuracy}")
-    return divergence(accuracy, chance)
+    return float(divergence(accuracy, chance))
 
 
 def auc_bound(epsilon: float, share: float) -> float:

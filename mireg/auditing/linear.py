@@ -15,7 +15,7 @@ CHANCE = 4.0
 VARIANCES = (0.003, 0.03, 0.3, 3.0)
 """The variances of the weights' Gaussian prior in logistic regression: the judges choose one."""
 
-MOST_FITTED, MOST_VALUES = 20_000, 10_000_000
+MOST_FITTED, MOST_VALUES = 20_000, 4_000_000
 """The most samples of a fold in logistic regression, and the most values of them."""
 
 
@@ -113,20 +113,27 @@ def logistic_regression(
     most = min(MOST_FITTED, max(1, MOST_VALUES // widest), *map(len, x))
     codes, y = (torch.stack([part[:most] for part in parts]) for parts in (x, labels))
     judges = torch.stack([are_judges(part[:most]) for part in groups])
+    network = FoldLinear(len(x), codes.shape[2], log_prior.shape[1])
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
     losses = []
     for variance in VARIANCES:
-        network = _regress(codes, y, ~judges, log_prior, torch.full((len(x),), variance))
+        _regress(network, codes, y, ~judges, log_prior, torch.full((len(x),), variance))
         losses.append(_cross_entropy(network, codes, y, judges, log_prior).detach())
     chosen = torch.tensor(VARIANCES)[torch.stack(losses).argmin(0)]
-    return _regress(codes, y, torch.ones_like(judges), log_prior, chosen)
+    _regress(network, codes, y, torch.ones_like(judges), log_prior, chosen)
+    return network
 
 
 def _regress(
-    x: Tensor, labels: Tensor, counted: Tensor, log_prior: Tensor, variance: Tensor
-) -> FoldLinear:
-    network = FoldLinear(len(x), x.shape[2], log_prior.shape[1])
-    for parameter in network.parameters():
-        nn.init.zeros_(parameter)
+    network: FoldLinear,
+    x: Tensor,
+    labels: Tensor,
+    counted: Tensor,
+    log_prior: Tensor,
+    variance: Tensor,
+) -> None:
+    """Trains from the present weights to the optimum, which is unique."""
     optimizer = torch.optim.LBFGS(network.parameters(), max_iter=50, line_search_fn="strong_wolfe")
     precision = 1 / (2 * variance * counted.sum(1))
 
@@ -138,7 +145,6 @@ def _regress(
         return total
 
     optimizer.step(closure)
-    return network
 
 
 def _cross_entropy(
