@@ -4,7 +4,7 @@ __all__: list[str] = []
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import SupportsIndex, cast
 
 import torch
@@ -81,7 +81,7 @@ def check_given(
         if given.shape != (n,) or given.is_floating_point() or given.is_complex():
             fix = "make the regularizer with given_features= if y is a code"
             if given.shape == (n, 1):
-                fix = f"pass given.squeeze(1).long() if y is a label; otherwise {fix}"
+                fix = "pass given.squeeze(1).long()"
             raise ValueError(
                 f"given must be integer labels with shape ({n},), got {given.dtype} with shape "
                 f"{tuple(given.shape)}: {fix}"
@@ -157,7 +157,7 @@ def check_codes(
     for name, x in (("pi", pi), ("alpha", alpha)):
         if not isinstance(x, Tensor):
             raise TypeError(
-                f"{name} must be a tensor, got {type(x).__name__}: pass torch.as_tensor({name})"
+                f"{name} must be a tensor, got {type(x).__name__}{_conversion(x, name)}"
             )
     if pi.ndim < 2 or not pi.is_floating_point():
         raise ValueError(
@@ -181,9 +181,10 @@ def check_codes(
                 f"pass {name}.to(pi.device)"
             )
     if pi_shape is not None and tuple(pi.shape[1:]) != pi_shape:
-        fix = f"make the regularizer with pi_features={_features(pi.shape[1:])}, or change the encoder"
+        fix = f"make the regularizer with pi_features={_features(pi.shape[1:])}"
+        fix += ", or change the encoder"
         if tuple(alpha.shape[1:]) == pi_shape and tuple(pi.shape[1:]) == alpha_shape:
-            fix = "pi and alpha are exchanged"
+            fix = "pi and alpha are exchanged, so exchange them"
         raise ValueError(f"pi must have shape (N, {_join(pi_shape)}), got {tuple(pi.shape)}: {fix}")
     if alpha_shape == ():
         _check_label_shape(alpha)
@@ -191,13 +192,25 @@ def check_codes(
         _check_alpha_code(alpha, alpha_shape)
     if groups is not None and not isinstance(groups, Tensor):
         raise TypeError(
-            f"groups must be a tensor, got {type(groups).__name__}: pass torch.as_tensor(groups)"
+            f"groups must be a tensor, got {type(groups).__name__}{_conversion(groups, 'groups')}"
         )
     if groups is not None and groups.shape != (len(pi),):
         raise ValueError(
             f"groups must have shape ({len(pi)},), one identity per sample, got "
             f"{tuple(groups.shape)}"
         )
+
+
+def _conversion(x: object, name: str) -> str:
+    """Returns what to do with a value that is not a tensor."""
+    if isinstance(x, Distribution):
+        return f": pass a sample, {name}.rsample()"
+    if isinstance(x, Mapping):
+        return ": several attributes by name need mireg.PerAttribute"
+    of_numbers = hasattr(x, "__array__") or (
+        isinstance(x, list) and x and not torch.is_tensor(x[0])
+    )
+    return f": pass torch.as_tensor({name})" if of_numbers else ""
 
 
 def _check_label_shape(alpha: Tensor) -> None:
@@ -280,7 +293,7 @@ def check_labels(labels: Tensor, classes: int, name: str = "labels") -> None:
     high = int(labels.max())
     if high >= classes:
         fix = ""
-        if high == classes and int(labels.min()) == 1:
+        if high == classes and int(labels[labels >= 0].min()) == 1:
             fix = ": subtract 1 if the first class is 1"
         raise ValueError(
             f"{name} must be from 0 to {classes - 1}, or below 0 if unknown, got {high}{fix}"

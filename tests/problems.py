@@ -169,3 +169,22 @@ class NoSync(TorchDispatchMode):
         if func in self.SYNCING:
             raise AssertionError(f"{func} waits for the device")
         return func(*args, **(kwargs or {}))
+
+
+def after_steps(regularizer, steps=3):
+    """Trains a few steps, so that averages, memories and running moments hold something."""
+    optimizer = optimizer_of(regularizer)
+    for seed in range(steps):
+        train_step(regularizer, optimizer, 100 + seed)
+    return regularizer
+
+
+def pulling(regularizer):
+    """Sets weights and averages so that every penalty has a slope."""
+    for module in controllers_of(regularizer, weights.LogMultiplier):
+        module.state.fill_(2.0)
+    for module in controllers_of(regularizer, weights.Multiplier):
+        module.state.fill_(50.0)
+    for module in controllers_of(regularizer, weights.MovingAverage):
+        module.update(torch.tensor(0.5))
+    return regularizer

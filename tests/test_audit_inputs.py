@@ -144,12 +144,7 @@ def test_samples_that_can_show_nothing_are_never_cleared():
     assert not enough.inconclusive
 
 
-def test_a_simple_critic_has_a_weight_for_each_coordinate_its_square_and_label():
-    labels = RANDOM.integers(3, size=N)
-
-    def weights(features, alpha):
-        return read_inputs(RANDOM.standard_normal((N, features)), alpha).weights
-
-    assert weights(5, labels) == 2 * 5 * 2
-    assert weights(1001, labels) == 1001 * 2
-    assert weights(5, RANDOM.standard_normal((N, 4))) == 2 * (5 + 4)
+def test_a_linear_critic_has_a_weight_for_each_feature_and_label():
+    pi = RANDOM.standard_normal((N, 5))
+    assert read_inputs(pi, RANDOM.integers(3, size=N)).weights == 5 * 2
+    assert read_inputs(pi, RANDOM.standard_normal((N, 4))).weights == 5 * 4

@@ -53,11 +53,18 @@ def test_logistic_regression_is_at_the_optimum_of_one_of_its_priors():
     assert min(distances) < 1e-4
 
 
-def untrained(x, y, **kw):
+def test_a_label_that_is_missing_in_a_fold_is_not_ruled_out():
+    x, labels = torch.randn(200, 3), torch.arange(200) % 2
+    log_prior = torch.tensor([[0.495, 0.495, 0.01]]).log()
+    found = logistic_regression([x], [labels], [torch.arange(200)], log_prior)
+    assert found(x[None]).abs().max() < 3
+
+
+def untrained(x, y, groups=None, seed=0, count=2):
     """Returns what the members without gradient steps find, in nats, by name."""
-    inputs = read_inputs(x, y, **kw)
-    generator = torch.Generator().manual_seed(0)
-    folds = make_folds(inputs.groups, 2, generator)
+    inputs = read_inputs(x, y, groups)
+    generator = torch.Generator().manual_seed(seed)
+    folds = make_folds(inputs.groups, count, generator)
     panel = CrossFit(inputs, folds, PREPROCESSING, generator)
     found = {}
     for name in PREPROCESSING:
@@ -100,3 +107,13 @@ def test_codes_of_too_many_features_have_no_squares(labelled):
     random = np.random.default_rng(0)
     y = random.integers(2, size=300) if labelled else random.standard_normal((300, 2))
     assert not any("squares" in name for name in untrained(random.standard_normal((300, 1001)), y))
+
+
+@pytest.mark.parametrize("seed", [7, 17, 20])
+def test_one_group_may_hold_most_samples(seed):
+    """A fold that is cut to the shortest may then hold a single group, of which all are judges."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), [500] + [8] * 29)
+    y = random.integers(2, size=len(groups))
+    found = untrained(random.standard_normal((len(groups), 4)), y, groups, seed, count=5)
+    assert np.isfinite([*found.values()]).all()

@@ -65,6 +65,8 @@ def test_what_more_samples_may_show_keeps_the_verdict_from_below():
     # What a simple critic misses counts if critics rise by less.
     assert highest(0.03, 0.003, 0.01, 0.004, missed=0.02) == pytest.approx(0.06)
     assert highest(0.03, 0.003, 0.01, 0.004, missed=0.005) == pytest.approx(0.05)
+    # An estimate below 0 is no reason to expect less.
+    assert highest(-0.03, 0.003, 0.01, 0.004) == pytest.approx(0.02)
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0499, most=0.05) == "undecided"
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0501, most=0.05) == "below"
     (warning,) = doubts(0.03, 0.003, 0.05, 0.0499)

@@ -90,6 +90,13 @@ def test_wrong_types_are_named():
         call(alpha=np.zeros((16, ALPHA)))
     with pytest.raises(TypeError, match=r"groups must be a tensor, got list.*as_tensor\(groups\)"):
         call(groups=[1] * 16)
+    posterior = codes()[3]
+    with pytest.raises(TypeError, match=r"pi must be a tensor, got Independent: .*pi.rsample\(\)"):
+        call(pi=posterior)
+    with pytest.raises(TypeError, match="alpha must be a tensor, got dict: .*PerAttribute"):
+        call(alpha={"sex": torch.zeros(16)})
+    with pytest.raises(TypeError, match="alpha must be a tensor, got tuple$"):
+        call(alpha=(torch.zeros(16), torch.zeros(16)))
     with pytest.raises(TypeError, match="must be a torch Distribution, got Tensor"):
         call(posterior=torch.zeros(16, PI))
 
@@ -148,8 +155,10 @@ def test_the_order_of_classes_and_classes_that_are_missing_do_not_matter():
 
 
 def test_labels_that_start_at_1_are_named():
-    with pytest.raises(ValueError, match="from 0 to 3, .*got 4: subtract 1 if the first class"):
-        of_labels(labelled(mireg.RobustMIConstraint), LABELS + 1)
+    partly_known = torch.where(torch.arange(16) < 2, -1, LABELS + 1)
+    for labels in (LABELS + 1, partly_known):
+        with pytest.raises(ValueError, match="from 0 to 3, .*got 4: subtract 1 if the first class"):
+            of_labels(labelled(mireg.RobustMIConstraint), labels)
 
 
 PAIRINGS = {

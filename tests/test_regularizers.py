@@ -1,4 +1,4 @@
-"""The contract of the regularizers, each promise over all that make it."""
+"""What the regularizers return for any codes, alone and composed, and what an update takes."""
 
 import copy
 
@@ -11,13 +11,13 @@ from problems import (
     REGULARIZERS,
     WITH_CRITICS,
     NoSync,
+    after_steps,
     codes,
-    controllers_of,
     copied,
     mi_of,
     optimizer_of,
+    pulling,
     small,
-    tensors,
     train_on,
     train_step,
 )
@@ -35,265 +35,6 @@ def regularizer(request):
 @pytest.fixture(params=WITH_CRITICS)
 def with_critics(request):
     return REGULARIZERS[request.param]()
-
-
-def after_steps(regularizer, steps=3):
-    """Trains a few steps, so that averages, memories and running moments hold something."""
-    optimizer = optimizer_of(regularizer)
-    for seed in range(steps):
-        train_step(regularizer, optimizer, 100 + seed)
-    return regularizer
-
-
-# --- pure -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("trained", [False, True])
-def test_a_second_call_on_the_same_input_gives_the_same_numbers(regularizer, trained):
-    if trained:
-        after_steps(regularizer)
-    _, pi, alpha, posterior = codes()
-    before = copied(regularizer)
-    expected = tensors(regularizer(pi, alpha, posterior))
-    for mode in (True, False):
-        regularizer.train(mode)
-        for quiet in (torch.enable_grad, torch.no_grad, torch.inference_mode):
-            with quiet():
-                penalty = regularizer(pi, alpha, posterior)
-            torch.testing.assert_close(tensors(penalty), expected, rtol=1e-6, atol=1e-6)
-    assert all(x.equal(regularizer.state_dict()[name]) for name, x in before.items())
-
-
-def test_a_call_depends_on_nothing_that_a_generator_draws(regularizer):
-    _, pi, alpha, posterior = codes()
-    torch.manual_seed(1)
-    expected = tensors(regularizer(pi, alpha, posterior))
-    torch.manual_seed(2)
-    for name, value in tensors(regularizer(pi, alpha, posterior)).items():
-        assert value.equal(expected[name]), name
-
-
-def test_the_same_pi_with_permuted_alpha_is_read_anew(with_critics):
-    after_steps(with_critics)
-    _, pi, alpha, posterior = codes()
-    twin = copy.deepcopy(with_critics)
-    with_critics(pi, alpha, posterior)
-    for order in (torch.arange(16).roll(1), torch.arange(16).flip(0)):
-        got, alone = (r(pi, alpha[order], posterior) for r in (with_critics, twin))
-        torch.testing.assert_close(tensors(got), tensors(alone), rtol=0, atol=0)
-        assert mi_of(got) != mi_of(with_critics(pi, alpha, posterior))
-
-
-def test_codes_that_begin_and_end_in_zero_are_read_anew(with_critics):
-    after_steps(with_critics)
-    readings = set()
-    for seed in range(3):
-        _, pi, alpha, posterior = codes(seed=seed)
-        pi = pi.detach().clone()
-        pi[0, 0] = pi[-1, -1] = 0
-        readings.add(mi_of(with_critics(pi, alpha, posterior)).item())
-    assert len(readings) == 3
-
-
-def test_each_of_four_accumulated_parts_is_read_as_if_it_were_alone(with_critics):
-    after_steps(with_critics)
-    optimizer = optimizer_of(with_critics)
-    batches = [codes(seed=seed)[1:] for seed in range(4)]
-    alone = [mi_of(copy.deepcopy(with_critics)(*batch)) for batch in batches]
-    optimizer.zero_grad()
-    penalties = []
-    for batch in batches:
-        penalty = with_critics(*batch)
-        (penalty.loss + penalty.critic_loss).div(4).backward()
-        penalties.append(penalty)
-    optimizer.step()
-    with_critics.update(mireg.Penalty.mean(penalties))
-    assert [mi_of(p) for p in penalties] == alone
-
-
-@pytest.mark.parametrize("between", [False, True], ids=["before the step's call", "after it"])
-def test_a_replay_batch_leaves_the_readings_of_the_step(with_critics, between):
-    """A loss of the critics alone that is not stepped on yet, and one that is: only a step of the optimizer changes what is read."""
-    after_steps(with_critics)
-    optimizer = optimizer_of(with_critics)
-    expected = copy.deepcopy(with_critics)(*codes()[1:])
-    replay = codes(seed=1)[1:3]
-    if not between:
-        with_critics.critic_loss(*replay)
-    penalty = with_critics(*codes()[1:])
-    if between:
-        optimizer.zero_grad()
-        with_critics.critic_loss(*replay).backward()
-        optimizer.step()
-    with_critics.update(penalty)
-    torch.testing.assert_close(tensors(penalty), tensors(expected), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
-def test_a_validation_batch_between_two_steps_changes_nothing(regularizer, quiet):
-    twin = copy.deepcopy(regularizer)
-    results = []
-    for validated, one in ((True, regularizer), (False, twin)):
-        optimizer = optimizer_of(one)
-        for seed in range(3):
-            _, pi, alpha, posterior = codes(seed=seed)
-            penalty = one(pi, alpha, posterior)
-            if validated:
-                one.eval()
-                with quiet():
-                    # Codes that an evaluation makes are inference tensors themselves.
-                    one(*codes(seed=50)[1:])
-                one.train()
-            optimizer.zero_grad()
-            (penalty.loss + penalty.critic_loss).backward()
-            optimizer.step()
-            one.update(penalty)
-        results.append((tensors(penalty), copied(one)))
-    torch.testing.assert_close(*results, rtol=0, atol=0)
-
-
-# --- isolation --------------------------------------------------------------
-
-
-def test_critic_losses_never_reach_an_encoder(with_critics):
-    mean, pi, alpha, posterior = codes()
-    for loss in (
-        with_critics(pi, alpha, posterior).critic_loss,
-        with_critics.critic_loss(pi, alpha),
-    ):
-        with_critics.zero_grad()
-        loss.backward()
-        assert mean.grad is None and alpha.grad is None
-        assert all(p.grad is not None for p in with_critics.critic_parameters())
-
-
-def test_a_penalty_never_trains_a_critic(regularizer):
-    mean, pi, alpha, posterior = codes()
-    pulling(regularizer)(pi, alpha, posterior).loss.backward()
-    assert all(p.grad is None for p in regularizer.critic_parameters())
-    assert mean.grad.abs().sum() > 0
-    assert alpha.grad is None
-
-
-@pytest.mark.parametrize("detached", [True, False], ids=["one backward", "two"])
-def test_the_sum_of_both_losses_gives_each_side_its_own_gradient(with_critics, detached):
-    """One backward pass for all is the same as one for the encoders and one for the critics."""
-    results = []
-    for together in (True, False):
-        with_critics.zero_grad()
-        mean, pi, alpha, posterior = codes()
-        penalty = pulling(with_critics)(pi, alpha, posterior)
-        if together:
-            (penalty.loss + penalty.critic_loss).backward()
-        elif detached:
-            penalty.critic_loss.backward()
-            penalty.loss.backward()
-        else:
-            penalty.loss.backward()
-            penalty.critic_loss.backward()
-        results.append([mean.grad, *(p.grad for p in with_critics.critic_parameters())])
-    torch.testing.assert_close(*results)
-
-
-def test_any_sum_of_terms_keeps_both_sides_apart():
-    first, second = mireg.ClassifierMI(PI, ALPHA), mireg.RobustMIConstraint(PI, ALPHA)
-    total = pulling(0.5 * (first + 2 * second) + mireg.VariationalBound())
-    mean, pi, alpha, posterior = codes()
-    penalty = total(pi, alpha, posterior)
-    penalty.loss.backward(retain_graph=True)
-    assert all(p.grad is None for p in total.critic_parameters())
-    of_encoder = mean.grad.clone()
-    penalty.critic_loss.backward()
-    assert mean.grad.equal(of_encoder)
-    assert all(p.grad.abs().sum() > 0 for p in total.critic_parameters())
-
-
-def test_the_critic_loss_of_a_penalty_is_that_of_the_critics_alone(with_critics):
-    after_steps(with_critics)
-    _, pi, alpha, posterior = codes()
-    alone = with_critics.critic_loss(pi, alpha)
-    torch.testing.assert_close(with_critics(pi, alpha, posterior).critic_loss, alone)
-
-
-def test_a_factor_scales_the_penalty_and_not_the_critics(with_critics):
-    _, pi, alpha, posterior = codes()
-    plain, half = with_critics(pi, alpha, posterior), (0.5 * with_critics)(pi, alpha, posterior)
-    torch.testing.assert_close(half.loss, 0.5 * plain.loss)
-    assert half.critic_loss.equal(plain.critic_loss)
-
-
-def test_the_shadow_never_sends_a_gradient_to_an_encoder():
-    # The penalty must not depend on the shadow at all: another shadow, the same loss and the same gradient.
-    constraint = pulling(mireg.RobustMIConstraint(PI, ALPHA))
-    results = []
-    for scale in (1.0, 100.0):
-        with torch.no_grad():
-            for p in constraint.critics.critics[1].parameters():
-                p.mul_(scale)
-        mean, pi, alpha, posterior = codes()
-        penalty = constraint(pi, alpha, posterior)
-        assert not penalty.metrics["mi_shadow"].requires_grad
-        penalty.loss.backward()
-        results.append((penalty.loss.detach(), mean.grad, penalty.metrics["mi_shadow"]))
-    (loss, gradient, seen), (other_loss, other_gradient, other_seen) = results
-    assert loss.equal(other_loss) and gradient.equal(other_gradient)
-    assert not seen.equal(other_seen)
-
-
-def test_the_shadow_is_trained_by_its_own_loss_alone():
-    constraint = pulling(mireg.RobustMIConstraint(PI, ALPHA))
-    shadow = constraint.critics.critics[1]
-    _, pi, alpha, posterior = codes()
-    penalty = constraint(pi, alpha, posterior)
-    penalty.loss.backward()
-    assert all(p.grad is None for p in shadow.parameters())
-    penalty.critic_loss.backward()
-    assert all(p.grad.abs().sum() > 0 for p in shadow.parameters())
-
-
-def test_critic_and_shadow_start_apart():
-    critic, shadow = mireg.RobustMIConstraint(PI, ALPHA).critics.critics
-    assert not any(
-        p.equal(q) for p, q in zip(critic.parameters(), shadow.parameters(), strict=True)
-    )
-
-
-@pytest.mark.parametrize("shared", [True, False], ids=["two groups", "two optimizers"])
-def test_one_optimizer_with_two_groups_and_two_optimizers_train_alike(shared):
-    torch.manual_seed(0)
-    encoder = torch.nn.Linear(3, PI)
-    constraint = pulling(mireg.RobustMIConstraint(PI, ALPHA))
-    twin_encoder, twin = copy.deepcopy(encoder), copy.deepcopy(constraint)
-    reference = [
-        torch.optim.Adam(twin_encoder.parameters(), lr=1e-3),
-        torch.optim.Adam(twin.parameters(), lr=3e-3),
-    ]
-    rates = [(encoder.parameters(), 1e-3), (constraint.parameters(), 3e-3)]
-    optimizers = (
-        [torch.optim.Adam([{"params": list(p), "lr": lr} for p, lr in rates])]
-        if shared
-        else [torch.optim.Adam(p, lr=lr) for p, lr in rates]
-    )
-    for seed in range(5):
-        x, alpha = torch.randn(16, 3), torch.randn(16, ALPHA)
-        for (e, c), steps in (
-            ((encoder, constraint), optimizers),
-            ((twin_encoder, twin), reference),
-        ):
-            torch.manual_seed(seed)
-            posterior = mireg.diagonal_gaussian(e(x), torch.zeros(16, PI))
-            penalty = c(posterior.rsample(), alpha, posterior)
-            for optimizer in steps:
-                optimizer.zero_grad()
-            (penalty.loss + penalty.critic_loss).backward()
-            for optimizer in steps:
-                optimizer.step()
-            c.update(penalty)
-    assert encoder.weight.equal(twin_encoder.weight)
-    torch.testing.assert_close(copied(constraint), copied(twin), rtol=0, atol=0)
-    assert {id(p) for p in constraint.parameters()} == {
-        id(p) for p in constraint.critic_parameters()
-    }
 
 
 # --- what a penalty says ----------------------------------------------------
@@ -651,17 +392,6 @@ def test_samples_of_different_parts_are_negatives_of_each_other_in_memory():
     constraint.update(mireg.Penalty.mean(parts))
     remembered = constraint.critics.memory.groups[:64]
     assert len(remembered.unique()) == 64
-
-
-def pulling(regularizer):
-    """Sets weights and averages so that every penalty has a slope."""
-    for module in controllers_of(regularizer, weights.LogMultiplier):
-        module.state.fill_(2.0)
-    for module in controllers_of(regularizer, weights.Multiplier):
-        module.state.fill_(50.0)
-    for module in controllers_of(regularizer, weights.MovingAverage):
-        module.update(torch.tensor(0.5))
-    return regularizer
 
 
 def test_train_on_makes_the_calls_of_the_contract():

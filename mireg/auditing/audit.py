@@ -52,7 +52,8 @@ def audit(
     sees scaled codes and normal scores, and is cross-fitted: the best critics are combined and
     evaluated on samples and groups that they were not trained on. The best critic is also trained
     on a quarter and on half of the training codes. If the estimate still rises, the verdict is
-    never `below`. If the decoder sees samples of the posterior, pass samples as `pi`: the means of
+    never `below`. It is `below` only if :attr:`AuditReport.highest` is below `epsilon`, so codes of
+    more features and smaller targets need more samples. If the decoder sees samples of the posterior, pass samples as `pi`: the means of
     a stochastic encoder reveal more.
 
     Arguments:
@@ -190,9 +191,11 @@ def _examine(
     curve, recognition = evidence.curve, evidence.recognition
     reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
-    gained = (0.0, 0.0) if curve is None else (curve.rise, curve.rise_error)
-    trained = sum(map(len, split.train)) / count
-    most = highest(mi, error, *gained, missed=inputs.weights / (2 * trained))
+    trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
+    missed, missed_error = inputs.weights / (2 * trained), 0.0
+    if curve is not None:
+        missed, missed_error = max(missed, curve.rise), curve.rise_error
+    most = highest(mi, error, missed, missed_error)
     warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
     return AuditReport(
         mi=mi,
@@ -216,7 +219,8 @@ def _examine(
         recognition=recognition,
         warnings=tuple(warnings),
         alpha=inputs.words,
-        highest=most,
+        missed=missed,
+        missed_error=missed_error,
         **_of_labels(inputs, evidence),
     )
 

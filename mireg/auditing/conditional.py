@@ -185,8 +185,10 @@ def combined(
             f"estimate is about the other strata{never}"
         )
     first = audited[0][1] if audited else None
-    most = _highest(mi, error, [(w / whole, r) for w, r in audited])
-    warnings += doubts(mi, error, most, epsilon) if settled else ()
+    missed = mean("missed")
+    missed_error = _summed([w / whole * r.missed_error for w, r in audited], inputs, parts)
+    most = highest(mi, error, missed, missed_error)
+    warnings += doubts(mi, error, most, epsilon) if settled and conclusive else ()
     verdict = decide(mi, error, off, bound, epsilon, settled, conclusive, most)
     report = AuditReport(
         mi=mi,
@@ -210,7 +212,8 @@ def combined(
         settled=settled,
         alpha=inputs.words,
         given=words,
-        highest=most,
+        missed=missed,
+        missed_error=missed_error,
         strata=tuple(_stratum(p, w, r) for p, w, r in zip(parts, shares, reports, strict=True)),
     )
     return _with_labels(report, audited)
@@ -235,20 +238,15 @@ def _error(
             total += share * report.mi
             spread += share * report.mi**2
     spread = max(0.0, spread - total**2) / units
+    return math.sqrt(_summed(terms, inputs, parts) ** 2 + spread)
+
+
+def _summed(errors: list[float], inputs: AuditInputs, parts: list[Part]) -> float:
+    """Returns the standard error of a sum over strata."""
+    units = int(inputs.groups.max()) + 1
     apart = sum(len(inputs.groups[p.rows].unique()) for p in parts) == units
     # If groups are in several strata, errors correlate. Assume the worst case, correlation 1.
-    of_strata = sum(t * t for t in terms) if apart else sum(terms) ** 2
-    return math.sqrt(of_strata + spread)
-
-
-def _highest(mi: float, error: float, audited: list[tuple[float, AuditReport]]) -> float:
-    """Returns what many more samples may raise the sum to. Errors of strata add up in squares."""
-    more, errors = 0.0, [error]
-    for share, r in audited:
-        rise_error = 0.0 if r.curve is None else r.curve.rise_error
-        missed = (r.highest or r.mi) - highest(r.mi, r.standard_error, 0.0, rise_error)
-        more, errors = more + share * missed, [*errors, share * rise_error]
-    return highest(mi, math.hypot(*errors), missed=more)
+    return math.hypot(*errors) if apart else sum(errors)
 
 
 def _panel(audited: list[tuple[float, AuditReport]]) -> dict[str, float]:

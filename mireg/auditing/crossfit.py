@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from .evaluation import PAIRS, Evidence, Member, evaluate
 from .features import PREPROCESSING, Squares, with_radius
 from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
-from .inputs import MOST_SQUARED, AuditInputs, Folds
+from .inputs import AuditInputs, Folds
 from .linear import CanonicalCritic, are_judges, logistic_regression
 from .members import (
     CodeCritics,
@@ -30,6 +30,12 @@ FEWEST_STEPS, MOST_STEPS = 600, 1500
 
 NEIGHBOURS = (10, 50)
 """The numbers of nearest neighbours."""
+
+MOST_SQUARED = 1000
+"""The most features of both codes, or of a code and labels, for critics of squares."""
+
+MOST_FITTED = 50_000
+"""The most training codes of a fold for canonical correlations of squares."""
 
 MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
 """The most comparisons in a search for neighbours, and limits on the training codes to search."""
@@ -68,6 +74,11 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
         for part in (prepared.train, prepared.stop, prepared.test):
             part[:] = _of_one_rank(part, prepared.linear)
     return prepared
+
+
+def _canonical(fold: FoldData, squares: Squares) -> CanonicalCritic:
+    x, y, judges = squares(fold.x), squares(fold.y), are_judges(fold.groups)
+    return CanonicalCritic(x[~judges], y[~judges], x[judges], y[judges])
 
 
 def _rank(linear: list[CanonicalCritic]) -> int:
@@ -159,11 +170,11 @@ class CrossFit:
             f"{k} neighbours": Member(Neighbours(self.log_prior, nearest, k), of.stop, of.test)
             for k in NEIGHBOURS
         }
-        if max(self.inputs.pi.shape[1], self.inputs.classes - 1) <= MOST_SQUARED:
+        if self.inputs.pi.shape[1] + self.inputs.classes <= MOST_SQUARED:
             squares = Squares()
             codes = [squares(fold.x) for fold in of.train]
-            labels, groups = ([fold[i] for fold in of.train] for i in (1, 4))
-            linear = logistic_regression(codes, labels, groups, self.log_prior)
+            labels, groups = zip(*((fold.y, fold.groups) for fold in of.train), strict=True)
+            linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
             critics = LabelCritics(self.log_prior, squares, linear)
             made["squares"] = Member(critics, of.stop, of.test)
         return made
@@ -171,11 +182,10 @@ class CrossFit:
     def _of_codes(self, of: Prepared) -> dict[str, Member]:
         rank = of.train[0].base_x.shape[1]
         made = {"linear": Member(CodeCritics(of.linear, rank), of.stop, of.test)}
-        if max(self.inputs.pi.shape[1], self.inputs.alpha.shape[1]) <= MOST_SQUARED:
+        if self.inputs.pi.shape[1] + self.inputs.alpha.shape[1] <= MOST_SQUARED:
             squares, linear = Squares(), []
             for fold in of.train:
-                x, y, judges = squares(fold.x), squares(fold.y), are_judges(fold.groups)
-                linear.append(CanonicalCritic(x[~judges], y[~judges], x[judges], y[judges]))
+                linear.append(_canonical(fold.at(slice(MOST_FITTED)), squares))
             parts = []
             for part in (of.stop, of.test):
                 folds = []

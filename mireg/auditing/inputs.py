@@ -22,9 +22,6 @@ MAXIMUM = 1_000_000
 INDEPENDENT_MINIMUM = 20
 """The fewest groups that an audit accepts: all samples of a group count as one."""
 
-MOST_SQUARED = 1000
-"""The most features of a code, or labels, for critics of coordinates and their squares."""
-
 FEW_GROUPS = 200
 """With fewer groups the report warns: critics must generalise to other groups."""
 
@@ -60,14 +57,9 @@ class AuditInputs(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """The number of weights of a linear critic, on squares too if there are not too many.
-
-        For codes it is that of one canonical pair, since pairs are chosen one by one.
-        """
-        features = self.pi.shape[1]
+        """The number of weights of a linear critic: D (C - 1) for labels and D E for codes."""
         others = self.classes - 1 if self.classes else self.alpha.shape[1]
-        count = features * others if self.classes else features + others
-        return count * (2 if max(features, others) <= MOST_SQUARED else 1)
+        return self.pi.shape[1] * others
 
 
 def read_inputs(

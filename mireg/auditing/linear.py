@@ -111,8 +111,13 @@ def logistic_regression(
     """
     widest = max(x[0].shape[1], log_prior.shape[1])
     most = min(MOST_FITTED, max(1, MOST_VALUES // widest), *map(len, x))
-    codes, y = (torch.stack([part[:most] for part in parts]) for parts in (x, labels))
-    judges = torch.stack([are_judges(part[:most]) for part in groups])
+    # Samples of one group are neighbours: take rows at equal distances.
+    rows = [torch.linspace(0, len(part) - 1, most).round().long() for part in x]
+    codes, y, of = (
+        torch.stack([part[index] for part, index in zip(parts, rows, strict=True)])
+        for parts in (x, labels, groups)
+    )
+    judges = torch.stack([are_judges(part) for part in of])
     network = FoldLinear(len(x), codes.shape[2], log_prior.shape[1])
     for parameter in network.parameters():
         nn.init.zeros_(parameter)
@@ -133,14 +138,17 @@ def _regress(
     log_prior: Tensor,
     variance: Tensor,
 ) -> None:
-    """Trains from the present weights to the optimum, which is unique."""
+    """Trains from the present weights towards the optimum, which is unique."""
     optimizer = torch.optim.LBFGS(network.parameters(), max_iter=50, line_search_fn="strong_wolfe")
-    precision = 1 / (2 * variance * counted.sum(1))
+    count = counted.sum(1).clamp(min=1)
+    precision = 1 / (2 * variance * count)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         loss = _cross_entropy(network, x, labels, counted, log_prior)
-        total = (loss + precision * network.weight.square().sum((1, 2))).sum()
+        # The biases have a prior of variance 1, for labels that are missing in a fold.
+        of_bias = network.bias.square().sum((1, 2)) / (2 * count)
+        total = (loss + precision * network.weight.square().sum((1, 2)) + of_bias).sum()
         total.backward()
         return total
 
@@ -153,4 +161,4 @@ def _cross_entropy(
     """Returns the mean cross-entropy of the samples that count, with shape (F,)."""
     log_probability = F.log_softmax(network(x) + log_prior[:, None], dim=-1)
     of_label = log_probability.gather(2, labels[..., None]).squeeze(2)
-    return -(of_label * counted).sum(1) / counted.sum(1)
+    return -(of_label * counted).sum(1) / counted.sum(1).clamp(min=1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .curve import LearningCurve, Recognition
 from .page import to_html
 from .rows import Row, rows_of
-from .verdict import Verdict, normalized, sentence
+from .verdict import Verdict, highest, normalized, sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,8 +133,11 @@ class AuditReport:
     """How the given labels were read, if the information is conditional."""
     strata: tuple[Stratum, ...] = ()
     """The result for each value of the given labels."""
-    highest: float | None = None
-    """What many more samples may raise the estimate to. If it is not below ε, `below` is not."""
+    missed: float = 0.0
+    """What critics are expected to miss, in nats: what the last doubling of the training codes
+    added, or what a linear critic misses if that is more."""
+    missed_error: float = 0.0
+    """The standard error of what the last doubling added."""
     source: str = ""
     """The file that the codes came from, if any."""
     date: str = field(default_factory=_today)
@@ -146,6 +149,11 @@ class AuditReport:
     def interval(self) -> tuple[float, float]:
         """The estimate minus and plus 1.96 standard errors."""
         return self.mi - 1.96 * self.standard_error, self.mi + 1.96 * self.standard_error
+
+    @property
+    def highest(self) -> float:
+        """What many more samples may raise the estimate to. `below` needs it to be below ε."""
+        return highest(self.mi, self.standard_error, self.missed, self.missed_error)
 
     @property
     def reliable(self) -> bool:
@@ -177,7 +185,8 @@ class AuditReport:
             for name, part in (("curve", self.curve), ("recognition", self.recognition))
         }
         rows = [row._asdict() for row in self.rows()]
-        numbers = {**asdict(self), **parts, "interval": self.interval}
+        ends = {"interval": self.interval, "highest": self.highest}
+        numbers = {**asdict(self), **parts, **ends}
         return {**texts, **numbers, "rows": rows, "note": NOTE}
 
     def to_json(self) -> str:

@@ -36,6 +36,12 @@ def _information(r: "AuditReport") -> list[Row]:
             "found in held-out samples; the interval covers the noise of these samples only",
         ),
         Row(
+            "more samples",
+            f"may raise the estimate to {fixed(r.highest)} nats",
+            "the estimate, two standard errors, and what critics miss with this number of samples; "
+            "the verdict is `below` only if this number is below ε",
+        ),
+        Row(
             "certified",
             f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
             if r.lower_bound > 0
@@ -44,16 +50,6 @@ def _information(r: "AuditReport") -> list[Row]:
             "whatever the critics are",
         ),
     ]
-    if r.highest is not None:
-        rows.insert(
-            1,
-            Row(
-                "more samples",
-                f"may raise the estimate to {fixed(r.highest)} nats",
-                "the estimate, what the last doubling of the training codes added to it, and two "
-                "standard errors; if this is not below ε, the verdict is not either",
-            ),
-        )
     if r.variational_bound is not None:
         rows.append(
             Row(

@@ -21,11 +21,12 @@ def highest(
 ) -> float:
     r"""Returns what many more samples may raise an estimate to, in nats.
 
-    .. math:: \hat{I} + \max \big( r, \tfrac{p}{2 n} \big) + 2 \sqrt{\sigma^2 + \sigma_r^2}
+    .. math:: \max(0, \hat{I}) + \max \big( 0, r, \tfrac{p}{2 n} \big) + 2 \sqrt{\sigma^2 + \sigma_r^2}
 
     Critics that learn from n codes miss about :math:`c / n` nats, so they still miss the rise r
-    that the last doubling of the codes brought. A critic of the right form with p weights misses
-    :math:`p / 2 n`. If that is more than there is, critics find nothing, and there is no rise.
+    that the last doubling of the codes brought. A linear critic has p weights and misses
+    :math:`p / 2 n`, even if its form is right. If that is more than there is, critics find nothing,
+    and there is no rise.
 
     References:
         | A New Look at the Statistical Model Identification (Akaike, 1974)
@@ -35,20 +36,21 @@ def highest(
         error: Its standard error.
         rise: What the last doubling of the training codes added to the estimate.
         rise_error: Its standard error.
-        missed: The number of weights of a simple critic over twice the number of training codes.
+        missed: The number of weights p over twice the number of training codes n. If codes come in
+            groups, n is the number of training groups.
 
     Example:
         >>> highest(0.03, 0.006, 0.01, 0.008)
         0.06
     """
-    return mi + max(0.0, rise, missed) + 2 * math.hypot(error, rise_error)
+    return max(0.0, mi) + max(0.0, rise, missed) + 2 * math.hypot(error, rise_error)
 
 
 def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple[str, ...]:
-    """Returns a warning if only the learning curve keeps the verdict from being `below`."""
+    """Returns a warning if only what more samples may add keeps the verdict from `below`."""
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
-    return (f"more samples may raise the estimate to {most:.3f} nats, so audit more samples",)
+    return (f"more samples may raise the estimate to {most:.3f} nats: audit more samples",)
 
 
 def decide(

@@ -121,7 +121,8 @@ class Critics(nn.Module):
         given: Tensor | None = None,
     ) -> Reading:
         """Returns the reading of the critics for a batch."""
-        n, (batch, felt, observed, codes) = len(pi), self.assemble(pi, alpha, groups, given)
+        batch, felt, observed, codes = self.assemble(pi, alpha, groups, given)
+        n = len(pi)
         losses, estimates, accuracies = [], [], []
         mi: Tensor | None = None
         paired = self.paired(batch, n)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import unserializable_hook
 
 from .._checks import is_transformed
 
@@ -28,18 +29,16 @@ class Misuse:
 
     def __init__(self, name: str, epsilon: float, classes: int | None) -> None:
         self.name = name
-        self.asked = 0
-        self.updates = 0
-        self.reached = False
-        self.used = False
+        self.asked = self.silent = self.updates = 0
+        self.reached = self.used = False
         self.said: set[str] = set()
         self.first: Tensor | None = None
         if classes is not None and epsilon >= math.log(classes):
             self.say(
                 "epsilon",
                 f"epsilon={epsilon:g} is not below ln(classes) = {math.log(classes):.3g} nats, the "
-                f"most that a code can reveal about {classes} classes, so that the constraint has "
-                "no effect: choose a smaller epsilon",
+                f"most that a code can reveal about {classes} classes: every code meets this "
+                "target, so choose a smaller one",
             )
 
     @property
@@ -62,14 +61,17 @@ class Misuse:
             pi: The codes, as the user passed them.
             loss: The loss of the encoders that the call returns.
         """
-        if torch.compiler.is_compiling() or not (training and torch.is_grad_enabled()):
+        if torch.compiler.is_compiling() or not training:
+            return
+        if not torch.is_grad_enabled():
+            self.silent += 1
             return
         self.asked += 1
         if is_transformed(pi):
             # Gradients of torch.func cannot be observed.
             self.reached = self.used = True
-        elif pi.requires_grad:
-            self.reached = True
+        self.reached = self.reached or pi.requires_grad
+        if loss.requires_grad and pi.requires_grad and not self.used:
             loss.register_hook(self.on_backward)
         if self.first is None:
             self.first = first_of(critics)
@@ -80,18 +82,16 @@ class Misuse:
                 "constraint.update(penalty) after each step of the optimizer",
             )
 
+    @unserializable_hook  # type: ignore[untyped-decorator]
     def on_backward(self, _: Tensor) -> None:
         """Notes that the loss of a call has been differentiated."""
         self.used = True
 
-    def on_update(
-        self, critics: nn.Module, loss: Tensor, faults: Callable[[], dict[str, str]]
-    ) -> None:
+    def on_update(self, critics: nn.Module, faults: Callable[[], dict[str, str]]) -> None:
         """Counts an update, and checks the state at a few of them.
 
         Arguments:
             critics: The critics.
-            loss: The loss of the encoders in the penalty.
             faults: Returns warnings about the state by short names. It waits for the device.
         """
         if torch.compiler.is_compiling():
@@ -124,32 +124,20 @@ class Misuse:
                     "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
                     "the optimizer",
                 )
-        found |= self.of_gradients(loss)
+        found |= self.of_gradients()
         for name, text in found.items():
             self.say(name, text)
 
-    def of_gradients(self, loss: Tensor) -> dict[str, str]:
-        """Returns a warning if no gradient of the penalty can have reached an encoder."""
-        if not self.asked:
-            # Compiled calls are not counted.
-            if loss.requires_grad:
-                return {}
-            return {
-                "gradients": "no penalty has gradients, so that λ moves but the encoder does not "
-                "follow it: call the constraint outside torch.no_grad() and inference_mode()"
-            }
-        if not self.reached:
-            return {
-                "gradients": "pi has no gradients, so that λ moves but the encoder does not follow "
-                "it: pass the code without detach(), from an encoder whose parameters require "
-                "gradients"
-            }
-        if not self.used:
-            return {
-                "gradients": "penalty.loss has not been differentiated, so that λ moves but the "
-                "encoder does not follow it: add penalty.loss to the loss of the encoder"
-            }
-        return {}
+    def of_gradients(self) -> dict[str, str]:
+        """Returns a warning if no gradient of a penalty has reached an encoder."""
+        text = ""
+        if self.silent and not self.asked:
+            text = "it was called without gradients: call it outside of torch.no_grad()"
+        elif self.asked and not self.reached:
+            text = "pi has no gradients: draw it with rsample(), and do not detach it"
+        elif self.asked and not self.used:
+            text = "penalty.loss was never differentiated: add penalty.loss to the loss"
+        return {"gradients": f"no penalty has changed an encoder, since {text}"} if text else {}
 
 
 def first_of(critics: nn.Module) -> Tensor | None:

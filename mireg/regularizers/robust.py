@@ -282,7 +282,7 @@ class RobustMIConstraint(Regularizer):
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, penalty.loss, self.faults)
+        self.misuse.on_update(self.critics, self.faults)
 
     def moving_averages(self) -> list[MovingAverage]:
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
@@ -294,9 +294,9 @@ class RobustMIConstraint(Regularizer):
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
-                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals no "
-                "more than that about its input, so the critics are not needed, and pi hardly helps "
-                "the task. Check that the task loss reaches the encoder of pi, or lower epsilon"
+                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals "
+                "no more than that about its input, whatever the critics find. Check that the task "
+                "loss reaches the encoder of pi, or lower epsilon"
             )
         mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         low = min(mi, mi_shadow) < -self.epsilon - LOST

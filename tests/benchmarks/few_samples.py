@@ -155,11 +155,11 @@ def row(job: tuple[str, float, float, int, int]) -> dict:
     report = mireg.audit(*sample(name, share * epsilon, n, seed), epsilon=epsilon, seed=seed)
     found = {
         key: getattr(report, key)
-        for key in ("verdict", "mi", "standard_error", "highest", "lower_bound")
+        for key in ("verdict", "mi", "standard_error", "missed", "missed_error", "lower_bound")
     }
     assert report.curve is not None
-    curve = {"estimates": report.curve.estimates, "rise_error": report.curve.rise_error}
-    return {"job": job, **found, **curve, "cpu_seconds": time.process_time() - start}
+    known = {"job": job, "estimates": report.curve.estimates}
+    return {**known, **found, "cpu_seconds": time.process_time() - start}
 
 
 def table(rows: list[dict]) -> str:
