@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -9,6 +10,10 @@ import mireg
 from mireg import estimators, pairs, weights
 
 PI, ALPHA, CLASSES = 5, 7, 4
+
+
+no_encoder = pytest.mark.filterwarnings("ignore:.*no penalty has changed an encoder")
+"""Marks a test in which a constraint reads codes that no encoder makes."""
 
 
 def small(pi=PI, alpha=ALPHA, width=8):

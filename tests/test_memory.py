@@ -13,6 +13,7 @@ from problems import (
     copied,
     correlated_gaussians,
     held_out,
+    no_encoder,
     optimizer_of,
     tensors,
     train_on,
@@ -237,6 +238,7 @@ def test_identities_keep_apart_what_a_memory_holds():
     assert ((of < 16) & (with_ >= 16)).any()
 
 
+@no_encoder
 def test_critics_that_see_few_fresh_pairs_read_more_with_a_memory():
     """Batches of 16: on average over two trainings, since a reading from so few is noisy."""
     nats, n, steps = 1.0, 16, 200

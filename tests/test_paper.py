@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from problems import ALPHA, PI, codes
+from problems import ALPHA, PI, codes, no_encoder
 
 import mireg
 from mireg import weights as w
@@ -49,6 +49,7 @@ class ByHand:
         self.multiplier = max(0.0, self.multiplier + self.mu * (mi - self.epsilon))
 
 
+@no_encoder
 def test_the_paper_matches_a_reference_by_hand_over_200_steps():
     torch.manual_seed(0)
     constraint = mireg.RobustMIConstraint.paper(PI, PI, critic=towers)

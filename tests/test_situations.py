@@ -17,6 +17,7 @@ from problems import (
     copied,
     correlated_gaussians,
     held_out,
+    no_encoder,
     optimizer_of,
     small,
     train_on,
@@ -98,6 +99,7 @@ def test_batches_with_hardly_any_label_break_nothing(known):
 # --- memories -----------------------------------------------------------------
 
 
+@no_encoder
 @pytest.mark.parametrize(("nats", "low", "high"), [(0.0, -0.1, 0.06), (1.0, 0.5, 1.05)])
 def test_small_batches_beside_a_memory_read_what_is_there(nats, low, high):
     constraint = mireg.ClassifierMI(2, 2, critic=small(2, 2, 32), rows=64)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import controllers_of
+from problems import controllers_of, no_encoder
 
 import mireg
 from mireg import weights
@@ -57,6 +57,7 @@ def test_what_is_not_accepted_moves_no_weight(name):
     assert weight.state.equal(before)
 
 
+@no_encoder
 def test_log_multiplier_follows_its_formula_over_200_steps():
     constraint = mireg.RobustMIConstraint(
         2, 3, epsilon=0.1, estimator=mireg.estimators.MeanLogit(decay=0.9)
@@ -165,6 +166,7 @@ def penalty_of(constraint, mi, mi_shadow):
     return penalty._replace(metrics={**penalty.metrics, **metrics})
 
 
+@no_encoder
 def test_gamma_and_multiplier_match_a_reference_by_hand_over_200_steps():
     constraint = mireg.RobustMIConstraint.paper(
         2, 3, gamma=weights.RobustGamma(rate=0.1), multiplier=weights.Multiplier(mu=0.2)
