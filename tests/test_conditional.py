@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import held_out
+from problems import held_out, no_encoder
 
 import mireg
 from mireg import pairs
@@ -74,6 +74,7 @@ def small(given, of_alpha):
 
 
 @pytest.mark.parametrize("name", TRUTH)
+@no_encoder
 @pytest.mark.slow
 def test_the_estimate_ends_at_the_conditional_information(name):
     draw, truth = TRUTH[name]

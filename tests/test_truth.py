@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import correlated_gaussians, held_out
+from problems import correlated_gaussians, held_out, no_encoder
 
 import mireg
 
@@ -28,6 +28,7 @@ STEPS = {0.0: 300, 0.125: 400, 0.5: 400, 2.0: 700}
 
 
 @pytest.mark.parametrize("nats", STEPS)
+@no_encoder
 @pytest.mark.slow
 def test_the_estimate_on_fresh_samples_ends_at_the_mutual_information_of_gaussians(nats):
     generator = torch.Generator().manual_seed(0)
