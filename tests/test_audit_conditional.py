@@ -67,8 +67,9 @@ def test_what_y_explains_is_not_found_given_y():
 # --- the sum ----------------------------------------------------------------
 
 
-def report(mi, bound=0.0, error=0.01, log_z=0.0):
-    return mireg.AuditReport(mi, error, log_z, mi, bound, 0.95, 3.0, 0.5, 0.01, 0.6, 500, 500)
+def report(mi, bound=0.0, error=0.01, log_z=0.0, **more):
+    numbers = (mi, error, log_z, mi, bound, 0.95, 3.0, 0.5, 0.01, 0.6, 500, 500)
+    return mireg.AuditReport(*numbers, **more)
 
 
 def inputs_of(sizes, classes=2):
@@ -203,3 +204,24 @@ def test_groups_in_several_strata_make_errors_add_up():
     found = conditional.combined(inputs, parts, lambda *_: report(0.1, error=0.04), 0.95, 0.5, "")
     assert found.standard_error == pytest.approx(0.04)
     assert found.groups == 600
+
+
+@pytest.mark.parametrize(("shared", "error"), [(False, math.hypot(0.01, 0.02)), (True, 0.03)])
+def test_what_critics_miss_in_strata_adds_up(shared, error):
+    inputs, _ = inputs_of([600, 600])
+    if shared:
+        inputs = inputs._replace(groups=torch.arange(1200) % 600)
+    parts = conditional.cut(inputs, (torch.arange(1200) >= 600).long(), ["a", "b"])
+    told = [report(0.01, error=0.0, missed=x, missed_error=0.06 - x) for x in (0.04, 0.02)]
+    highest = 0.04 + 2 * error
+    for epsilon, verdict in ((0.99 * highest, "undecided"), (1.01 * highest, "below")):
+        reports = iter(told)
+        found = conditional.combined(
+            inputs, parts, lambda *_, reports=reports: next(reports), 0.95, epsilon, ""
+        )
+        assert found.missed == pytest.approx(0.03)
+        assert found.missed_error == pytest.approx(error)
+        assert found.highest == pytest.approx(highest)
+        assert found.verdict == verdict
+        warned = any("more samples may raise" in text for text in found.warnings)
+        assert warned == (verdict == "undecided")
