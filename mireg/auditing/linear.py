@@ -62,11 +62,12 @@ class CanonicalCritic:
         found = (u * v).mean(0) / (u.square().mean(0) * v.square().mean(0)).sqrt().clamp(min=1e-12)
         shrunk = found * (1 - CHANCE / len(u) / found.square()).clamp(min=0)
         self.rho = torch.minimum(rho, shrunk.clamp(min=0)).clamp(max=0.99999)
-        gains = _log_ratios(u, v, self.rho)
-        negatives = torch.stack([_log_ratios(u, v.roll(k, 0), self.rho) for k in (1, 2, 3)])
+        # The logits of the first pairs, for each number of them.
+        gains = _log_ratios(u, v, self.rho).cumsum(1)
+        negatives = [_log_ratios(u, v.roll(k, 0), self.rho).cumsum(1) for k in (1, 2, 3)]
         losses = [critic_loss(torch.zeros(1), torch.zeros(1))]
-        for count in range(1, len(rho) + 1):
-            losses.append(critic_loss(gains[:, :count].sum(1), negatives[..., :count].sum(-1)))
+        for joint, marginal in zip(gains.T, torch.stack(negatives).permute(2, 0, 1), strict=True):
+            losses.append(critic_loss(joint, marginal))
         self.count = int(torch.stack(losses).argmin())
 
     def _variables(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
