@@ -203,6 +203,22 @@ def test_gradients_of_torch_func_are_told_nothing(compiled):
     assert not said(constraint_of(), step, 9 * EVERY)
 
 
+def test_a_compiled_step_beside_held_out_codes_is_told_nothing():
+    constraint = constraint_of()
+    compiled = torch.compile(constraint, backend="eager")
+
+    def step(constraint, seed):
+        penalty = compiled(*batch(seed))
+        constraint.optimizer.zero_grad()
+        (penalty.loss + penalty.critic_loss).backward()
+        constraint.optimizer.step()
+        with torch.no_grad():
+            held_out = constraint(*batch(100 + seed))
+        constraint.update(penalty, held_out)
+
+    assert not said(constraint, step, 9 * EVERY)
+
+
 def test_an_evaluation_of_codes_without_gradients_is_told_nothing():
     classifier = mireg.ClassifierMI(PI, ALPHA, critic=small(), rows=0)
 

@@ -47,14 +47,15 @@ def audit(
 ) -> AuditReport:
     r"""Returns estimates of what two frozen codes reveal about each other, with fresh critics.
 
-    No encoder was trained against these critics. The panel consists of linear critics, perceptrons
-    of two sizes, towers and a network for fine detail; for labels also of nearest neighbours. It
-    sees scaled codes and normal scores, and is cross-fitted: the best critics are combined and
-    evaluated on samples and groups that they were not trained on. The best critic is also trained
-    on a quarter and on half of the training codes. If the estimate still rises, the verdict is
-    never `below`. It is `below` only if :attr:`AuditReport.highest` is below `epsilon`, so codes of
-    more features and smaller targets need more samples. If the decoder sees samples of the posterior, pass samples as `pi`: the means of
-    a stochastic encoder reveal more.
+    No encoder was trained against these critics. The panel consists of linear critics, critics of
+    coordinates and their squares, perceptrons of two sizes, towers and a network for fine detail;
+    for labels also of nearest neighbours. It sees scaled codes and normal scores, and is
+    cross-fitted: the best critics are combined and evaluated on samples and groups that they were
+    not trained on. The best critic is also trained on a quarter and on half of the training codes.
+    If the estimate still rises, the verdict is never `below`. It is `below` only if
+    :attr:`AuditReport.highest` is below `epsilon`, so codes of more features and smaller targets
+    need more samples. If the decoder sees samples of the posterior, pass samples as `pi`: the means
+    of a stochastic encoder reveal more.
 
     Arguments:
         pi: The codes :math:`\pi`, an array or tensor with shape :math:`(N, *)`, N from 200 to

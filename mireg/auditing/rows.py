@@ -39,7 +39,7 @@ def _information(r: "AuditReport") -> list[Row]:
             "more samples",
             f"may raise the estimate to {fixed(r.highest)} nats",
             "the estimate, two standard errors, and what critics miss with this number of samples; "
-            "the verdict is `below` only if this number is below ε",
+            "if this number is not below ε, the samples do not show that the target is met",
         ),
         Row(
             "certified",

@@ -87,11 +87,14 @@ class Misuse:
         """Notes that the loss of a call has been differentiated."""
         self.used = True
 
-    def on_update(self, critics: nn.Module, faults: Callable[[], dict[str, str]]) -> None:
+    def on_update(
+        self, critics: nn.Module, loss: Tensor, faults: Callable[[], dict[str, str]]
+    ) -> None:
         """Counts an update, and checks the state at a few of them.
 
         Arguments:
             critics: The critics.
+            loss: The loss of the encoders in the penalty of the update.
             faults: Returns warnings about the state by short names. It waits for the device.
         """
         if torch.compiler.is_compiling():
@@ -124,14 +127,15 @@ class Misuse:
                     "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
                     "the optimizer",
                 )
-        found |= self.of_gradients()
+        found |= self.of_gradients(loss)
         for name, text in found.items():
             self.say(name, text)
 
-    def of_gradients(self) -> dict[str, str]:
+    def of_gradients(self, loss: Tensor) -> dict[str, str]:
         """Returns a warning if no gradient of a penalty has reached an encoder."""
         text = ""
-        if self.silent and not self.asked:
+        # Compiled calls are not counted, but their penalties have gradients.
+        if self.silent and not self.asked and not loss.requires_grad:
             text = "it was called without gradients: call it outside of torch.no_grad()"
         elif self.asked and not self.reached:
             text = "pi has no gradients: draw it with rsample(), and do not detach it"

@@ -153,7 +153,7 @@ class ClassifierMI(Regularizer):
         average, held = self.average.value, self.held_out_average.value
         self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, self.critics.faults)
+        self.misuse.on_update(self.critics, penalty.loss, self.critics.faults)
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

@@ -282,7 +282,7 @@ class RobustMIConstraint(Regularizer):
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, self.faults)
+        self.misuse.on_update(self.critics, penalty.loss, self.faults)
 
     def moving_averages(self) -> list[MovingAverage]:
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
