@@ -34,9 +34,8 @@ def logistic_score(b: float, s: float) -> tuple[float, float]:
     x = (low + high) / 2 + (high - low) / 2 * _NODES
     weights = (high - low) / 2 * _WEIGHTS / b
     q = 1 / (1 + np.exp(-x))
-    divergence = q * np.log(q / s) + (1 - q) * np.log((1 - q).clip(1e-300) / (1 - s))
     zeros, ones = (low - a) / b, (a + b - high) / b
-    information = weights @ divergence - zeros * math.log1p(-s) - ones * math.log(s)
+    information = weights @ divergence(q, s) - zeros * math.log1p(-s) - ones * math.log(s)
     of_ranks = weights @ ((x - a) / b * q) + ones * (1 - ones / 2)
     return float(information), float((of_ranks / s - s / 2) / (1 - s))
 

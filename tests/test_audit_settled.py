@@ -22,7 +22,7 @@ from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
 from mireg.auditing.networks import Towers
 from mireg.auditing.settling import recognize
-from mireg.auditing.verdict import decide, doubts, highest
+from mireg.auditing.verdict import decide, doubts, expected_miss, highest
 
 CODES = Path(__file__).parents[2] / "shared" / "data" / "codes"
 
@@ -63,9 +63,9 @@ def test_what_more_samples_may_show_keeps_the_verdict_from_below():
     assert highest(0.03, 0.003, -0.01, 0.004) == pytest.approx(0.04)
     assert highest(0.03, 0.003, 0.01, 0.004) == pytest.approx(0.05)
     # What a simple critic misses counts if critics rise by less.
-    assert highest(0.03, 0.003, 0.01, 0.004, missed=0.02) == pytest.approx(0.06)
-    assert highest(0.03, 0.003, 0.01, 0.004, missed=0.005) == pytest.approx(0.05)
-    # An estimate below 0 is no reason to expect less.
+    assert highest(0.03, 0.003, expected_miss(0.01, 40, 1000), 0.004) == pytest.approx(0.06)
+    assert highest(0.03, 0.003, expected_miss(0.01, 10, 1000), 0.004) == pytest.approx(0.05)
+    # An estimate below 0 does not mean that critics miss less.
     assert highest(-0.03, 0.003, 0.01, 0.004) == pytest.approx(0.02)
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0499, most=0.05) == "undecided"
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0501, most=0.05) == "below"

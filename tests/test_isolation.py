@@ -7,8 +7,6 @@ import torch
 from problems import (
     ALPHA,
     PI,
-    REGULARIZERS,
-    WITH_CRITICS,
     after_steps,
     codes,
     copied,
@@ -16,16 +14,6 @@ from problems import (
 )
 
 import mireg
-
-
-@pytest.fixture(params=REGULARIZERS)
-def regularizer(request):
-    return REGULARIZERS[request.param]()
-
-
-@pytest.fixture(params=WITH_CRITICS)
-def with_critics(request):
-    return REGULARIZERS[request.param]()
 
 
 def test_critic_losses_never_reach_an_encoder(with_critics):

@@ -5,8 +5,6 @@ import copy
 import pytest
 import torch
 from problems import (
-    REGULARIZERS,
-    WITH_CRITICS,
     after_steps,
     codes,
     copied,
@@ -16,16 +14,6 @@ from problems import (
 )
 
 import mireg
-
-
-@pytest.fixture(params=REGULARIZERS)
-def regularizer(request):
-    return REGULARIZERS[request.param]()
-
-
-@pytest.fixture(params=WITH_CRITICS)
-def with_critics(request):
-    return REGULARIZERS[request.param]()
 
 
 @pytest.mark.parametrize("trained", [False, True])

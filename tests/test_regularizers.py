@@ -8,8 +8,6 @@ from problems import (
     ALPHA,
     CLASSES,
     PI,
-    REGULARIZERS,
-    WITH_CRITICS,
     NoSync,
     after_steps,
     codes,
@@ -25,17 +23,6 @@ from torch.distributions import Independent, Laplace
 
 import mireg
 from mireg import weights
-
-
-@pytest.fixture(params=REGULARIZERS)
-def regularizer(request):
-    return REGULARIZERS[request.param]()
-
-
-@pytest.fixture(params=WITH_CRITICS)
-def with_critics(request):
-    return REGULARIZERS[request.param]()
-
 
 # --- what a penalty says ----------------------------------------------------
 

@@ -23,7 +23,7 @@ from .panel import Progress, judge
 from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
-from .verdict import decide, doubts, highest, normalized
+from .verdict import decide, doubts, expected_miss, highest, normalized
 
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
@@ -193,9 +193,8 @@ def _examine(
     reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
-    missed, missed_error = inputs.weights / (2 * trained), 0.0
-    if curve is not None:
-        missed, missed_error = max(missed, curve.rise), curve.rise_error
+    rise, missed_error = (0.0, 0.0) if curve is None else (curve.rise, curve.rise_error)
+    missed = expected_miss(rise, inputs.weights, trained)
     most = highest(mi, error, missed, missed_error)
     warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
     return AuditReport(

@@ -61,8 +61,7 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
         if not inputs.classes:
             of_y = PREPROCESSING[name](inputs.alpha[train])
             y = [of_y(part) for part in y]
-            judges = are_judges(inputs.groups[train])
-            linear = CanonicalCritic(x[0][~judges], y[0][~judges], x[0][judges], y[0][judges])
+            linear = _canonical(x[0], y[0], inputs.groups[train])
             prepared.linear.append(linear)
             base = [linear.variables(*codes) for codes in zip(x, y, strict=True)]
             y = [with_radius(part) for part in y]
@@ -76,8 +75,8 @@ def _prepare(inputs: AuditInputs, folds: Folds, name: str) -> Prepared:
     return prepared
 
 
-def _canonical(fold: FoldData, squares: Squares) -> CanonicalCritic:
-    x, y, judges = squares(fold.x), squares(fold.y), are_judges(fold.groups)
+def _canonical(x: Tensor, y: Tensor, groups: Tensor) -> CanonicalCritic:
+    judges = are_judges(groups)
     return CanonicalCritic(x[~judges], y[~judges], x[judges], y[judges])
 
 
@@ -152,7 +151,7 @@ class CrossFit:
         return Member(trained, of.stop, of.test), float(lowest.mean())
 
     def untrained(self, preprocessing: str) -> dict[str, Member]:
-        """Returns the members that need no gradient steps, which are made once.
+        """Returns the members that are not trained on batches, which are made once.
 
         Those of labels are nearest neighbours, those of codes are linear. Both have critics that
         are linear in the coordinates and their squares.
@@ -180,12 +179,12 @@ class CrossFit:
         return made
 
     def _of_codes(self, of: Prepared) -> dict[str, Member]:
-        rank = of.train[0].base_x.shape[1]
-        made = {"linear": Member(CodeCritics(of.linear, rank), of.stop, of.test)}
+        critics = CodeCritics(of.linear, _rank(of.linear))
+        made = {"linear": Member(critics, of.stop, of.test)}
         if self.inputs.pi.shape[1] + self.inputs.alpha.shape[1] <= MOST_SQUARED:
-            squares, linear = Squares(), []
-            for fold in of.train:
-                linear.append(_canonical(fold.at(slice(MOST_FITTED)), squares))
+            squares = Squares()
+            fitted = [fold.at(slice(MOST_FITTED)) for fold in of.train]
+            linear = [_canonical(squares(f.x), squares(f.y), f.groups) for f in fitted]
             parts = []
             for part in (of.stop, of.test):
                 folds = []

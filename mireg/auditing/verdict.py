@@ -1,6 +1,15 @@
 r"""The verdict of an audit on a target, as a word and as a sentence."""
 
-__all__ = ["Verdict", "decide", "doubts", "exit_status", "highest", "normalized", "sentence"]
+__all__ = [
+    "Verdict",
+    "decide",
+    "doubts",
+    "exit_status",
+    "expected_miss",
+    "highest",
+    "normalized",
+    "sentence",
+]
 
 import math
 from typing import TYPE_CHECKING, Literal
@@ -16,34 +25,47 @@ def normalized(mi: float, log_z: float) -> bool:
     return abs(log_z) <= max(0.1, 0.1 * abs(mi))
 
 
-def highest(
-    mi: float, error: float, rise: float = 0.0, rise_error: float = 0.0, missed: float = 0.0
-) -> float:
-    r"""Returns what many more samples may raise an estimate to, in nats.
+def expected_miss(rise: float, weights: int, codes: float) -> float:
+    r"""Returns what critics are expected to miss, in nats.
 
-    .. math:: \max(0, \hat{I}) + \max \big( 0, r, \tfrac{p}{2 n} \big) + 2 \sqrt{\sigma^2 + \sigma_r^2}
+    .. math:: m = \max \big( r, \tfrac{p}{2 n} \big)
 
     Critics that learn from n codes miss about :math:`c / n` nats, so they still miss the rise r
     that the last doubling of the codes brought. A linear critic has p weights and misses
     :math:`p / 2 n`, even if its form is right. If that is more than there is, critics find nothing,
-    and there is no rise.
+    and the curve does not rise.
 
     References:
         | A New Look at the Statistical Model Identification (Akaike, 1974)
 
     Arguments:
+        rise: What the last doubling of the training codes added to the estimate.
+        weights: The number p of weights of a linear critic.
+        codes: The number n of training codes, or of training groups if codes come in groups.
+
+    Example:
+        >>> expected_miss(0.01, 40, 1000)
+        0.02
+    """
+    return max(rise, weights / (2 * codes))
+
+
+def highest(mi: float, error: float, missed: float = 0.0, missed_error: float = 0.0) -> float:
+    r"""Returns what many more samples may raise an estimate to, in nats.
+
+    .. math:: \max(0, \hat{I}) + \max(0, m) + 2 \sqrt{\sigma^2 + \sigma_m^2}
+
+    Arguments:
         mi: The estimate in nats.
         error: Its standard error.
-        rise: What the last doubling of the training codes added to the estimate.
-        rise_error: Its standard error.
-        missed: The number of weights p over twice the number of training codes n. If codes come in
-            groups, n is the number of training groups.
+        missed: What critics are expected to miss.
+        missed_error: Its standard error.
 
     Example:
         >>> highest(0.03, 0.006, 0.01, 0.008)
         0.06
     """
-    return max(0.0, mi) + max(0.0, rise, missed) + 2 * math.hypot(error, rise_error)
+    return max(0.0, mi) + max(0.0, missed) + 2 * math.hypot(error, missed_error)
 
 
 def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple[str, ...]:

@@ -49,8 +49,8 @@ class Kind(NamedTuple):
     """Whether the first feature is instead the second times a sign that depends on the label, plus noise."""
 
 
-def directions(kind: tuple[int, int]) -> Array:
-    return np.random.default_rng(5).standard_normal(kind)
+def directions(shape: tuple[int, int]) -> Array:
+    return np.random.default_rng(5).standard_normal(shape)
 
 
 def shift(classes: int, features: int) -> Kind:
@@ -135,15 +135,15 @@ def information(kind: Kind, strength: float, n: int = 20_000) -> float:
 
 
 @cache
-def strength_of(name: str, nats: float) -> float:
+def strength_of(kind: Kind, nats: float) -> float:
     """Returns the strength at which codes reveal so much."""
-    return float(brentq(lambda a: information(KINDS[name], a) - nats, 1e-3, 1.5, xtol=1e-3))
+    return float(brentq(lambda a: information(kind, a) - nats, 1e-3, 1.5, xtol=1e-3))
 
 
 def sample(name: str, nats: float, n: int, seed: int) -> tuple[Array, Array]:
     """Returns samples of codes that reveal so much."""
     kind = KINDS[name]
-    x, y = draw(kind, strength_of(name, nats), n, np.random.default_rng(1000 + seed))
+    x, y = draw(kind, strength_of(kind, nats), n, np.random.default_rng(1000 + seed))
     return x, y.astype(int) if kind.classes else y
 
 

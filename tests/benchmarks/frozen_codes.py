@@ -10,7 +10,6 @@ import platform
 import time
 from pathlib import Path
 
-import few_samples
 import numpy as np
 import torch
 from few_samples import Kind, draw, shift, spread, strength_of
@@ -30,7 +29,8 @@ BATCH = 256
 
 def readings(name: str, nats: float, as_code: bool, seed: int) -> list[float]:
     """Returns the moving average of the critic's estimate after some numbers of steps."""
-    kind, strength, random = KINDS[name], strength_of(name, nats), np.random.default_rng(seed)
+    kind, random = KINDS[name], np.random.default_rng(seed)
+    strength = strength_of(kind, nats)
     torch.manual_seed(seed)
     alpha = {"alpha_features": 3} if as_code else {"classes": 3}
     critic = mireg.ClassifierMI(kind.features, **alpha)
@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    few_samples.KINDS.update(KINDS)
     torch.set_num_threads(1)
     start, rows = time.process_time(), []
     print("| codes | α | nats |", " | ".join(f"{step} steps" for step in STEPS), "|")

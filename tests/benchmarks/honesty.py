@@ -133,7 +133,7 @@ def work(jobs: Iterator[Job], options: argparse.Namespace) -> Iterator[Row]:
                 elif isinstance(failure, Missing):
                     print(f"{job.problem} is skipped: {failure}", flush=True)
                 else:
-                    # One row that fails is no reason to leave out the others.
+                    # If one row fails, the others still run.
                     print(f"{job.problem}, {job.method}, weight {job.weight:g}: failed", flush=True)
                     traceback.print_exception(failure)
 
