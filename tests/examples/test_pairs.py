@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pose_appearance.data.disturbance import disturb
+from pose_appearance.data.disturbance import disturb, numbers_of
 from pose_appearance.data.image_set import ImageSet
 from pose_appearance.data.pairs import PairSampler, as_float, crop_to, triplets
 
@@ -86,6 +86,19 @@ def test_disturbed_images_keep_their_place_and_lose_their_colours():
     wide = disturb(x, noise, 0.0, 0.5)
     # A scale of 1.5 shows what was three pixels from the middle at two.
     assert wide[0, 0, 4, 6] > 0.9 and wide[0, 0, 4, 4] == 1
+
+
+def test_bends_shift_points_by_what_was_drawn_for_their_place():
+    x = torch.zeros(1, 3, 32, 32)
+    x[:, :, 16, 20] = 1
+    noise = torch.zeros(1, numbers_of(0.1))
+    assert disturb(x, noise, 0.0, 0.0, 0.1).allclose(x, atol=1e-5)
+    # All points look 0.125 of half the image further right: that is 2 pixels.
+    noise[:, 11:27] = 1
+    assert disturb(x, noise, 0.0, 0.0, 0.125)[0, 0, 16].argmax() == 18
+    # Only those at the top do.
+    noise[:, 15:27] = 0
+    assert disturb(x, noise, 0.0, 0.0, 0.125)[0, 0, 16].argmax() == 20
 
 
 def test_identities_of_a_batch_are_distinct(image_set):

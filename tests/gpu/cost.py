@@ -50,6 +50,7 @@ class Trainings:
     def __init__(self, batch: int, device: str, width: int) -> None:
         self.batch, self.device, self.width = make_batch(batch, 0, device), device, width
         self.compiled: dict[str, Training] = {}
+        self.captured: list[Captured] = []
 
     def step(self, way: str, kind: str) -> Callable[[], object]:
         """Returns a step that has been warmed up."""
@@ -63,7 +64,10 @@ class Trainings:
         for _ in range(3):
             training.step(self.batch)
         if way.endswith("captured"):
-            return Captured(training.step, self.batch).graph.replay
+            captured = Captured(training.step, self.batch)
+            # What the graph reads and writes has to stay: the bound method of it alone lets go.
+            self.captured.append(captured)
+            return captured.graph.replay
         return lambda: training.step(self.batch)
 
     def made(self, kind: str) -> Training:

@@ -32,7 +32,9 @@ def images():
 
 def options(**changes):
     values = {"preset": "tiny", "identities": 16, "poses": 12, "steps": 100, "views": 2}
-    return TrainOptions(**{**values, "colour_noise": 0.1, "width_noise": 0.05, **changes})
+    return TrainOptions(
+        **{**values, "colour_noise": 0.1, "width_noise": 0.05, "shape_noise": 0.05, **changes}
+    )
 
 
 def trainer_of(images, device=DEVICE, **changes):

@@ -184,7 +184,7 @@ class Captured:
     """
 
     def __init__(self, step: Callable[[Batch], object], batch: Batch, warmup: int = 3) -> None:
-        self.batch = Batch(*(x.clone() for x in batch))
+        self.step, self.batch = step, Batch(*(x.clone() for x in batch))
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

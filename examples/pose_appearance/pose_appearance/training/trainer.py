@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import mireg
 
-from ..data.disturbance import disturb
+from ..data.disturbance import disturb, numbers_of
 from ..data.pairs import Batch, PairSampler
 from ..methods import Method, Step
 from ..methods.replay import Replay
@@ -260,12 +260,13 @@ class Trainer:
         Arguments:
             batch: The images.
             model: The encoders, those in training by default.
-            disturbed: Whether the pose encoder sees the images in other colours and widths.
+            disturbed: Whether the pose encoder sees the images in other colours, widths
+                and shapes.
         """
         networks, views, x2 = model or self.networks, self.options.views, batch.x2
-        colour, width = self.options.colour_noise, self.options.width_noise
-        if disturbed and (colour or width) and not self.method.given_poses:
-            x2 = disturb(x2, self.normal(len(x2), 11), colour, width)
+        noises = [getattr(self.options, f"{name}_noise") for name in ("colour", "width", "shape")]
+        if disturbed and any(noises) and not self.method.given_poses:
+            x2 = disturb(x2, self.normal(len(x2), numbers_of(noises[-1])), *noises)
         with self.autocast():
             mean, log_var = (x.float() for x in networks.pose_encoder(x2))
             alpha = networks.appearance_encoder(batch.x1).float()
