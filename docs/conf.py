@@ -43,6 +43,10 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1200
 nb_merge_streams = True
+# A warning on a page is a defect of the page.
+nb_output_stderr = "error"
+# No long dashes in commands.
+smartquotes_action = "qe"
 nb_render_markdown_format = "myst"
 
 # The examples of docstrings see what a module sees.

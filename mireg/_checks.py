@@ -143,6 +143,8 @@ def check_rows(rows: SupportsIndex) -> int:
 
 def check_epsilon(epsilon: float) -> float:
     """Returns `epsilon` if it is 0 nats or more."""
+    if isinstance(epsilon, bool):
+        raise TypeError(f"epsilon must be a number of nats, got {epsilon}")
     return check_number("epsilon, a target in nats,", epsilon, least=0)
 
 

@@ -313,6 +313,17 @@ def test_impossible_settings_are_named(make, message):
         make()
 
 
+def test_a_penalty_is_not_a_loss():
+    penalty = mireg.ClassifierMI(PI, ALPHA)(torch.randn(8, PI), torch.randn(8, ALPHA))
+    with pytest.raises(TypeError, match="penalty.loss and penalty.critic_loss"):
+        torch.zeros(()) + penalty
+
+
+def test_a_target_is_not_a_bool():
+    with pytest.raises(TypeError, match="epsilon must be a number of nats, got True"):
+        mireg.RobustMIConstraint(PI, ALPHA, epsilon=True)
+
+
 @pytest.mark.parametrize("epsilon", [None, "0.05"])
 def test_a_target_that_is_not_a_number_is_named(epsilon):
     with pytest.raises(TypeError, match=f"epsilon.*must be a number, got {epsilon!r}"):

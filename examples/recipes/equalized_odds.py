@@ -241,12 +241,12 @@ def main() -> None:
             rows[name] |= audited(found, test, options.samples)
     draw(rows, options.out / "equalized_odds.png")
     names = max(map(list, rows.values()), key=len)
-    print(f"{'':25}" + "".join(f"{name:>{len(name) + 2}}" for name in names))
+    print(f"{'':30}" + "".join(f"{name:>{len(name) + 2}}" for name in names))
     for row, values in rows.items():
-        print(f"{row:25}" + "".join(f"{values[x]:{len(x) + 2}.3f}" for x in names if x in values))
+        print(f"{row:30}" + "".join(f"{values[x]:{len(x) + 2}.3f}" for x in names if x in values))
     print("weights tried, on the validation part:")
     for row, values in tried.items():
-        print(f"{row:25}" + "".join(f"{values[name]:{len(name) + 2}.3f}" for name in names[:3]))
+        print(f"{row:30}" + "".join(f"{values[name]:{len(name) + 2}.3f}" for name in names[:3]))
     rich = test.rich.bool()
     for epsilon in options.epsilon:
         bounds = []

@@ -66,13 +66,15 @@ class AuditReport:
     """
 
     mi: float
-    r"""The estimate: the mean held-out logit of joint pairs, minus log Z if that is below 0."""
+    r"""The estimate in nats, which is the mean held-out logit of joint pairs, minus log Z if that is
+    below 0."""
     standard_error: float
     """The standard error of the estimate, over groups if groups were given."""
     log_z: float
     r"""The log mean of :math:`e^T` over held-out marginal pairs, near 0 if `mi` is reliable."""
     dv: float
-    """The Donsker-Varadhan estimate: the mean held-out logit of joint pairs minus `log_z`."""
+    """The Donsker-Varadhan estimate, which is the mean held-out logit of joint pairs minus
+    `log_z`."""
     lower_bound: float
     r"""The certified lower bound on :math:`I(\pi, \alpha)`, which holds with `confidence`."""
     confidence: float
@@ -134,8 +136,8 @@ class AuditReport:
     strata: tuple[Stratum, ...] = ()
     """The result for each value of the given labels."""
     missed: float = 0.0
-    """What critics are expected to miss, in nats: what the last doubling of the training codes
-    added, or what a linear critic misses if that is more."""
+    """What critics are expected to miss, in nats. It is 8 times what the last doubling of the
+    training codes added, or what a linear critic misses if that is more."""
     missed_error: float = 0.0
     """The standard error of what the last doubling added."""
     source: str = ""
@@ -152,7 +154,7 @@ class AuditReport:
 
     @property
     def highest(self) -> float:
-        """What many more samples may raise the estimate to. `below` needs it to be below ε."""
+        """What 256 times as many samples may raise the estimate to. `below` needs it to be below ε."""
         return highest(self.mi, self.standard_error, self.missed, self.missed_error)
 
     @property

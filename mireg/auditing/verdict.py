@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from .report import AuditReport
 
+DOUBLINGS = 8
+"""How many more doublings of the training codes may raise an estimate as much as the last one."""
+
 Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 
 
@@ -28,10 +31,11 @@ def normalized(mi: float, log_z: float) -> bool:
 def expected_miss(rise: float, weights: int, codes: float) -> float:
     r"""Returns what critics are expected to miss, in nats.
 
-    .. math:: m = \max \big( r, \tfrac{p}{2 n} \big)
+    .. math:: m = \max \big( 8 r, \tfrac{p}{2 n} \big)
 
-    Critics that learn from n codes miss about :math:`c / n` nats, so they still miss the rise r
-    that the last doubling of the codes brought. A linear critic has p weights and misses
+    If the last doubling of the training codes raised the estimate by r, the next 8 doublings may
+    raise it as much each: codes that were trained against critics hide what is left where every
+    doubling shows a little more. A linear critic that learns from n codes has p weights and misses
     :math:`p / 2 n`, even if its form is right. If that is more than there is, critics find nothing,
     and the curve does not rise.
 
@@ -44,14 +48,14 @@ def expected_miss(rise: float, weights: int, codes: float) -> float:
         codes: The number n of training codes, or of training groups if codes come in groups.
 
     Example:
-        >>> expected_miss(0.01, 40, 1000)
+        >>> expected_miss(0.001, 40, 1000)
         0.02
     """
-    return max(rise, weights / (2 * codes))
+    return max(DOUBLINGS * rise, weights / (2 * codes))
 
 
 def highest(mi: float, error: float, missed: float = 0.0, missed_error: float = 0.0) -> float:
-    r"""Returns what many more samples may raise an estimate to, in nats.
+    r"""Returns what 256 times as many samples may raise an estimate to, in nats.
 
     .. math:: \max(0, \hat{I}) + \max(0, m) + 2 \sqrt{\sigma^2 + \sigma_m^2}
 

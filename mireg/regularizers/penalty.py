@@ -3,7 +3,7 @@ r"""What a regularizer returns for a step, and the checks of what its update is 
 __all__ = ["Penalty", "check_held_out", "check_parts"]
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +27,19 @@ class Penalty(NamedTuple):
     critic_loss: Tensor
     """The loss of the critics, a scalar. No encoder gets gradients from it."""
     metrics: Metrics
-    """Detached scalars by name: `mi`, `mi_shadow`, `kl`, `gamma`, `multiplier`, …"""
+    """Detached scalars by name, such as `mi`, `mi_shadow`, `kl`, `gamma` and `multiplier`."""
     parts: tuple["Penalty", ...] = ()
     """The penalties of the parts of a composed regularizer."""
     observed: Mapping[str, Tensor] = {}
     """Further detached tensors by which :meth:`Regularizer.update` moves averages."""
     codes: Mapping[str, Tensor] = {}
     """The codes to store in the memory, detached."""
+
+    def __radd__(self, other: object) -> NoReturn:
+        raise TypeError(
+            "a penalty holds two losses: add penalty.loss and penalty.critic_loss to the loss of "
+            "the task, not the penalty"
+        )
 
     @classmethod
     def mean(cls, penalties: Sequence["Penalty"]) -> "Penalty":

@@ -294,9 +294,10 @@ class RobustMIConstraint(Regularizer):
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
-                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: pi reveals "
-                "no more than that about its input, whatever the critics find. Check that the task "
-                "loss reaches the encoder of pi, or lower epsilon"
+                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: samples of "
+                "this posterior reveal no more than that about their input, whatever the critics "
+                "find. Check that pi is a sample of the posterior that you pass, and that the task "
+                "loss reaches its encoder, or lower epsilon"
             )
         mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         low = min(mi, mi_shadow) < -self.epsilon - LOST

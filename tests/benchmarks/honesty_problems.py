@@ -3,7 +3,7 @@
 from honesty_base import Problem
 from honesty_images import Letters, Puppets, Sprites
 from honesty_synthetic import Dollars, Labels, NoLeak, Strong, Vectors, Wide
-from honesty_tables import Adult, AdultStrict, Age, Rare, Survey
+from honesty_tables import Adult, AdultStrict, AdultWide, Age, Rare, Survey
 
 PROBLEMS: dict[str, type[Problem]] = {
     "vectors": Vectors,
@@ -14,6 +14,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "puppets": Puppets,
     "adult_05": Adult,
     "adult_01": AdultStrict,
+    "adult_wide": AdultWide,
     "rare": Rare,
     "age": Age,
     "dollars": Dollars,

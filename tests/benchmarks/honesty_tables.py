@@ -119,6 +119,12 @@ class Adult(People):
         return x, sex, rich, 32_561
 
 
+class AdultWide(Adult):
+    """The same with a code of 64 features, whose spreads can hide what critics find late."""
+
+    pi_features = 64
+
+
 class AdultStrict(Adult):
     """The same with a fifth of that ε, and twice the codes in the audit."""
 
