@@ -26,12 +26,16 @@ def diagonal_gaussian(mean: Tensor, log_var: Tensor, batch_dims: int = 1) -> Dis
         The distribution, with batch shape :math:`(N,)` and event shape :math:`(*)`.
 
     Raises:
+        TypeError: If an argument is not a tensor.
         ValueError: If the shapes differ.
 
     Example:
         >>> diagonal_gaussian(torch.zeros(8, 32), torch.zeros(8, 32))
         Independent(Normal(loc: torch.Size([8, 32]), scale: torch.Size([8, 32])), 1)
     """
+    for name, x in (("mean", mean), ("log_var", log_var)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(x).__name__}")
     if mean.shape != log_var.shape:
         raise ValueError(
             f"mean and log_var must have the same shape, got {tuple(mean.shape)} and "

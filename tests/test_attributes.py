@@ -154,6 +154,11 @@ def test_three_codes_become_mutually_independent():
     ("make", "error", "message"),
     [
         (lambda: mireg.PerAttribute({}), ValueError, "at least one attribute"),
+        (
+            lambda: mireg.PerAttribute([mireg.ClassifierMI(4, 1)]),
+            TypeError,
+            "by attribute name.*got list",
+        ),
         (lambda: mireg.PerAttribute({"sex": torch.nn.Linear(2, 2)}), TypeError, "a regularizer"),
         (lambda: mireg.PerAttribute({"a.b": two()}), ValueError, "without a dot"),
         (lambda: two()(torch.randn(4, 4), torch.randn(4)), TypeError, "mapping from names"),

@@ -315,6 +315,8 @@ def test_report_serves_people_and_programs(report, tmp_path):
         (np.eye(600), np.eye(600), np.arange(5), ValueError, "and 5 groups"),
         (np.array(["a"] * 600), np.eye(600), None, TypeError, "pi must be an array of numbers"),
         (np.float32(3), np.eye(600), None, ValueError, "got a single number"),
+        (np.eye(600), np.eye(600), 0.05, ValueError, "a single number: pass a target as epsilon="),
+        (np.eye(600), {"sex": np.eye(600)}, None, TypeError, "got dict: pass one of its values"),
     ],
 )
 def test_bad_input_is_named(pi, alpha, groups, error, text):

@@ -81,6 +81,11 @@ def test_alpha_may_be_sampled_or_a_label():
     mireg.RobustMIConstraint(3, classes=3)(*codes)
 
 
+def test_a_log_variance_is_a_tensor():
+    with pytest.raises(TypeError, match="log_var must be a tensor, got float"):
+        mireg.diagonal_gaussian(torch.zeros(8, 3), 0.0)
+
+
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [

@@ -3,7 +3,7 @@ r"""Whether a variable consists of labels or of numbers, and a description of ho
 __all__ = ["PER_LABEL", "Kind", "Variable", "as_values", "read_variable"]
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ class Variable(NamedTuple):
 
 def as_values(name: str, x: Any) -> Array:
     """Returns a tensor, an array, a list or an object with a method `to_numpy` as an array."""
+    if isinstance(x, Mapping):
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}: pass one of its values")
     if isinstance(x, Tensor):
         # numpy has no bfloat16.
         x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
@@ -44,7 +46,8 @@ def as_values(name: str, x: Any) -> Array:
     # NumPy would convert all values to strings.
     array = np.asarray(x, dtype=object if mixed else None)
     if array.ndim == 0:
-        raise ValueError(f"{name} must have one row for each sample, got a single number")
+        hint = ": pass a target as epsilon=" if name == "groups" else ""
+        raise ValueError(f"{name} must have one row for each sample, got a single number{hint}")
     # One column is a vector.
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 

@@ -41,7 +41,7 @@ class PerAttribute(Composition):
     `kl` in nats and its weight `gamma`.
 
     Raises:
-        TypeError: If a value is not a regularizer.
+        TypeError: If the argument is not a mapping, or a value is not a regularizer.
         ValueError: If there are no regularizers, or a name is empty or contains a dot.
 
     Example:
@@ -55,6 +55,11 @@ class PerAttribute(Composition):
     def __init__(self, constraints: Mapping[str, Regularizer]) -> None:
         super().__init__()
 
+        if not isinstance(constraints, Mapping):
+            raise TypeError(
+                "PerAttribute needs regularizers by attribute name, such as {'sex': "
+                f"RobustMIConstraint(8, classes=2)}}, got {type(constraints).__name__}"
+            )
         if not constraints:
             raise ValueError(
                 "PerAttribute needs at least one attribute and its regularizer, got none"
