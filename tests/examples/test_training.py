@@ -177,16 +177,19 @@ def test_critics_learn_from_the_replay_and_encoders_do_not(images):
     assert all(p.grad is None for p in trainer.model.parameters())
 
 
-def test_long_runs_compile_where_they_can(monkeypatch):
-    cpu = torch.device("cpu")
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/" + name)
-    assert compiles(replace(TINY, steps=None, minutes=9.0), cpu)
-    assert not compiles(replace(TINY, steps=None, minutes=1.0), cpu)
-    assert not compiles(TINY, cpu)
+def test_long_runs_compile_on_a_gpu(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    long = replace(TINY, steps=None, minutes=9.0)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert compiles(long, gpu)
+    assert not compiles(long, cpu)
+    assert not compiles(replace(TINY, steps=None, minutes=1.0), gpu)
+    assert not compiles(TINY, gpu)
     assert compiles(replace(TINY, compile="yes"), cpu)
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert not compiles(replace(TINY, steps=None, minutes=9.0), cpu)
-    assert not compiles(replace(TINY, steps=None, minutes=9.0, compile="no"), cpu)
+    assert not compiles(replace(long, compile="no"), gpu)
+    # Without Triton.
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not compiles(long, gpu)
 
 
 def test_images_smaller_than_the_model_are_padded(images):

@@ -102,7 +102,7 @@ def run(options: TrainOptions, folder: Path, device: torch.device, stop: StopSig
         resume(trainer, folder)
         say(f"Resuming at step {trainer.step_count}")
     if compiles(options, device):
-        say("Compiling the networks: the first steps take half a minute")
+        say("Compiling the networks: the first step takes a minute or two")
         trainer.compile()
     if not train(trainer, folder, stop):
         name = stop.name or "a signal to another rank"

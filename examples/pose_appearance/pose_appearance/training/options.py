@@ -109,8 +109,8 @@ class TrainOptions:
     """The type that the networks compute in: bfloat16 on a GPU by default. Codes, losses and
     critics stay float32."""
     compile: Literal["auto", "yes", "no"] = "auto"
-    """Compile the networks: twice as fast after a minute. Auto does so in runs of 5 minutes or
-    2,000 steps, if there is a compiler."""
+    """Compile the networks, which takes a minute. Auto does so on a GPU with Triton, in runs of 5
+    minutes or 2,000 steps: on a CPU, steps are not faster."""
     threads: int = 0
     """The number of CPU threads; 0 leaves it to torch."""
     seed: int = 0
