@@ -97,12 +97,12 @@ def reference(sensors: Sensors, model: Model, steps: int) -> tuple[float, float]
     unit = codes(sensors, model, 20_000)[0]
     centre, scale = unit.mean(0), unit.std(0)
     for _ in trange(steps, desc="reference", leave=False):
-        code, site, _ = codes(sensors, model, 2048)
+        code, site = codes(sensors, model, 2048)
         optimizer.zero_grad()
         F.cross_entropy(judge((code - centre) / scale), site).backward()
         optimizer.step()
         schedule.step()
-    code, site, _ = codes(sensors, model, 100_000)
+    code, site = codes(sensors, model, 100_000)
     with torch.no_grad():
         said = judge((code - centre) / scale).log_softmax(1)
     found = said.gather(1, site[:, None]).squeeze(1) - SITES.log()[site]
@@ -110,11 +110,18 @@ def reference(sensors: Sensors, model: Model, steps: int) -> tuple[float, float]
 
 
 @torch.no_grad()
-def codes(sensors: Sensors, model: Model, n: int) -> tuple[Tensor, Tensor, float]:
-    """Returns codes and sites of fresh samples, and the accuracy about the class."""
-    x, kind, site = sensors(n)
-    code = model.posterior(x).sample()
-    return code, site, (model.classifier(code).argmax(1) == kind).float().mean().item()
+def codes(sensors: Sensors, model: Model, n: int) -> tuple[Tensor, Tensor]:
+    """Returns codes and sites of fresh samples."""
+    x, _, site = sensors(n)
+    return model.posterior(x).sample(), site
+
+
+@torch.no_grad()
+def accuracy(sensors: Sensors, model: Model, n: int = 20_000) -> float:
+    """Returns how often the class of fresh samples is predicted."""
+    x, kind, _ = sensors(n)
+    said = model.classifier(model.posterior(x).sample()).argmax(1)
+    return (said == kind).float().mean().item()
 
 
 def main() -> None:
@@ -137,7 +144,7 @@ def main() -> None:
             constraint = mireg.RobustMIConstraint(CODE, classes=len(SITES), epsilon=EPSILON)
         start = time.monotonic()
         model = trained(sensors, constraint, options.steps)
-        row = {"seed": seed, "steps": options.steps, "accuracy": codes(sensors, model, 20_000)[2]}
+        row = {"seed": seed, "steps": options.steps, "accuracy": accuracy(sensors, model)}
         row["seconds"] = time.monotonic() - start
         if constraint is not None:
             averages = [float(x.value) for x in constraint.moving_averages()]
@@ -148,7 +155,7 @@ def main() -> None:
         row["audits"] = []
         print(json.dumps(row), flush=True)
         for n in options.samples:
-            code, site, _ = codes(sensors, model, n)
+            code, site = codes(sensors, model, n)
             report = mireg.audit(code, site, epsilon=EPSILON, seed=seed)
             audit = {"samples": n, "highest": report.highest, "verdict": report.verdict}
             audit |= {name: getattr(report, name) for name in ("mi", "standard_error", "missed")}

@@ -50,7 +50,6 @@ class Trainings:
     def __init__(self, batch: int, device: str, width: int) -> None:
         self.batch, self.device, self.width = make_batch(batch, 0, device), device, width
         self.compiled: dict[str, Training] = {}
-        self.captured: list[Captured] = []
 
     def step(self, way: str, kind: str) -> Callable[[], object]:
         """Returns a step that has been warmed up."""
@@ -65,9 +64,8 @@ class Trainings:
             training.step(self.batch)
         if way.endswith("captured"):
             captured = Captured(training.step, self.batch)
-            # What the graph reads and writes has to stay: the bound method of it alone lets go.
-            self.captured.append(captured)
-            return captured.graph.replay
+            # Holds what the graph reads and writes, which its bound method alone lets go of.
+            return lambda: captured.graph.replay()
         return lambda: training.step(self.batch)
 
     def made(self, kind: str) -> Training:

@@ -263,10 +263,10 @@ class Trainer:
             disturbed: Whether the pose encoder sees the images in other colours, widths
                 and shapes.
         """
-        networks, views, x2 = model or self.networks, self.options.views, batch.x2
-        noises = [getattr(self.options, f"{name}_noise") for name in ("colour", "width", "shape")]
+        networks, options, x2 = model or self.networks, self.options, batch.x2
+        noises = (options.colour_noise, options.width_noise, options.shape_noise)
         if disturbed and any(noises) and not self.method.given_poses:
-            x2 = disturb(x2, self.normal(len(x2), numbers_of(noises[-1])), *noises)
+            x2 = disturb(x2, self.normal(len(x2), numbers_of(options.shape_noise)), *noises)
         with self.autocast():
             mean, log_var = (x.float() for x in networks.pose_encoder(x2))
             alpha = networks.appearance_encoder(batch.x1).float()
@@ -274,9 +274,9 @@ class Trainer:
             log_var = torch.full_like(mean, NO_NOISE)
         posterior = mireg.diagonal_gaussian(mean, log_var)
         alpha = alpha.unflatten(0, (len(batch.groups), -1)).mean(1)
-        alpha = alpha.repeat_interleave(views, dim=0, output_size=len(mean))
+        alpha = alpha.repeat_interleave(options.views, dim=0, output_size=len(mean))
         pi = mean + self.normal(*mean.shape) * (log_var / 2).exp()
-        groups = batch.groups.repeat_interleave(views, output_size=len(mean))
+        groups = batch.groups.repeat_interleave(options.views, output_size=len(mean))
         return mireg.Codes(pi, alpha, posterior), groups
 
     def normal(self, rows: int, columns: int) -> Tensor:
