@@ -102,7 +102,7 @@ def check_number(
     name: str, value: float, above: float = -math.inf, least: float = -math.inf
 ) -> float:
     """Returns `value` as a float if it is finite, above `above` and at least `least`."""
-    if value is None or isinstance(value, (str, bytes)):
+    if value is None or isinstance(value, (str, bytes, bool)):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
     if not (math.isfinite(number) and number > above and number >= least):
@@ -143,8 +143,6 @@ def check_rows(rows: SupportsIndex) -> int:
 
 def check_epsilon(epsilon: float) -> float:
     """Returns `epsilon` if it is 0 nats or more."""
-    if isinstance(epsilon, bool):
-        raise TypeError(f"epsilon must be a number of nats, got {epsilon}")
     return check_number("epsilon, a target in nats,", epsilon, least=0)
 
 

@@ -12,6 +12,9 @@ from ._numerics import full_precision
 from .averages import Controller
 from .ranks import Ranks
 
+OUTLIER = 3.0
+"""The number of standard deviations beyond which distances are logarithmic."""
+
 
 class Unit(NamedTuple):
     """The mean and standard deviation by which codes are standardised."""
@@ -24,8 +27,10 @@ class Unit(NamedTuple):
     """The moments of the batch, a vector."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns `x` standardised."""
-        return (full_precision(x) - self.centre) / self.scale
+        """Returns `x` standardised. The distances of outliers are logarithmic."""
+        x = (full_precision(x) - self.centre) / self.scale
+        beyond = (x.abs() - OUTLIER).relu()
+        return x.clamp(-OUTLIER, OUTLIER) + x.sign() * beyond.log1p()
 
 
 class Standardization(nn.Module):
@@ -35,6 +40,10 @@ class Standardization(nn.Module):
     :math:`(L, C)`. :meth:`measure` changes no state: it returns the moments of a batch, by which
     :meth:`update` moves the running ones. Before the first update, the moments of the batch are
     used.
+
+    The distance of a value to the mean is logarithmic beyond 3 standard deviations. No information
+    is lost. Without this, one large income in a batch has logits that outweigh all other pairs, and
+    its gradient would ruin the encoder.
 
     Arguments:
         features: The number of features of a code, or its shape.

@@ -85,8 +85,13 @@ class LogMultiplier(Controller):
     .. math:: \log \lambda \leftarrow \log \lambda
         + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
 
-    :math:`\hat{I}` is the greatest of the moving averages of :math:`I_T`, of :math:`I_{T'}`, and of
-    the estimate on held-out codes if there are any. The loss has the slope
+    .. math:: \hat{I} = \max \big( I_T, \; 2 I_{T'} - \max(0, I_T), \; I_{held \, out} \big)
+
+    :math:`\hat{I}` is the greatest of the moving averages of :math:`I_T`, of what critics would
+    estimate with unlimited codes, and of the estimate on held-out codes if there are any. A critic
+    that learns from n codes per step misses about :math:`c / n` nats. T' learns from twice as many
+    codes as T and misses half of what T misses, so that :math:`I_{T'} - I_T` is what T' still
+    misses. The loss has the slope
     :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
     :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
     task loss.
@@ -122,7 +127,9 @@ class LogMultiplier(Controller):
     @staticmethod
     def excess(seen: Estimates) -> Tensor:
         r"""Returns :math:`\hat{I} / \epsilon`, a scalar."""
-        greatest = torch.maximum(seen.mi_average, seen.mi_shadow_average)
+        # At most twice the estimate of T', however far below 0 that of T is.
+        unlimited = 2 * seen.mi_shadow_average - seen.mi_average.clamp(min=0)
+        greatest = torch.maximum(seen.mi_average, unlimited)
         greatest = torch.maximum(greatest, seen.held_out_average)
         return greatest / max(seen.epsilon, 1e-6)
 
@@ -277,7 +284,7 @@ class RelativeGamma(Controller):
     rises fast otherwise. If ρ started low, codes could hide information at a scale that neither
     critic detects, and there would be no gap.
 
-    It falls only if the greatest of the averages is between :math:`\epsilon / 2` and
+    It falls only if :math:`\hat{I}` of :class:`LogMultiplier` is between :math:`\epsilon / 2` and
     :math:`2 \epsilon`. While codes still change fast, the absence of a gap shows nothing.
 
     Arguments:

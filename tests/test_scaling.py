@@ -1,8 +1,10 @@
 """Codes in any unit: what is read does not change."""
 
+import math
+
 import pytest
 import torch
-from problems import ALPHA, PI, codes, copied, optimizer_of, train_on
+from problems import ALPHA, PI, codes, copied, no_encoder, optimizer_of, train_on
 
 import mireg
 from mireg.scaling import Standardization
@@ -18,10 +20,53 @@ UNITS = {
 
 def test_codes_have_zero_mean_and_unit_variance_at_once():
     for shape, over in (((3,), 0), ((3, 5, 5), (0, 2, 3)), ((6, 3), (0, 1))):
-        x = 7 + 3 * torch.randn(256, *shape)
+        x = 7 + 3 * torch.rand(256, *shape)
         y = Standardization(shape)(x)
         torch.testing.assert_close(y.mean(over), torch.zeros(3), atol=1e-4, rtol=0)
         torch.testing.assert_close(y.var(over, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+
+
+def test_the_distances_of_outliers_are_logarithmic():
+    layer = Standardization(1)
+    layer.moments.state.copy_(torch.tensor([1.0, 10.0, 4.0]))
+    for distance, expected in (
+        (2.9, 2.9),
+        (3.0, 3.0),
+        (4.0, 3 + math.log(2)),
+        (1e6, 3 + math.log(1e6 - 2)),
+    ):
+        for side in (1, -1):
+            x = torch.tensor([[10 + side * 2 * distance]], requires_grad=True)
+            y = layer(x)
+            assert y.item() == pytest.approx(side * expected, rel=1e-5)
+            y.sum().backward()
+            slope = 1 / (1 + max(distance - 3, 0))
+            assert x.grad.item() == pytest.approx(slope / 2, rel=1e-4)
+
+
+@no_encoder
+def test_one_outlier_does_not_outweigh_the_batch():
+    """An income of a hundred standard deviations once gave an estimate of -11 nats."""
+    torch.manual_seed(0)
+    constraint = mireg.RobustMIConstraint(2, 1)
+    optimizer = torch.optim.Adam(constraint.parameters(), 3e-3)
+
+    def penalty_of(income):
+        mean = torch.cat((income, torch.randn(64, 1)), dim=1).clamp(-3, 3)
+        posterior = mireg.diagonal_gaussian(mean, torch.zeros(64, 2))
+        return constraint(posterior.rsample(), income, posterior)
+
+    for _ in range(150):
+        penalty = penalty_of(torch.randn(64, 1))
+        optimizer.zero_grad()
+        penalty.critic_loss.backward()
+        optimizer.step()
+        constraint.update(penalty)
+    assert penalty.metrics["mi_average"] > 0.15
+    income = torch.randn(64, 1)
+    income[0] = 100.0
+    penalty = penalty_of(income)
+    assert min(penalty.metrics["mi"], penalty.metrics["mi_shadow"]) > -0.5
 
 
 def test_a_call_writes_nothing():

@@ -37,6 +37,7 @@ class Vectors(Problem):
     factors, features = 4, 32
     width, depth = 128, 2
     best = 34.0
+    at_most = {"fresh": 1.25 * 0.125}
 
     def build(self) -> None:
         self.mix = Mixture(2 * self.factors, self.features, self.seed)
@@ -52,6 +53,42 @@ class Vectors(Problem):
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
         codes = mireg.Codes(posterior.rsample(), self.appearance(x1), posterior)
         return Outcome(codes, error(self.decoder(torch.cat(codes[:2], dim=1)), x2))
+
+    def examine(self, split: str) -> Findings:
+        found = super().examine(split)
+        found.metrics["fresh"] = self.told_by_fresh_samples(split)
+        return found
+
+    def told_by_fresh_samples(self, split: str, steps: int = 4000, partners: int = 8) -> float:
+        """What a critic tells of the other code, in nats: the bound of Donsker and Varadhan at the best temperature."""
+        with torch.no_grad():
+            moments = [(x.mean(0), x.std(0) + 1e-6) for x in self(20_000, split).codes[:2]]
+        critic = JointNetwork(self.pi_features, self.alpha_features).to(self.device)
+        optimizer = torch.optim.Adam(critic.parameters(), 1e-3, fused=True)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
+
+        def logits(n: int) -> tuple[Tensor, Tensor]:
+            with torch.no_grad():
+                codes = self(n, split).codes[:2]
+                pi, alpha = ((x - m) / s for x, (m, s) in zip(codes, moments, strict=True))
+            others = [critic(pi, alpha.roll(i + 1, 0)) for i in range(partners)]
+            return critic(pi, alpha), torch.cat(others)
+
+        for _ in range(steps):
+            optimizer.zero_grad()
+            joint, marginal = logits(512)
+            (F.softplus(-joint).mean() + F.softplus(marginal).mean()).backward()
+            optimizer.step()
+            schedule.step()
+        with torch.no_grad():
+            joint, marginal = (
+                torch.cat(x) for x in zip(*(logits(5000) for _ in range(20)), strict=True)
+            )
+        bounds = [
+            a * joint.mean() - (a * marginal).logsumexp(0) + math.log(len(marginal))
+            for a in (0.3, 0.5, 0.7, 1.0, 1.2, 1.5)
+        ]
+        return torch.stack(bounds).max().item()
 
 
 class Wide(Vectors):
