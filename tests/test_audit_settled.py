@@ -86,6 +86,15 @@ def test_a_slow_rise_that_is_noise_to_the_curve_keeps_a_code_from_being_cleared(
     assert decide(mi, error, 0.0, 0.005, 0.05, most=most) == "undecided"
 
 
+def test_one_small_rise_may_be_chance():
+    # A code with 0.080 nats about one of five classes: its audit of 20,000 samples.
+    curve = curve_of(0.0152, 0.0216, 0.0241)
+    assert curve.expected_rise == pytest.approx(0.00445)
+    most = highest(0.0235, 0.0016, expected_miss(curve.expected_rise, 128, 15_000), 0.001)
+    assert decide(0.0235, 0.0016, 0.0, 0.0, 0.05, most=most) == "undecided"
+    assert curve_of(0.01, 0.01, 0.03).expected_rise == pytest.approx(0.02)
+
+
 def test_a_rising_curve_says_what_is_needed():
     (reason,) = open_questions(curve_of(0.0, 0.02, 0.09), 5000)
     assert "rises, by 0.070 ± 0.010 nats" in reason

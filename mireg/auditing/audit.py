@@ -193,7 +193,7 @@ def _examine(
     reasons = () if curve is None else open_questions(curve, groups_count)
     warnings.extend(reasons)
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
-    rise, missed_error = (0.0, 0.0) if curve is None else (curve.rise, curve.rise_error)
+    rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
     missed = expected_miss(rise, inputs.weights, trained)
     most = highest(mi, error, missed, missed_error)
     warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))

@@ -54,6 +54,15 @@ class LearningCurve(NamedTuple):
         return still_rises(self.rise, self.rise_error, self.estimates[-1])
 
     @property
+    def expected_rise(self) -> float:
+        """What the next doubling may add: the last rise, or the mean rise if that is more.
+
+        One small rise can be chance.
+        """
+        first, *_, last = self.estimates
+        return max(self.rise, (last - first) / (len(self.estimates) - 1))
+
+    @property
     def points(self) -> list[tuple[int, float, float]]:
         """The size, the estimate and the standard error of each point."""
         return list(zip(self.sizes, self.estimates, self.standard_errors, strict=True))

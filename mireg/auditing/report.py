@@ -136,8 +136,8 @@ class AuditReport:
     strata: tuple[Stratum, ...] = ()
     """The result for each value of the given labels."""
     missed: float = 0.0
-    """What critics are expected to miss, in nats. It is 8 times what the last doubling of the
-    training codes added, or what a linear critic misses if that is more."""
+    """What critics are expected to miss, in nats. It is 8 times what a doubling of the training
+    codes added, the last one or a mean one, or what a linear critic misses if that is more."""
     missed_error: float = 0.0
     """The standard error of what the last doubling added."""
     source: str = ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .report import AuditReport
 
 DOUBLINGS = 8
-"""How many more doublings of the training codes may raise an estimate as much as the last one."""
+"""How many more doublings of the training codes may raise an estimate as much as the last ones."""
 
 Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 
@@ -33,9 +33,9 @@ def expected_miss(rise: float, weights: int, codes: float) -> float:
 
     .. math:: m = \max \big( 8 r, \tfrac{p}{2 n} \big)
 
-    If the last doubling of the training codes raised the estimate by r, the next 8 doublings may
-    raise it as much each: codes that were trained against critics hide what is left where every
-    doubling shows a little more. A linear critic that learns from n codes has p weights and misses
+    If a doubling of the training codes raises the estimate by r, the next 8 doublings may raise it
+    as much each: codes that were trained against critics hide what is left where every doubling
+    shows a little more. A linear critic that learns from n codes has p weights and misses
     :math:`p / 2 n`, even if its form is right. If that is more than there is, critics find nothing,
     and the curve does not rise.
 
@@ -43,7 +43,8 @@ def expected_miss(rise: float, weights: int, codes: float) -> float:
         | A New Look at the Statistical Model Identification (Akaike, 1974)
 
     Arguments:
-        rise: What the last doubling of the training codes added to the estimate.
+        rise: What a doubling of the training codes adds to the estimate: the last rise of the
+            learning curve, or its mean rise if that is more.
         weights: The number p of weights of a linear critic.
         codes: The number n of training codes, or of training groups if codes come in groups.
 
