@@ -1,4 +1,4 @@
-"""Two encoders on vectors: what the pose code tells of the appearance, without and with the constraint.
+"""Two encoders on vectors: what the pose code reveals about the appearance, without and with the constraint.
 
 Each sample is mixed from 4 factors that it shares with its partner (its appearance) and 4 of its own (its pose). Two encoders and a decoder learn to
 redraw x2 from the pose of x2 and the appearance of x1. Nothing keeps the pose code from holding the appearance as well, but for the constraint.

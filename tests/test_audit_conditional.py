@@ -1,4 +1,4 @@
-"""What π tells of α once y is known: truths where one of the two informations is 0, and a bound that holds for the sum."""
+"""What π reveals about α once y is known: truths where one of the two informations is 0, and a bound that holds for the sum."""
 
 import math
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,30 @@ class Mixture(nn.Module):
         return torch.tanh(torch.tanh(torch.cat(factors, dim=1) @ self.layer0) @ self.layer1)
 
 
-class Vectors(Problem):
+class Endless(Problem):
+    """A problem with as many samples as anybody wants. `fresh` is what a network finds that learns from samples which were never used before, in nats."""
+
+    def examine(self, split: str) -> Findings:
+        found = super().examine(split)
+        found.metrics["fresh"] = self.found_in_fresh_samples(split)
+        return found
+
+    def found_in_fresh_samples(self, split: str) -> float:
+        raise NotImplementedError
+
+
+def fit(network: nn.Module, loss_of: Callable[[int], Tensor], steps: int) -> None:
+    """Trains a network on batches of 512 samples, at a rate that falls to 0."""
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss_of(512).backward()
+        optimizer.step()
+        schedule.step()
+
+
+class Vectors(Endless):
     """4 factors of appearance and 4 of pose in 32 dimensions, and pose codes with noise of unit variance.
 
     The means of the codes can grow without limit once γ is 0, and hide what they tell at a scale that no critic looks at.
@@ -54,18 +78,11 @@ class Vectors(Problem):
         codes = mireg.Codes(posterior.rsample(), self.appearance(x1), posterior)
         return Outcome(codes, error(self.decoder(torch.cat(codes[:2], dim=1)), x2))
 
-    def examine(self, split: str) -> Findings:
-        found = super().examine(split)
-        found.metrics["fresh"] = self.told_by_fresh_samples(split)
-        return found
-
-    def told_by_fresh_samples(self, split: str, steps: int = 4000, partners: int = 8) -> float:
-        """What a critic tells of the other code, in nats: the bound of Donsker and Varadhan at the best temperature."""
+    def found_in_fresh_samples(self, split: str, steps: int = 4000, partners: int = 8) -> float:
+        """What a critic finds of the other code: the bound of Donsker and Varadhan at the best temperature."""
         with torch.no_grad():
             moments = [(x.mean(0), x.std(0) + 1e-6) for x in self(20_000, split).codes[:2]]
         critic = JointNetwork(self.pi_features, self.alpha_features).to(self.device)
-        optimizer = torch.optim.Adam(critic.parameters(), 1e-3, fused=True)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
 
         def logits(n: int) -> tuple[Tensor, Tensor]:
             with torch.no_grad():
@@ -74,12 +91,11 @@ class Vectors(Problem):
             others = [critic(pi, alpha.roll(i + 1, 0)) for i in range(partners)]
             return critic(pi, alpha), torch.cat(others)
 
-        for _ in range(steps):
-            optimizer.zero_grad()
-            joint, marginal = logits(512)
-            (F.softplus(-joint).mean() + F.softplus(marginal).mean()).backward()
-            optimizer.step()
-            schedule.step()
+        def loss_of(n: int) -> Tensor:
+            joint, marginal = logits(n)
+            return F.softplus(-joint).mean() + F.softplus(marginal).mean()
+
+        fit(critic, loss_of, steps)
         with torch.no_grad():
             joint, marginal = (
                 torch.cat(x) for x in zip(*(logits(5000) for _ in range(20)), strict=True)
@@ -129,11 +145,10 @@ class Noisy(Problem):
         return Outcome(mireg.Codes(pi, alpha, posterior), task)
 
 
-class Labels(Noisy):
+class Labels(Endless, Noisy):
     """An attribute of 10 classes beside 4 factors: the code must not tell it, and the decoder is told.
 
-    `fresh` is what a classifier tells of the codes after 2,500 batches of 512 samples that were never used before: no audit of some thousand codes tells as
-    much of codes that hide the label at a fine scale.
+    No audit of some thousand codes finds as much as fresh samples do in codes that hide the label at a fine scale.
     """
 
     classes = 10
@@ -154,27 +169,16 @@ class Labels(Noisy):
         x = self.mix(self.means[label], torch.randn(n, self.factors, device=self.device))
         return self.outcome(x, label, self.one_hot[label])
 
-    def examine(self, split: str) -> Findings:
-        found = super().examine(split)
-        found.metrics["fresh"] = self.told_by_fresh_samples(split)
-        return found
-
-    def told_by_fresh_samples(self, split: str, steps: int = 2500) -> float:
-        """What a classifier tells of the label, in nats."""
+    def found_in_fresh_samples(self, split: str, steps: int = 2500) -> float:
+        """What a classifier finds of the label."""
         classifier = mlp(self.pi_features, self.classes, 256).to(self.device)
-        optimizer = torch.optim.Adam(classifier.parameters(), 1e-3, fused=True)
-        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
 
         def surprise(n: int) -> Tensor:
             with torch.no_grad():
                 pi, label, _ = self(n, split).codes
             return F.cross_entropy(classifier(pi), label)
 
-        for _ in range(steps):
-            optimizer.zero_grad()
-            surprise(512).backward()
-            optimizer.step()
-            schedule.step()
+        fit(classifier, surprise, steps)
         with torch.no_grad():
             return math.log(self.classes) - surprise(50_000).item()
 
