@@ -30,7 +30,7 @@ html_static_path = ["static"]
 html_css_files = ["wide.css"]
 
 default_role = "literal"  # what docstrings set in single backquotes is code
-autodoc_typehints_format = "fully-qualified"
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"

@@ -33,18 +33,18 @@ PUBLISHED = {
     "FNF, published": (0.759, 0.759, 0.759, 0.783),
     "FARE, published": (0.754, 0.759, 0.759, 0.794),
 }
-"""Best accuracy on Health, age at 60, at a parity gap of at most .10, .15, .20 and .30, as
+"""Best accuracy on Health, age at 60, at a parity gap of at most 0.1, 0.15, 0.2 and 0.3, as
 committed by the authors of FARE (Jovanović et al., 2023).
 """
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Returns a number without the zero before the point."""
+    """Returns a rounded number, or a word for what is not one."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "never"
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+    return f"{value:.{digits}f}"
 
 
 def lines(head: list[str], body: list[list[str]]) -> Iterator[str]:
@@ -103,8 +103,8 @@ def of_task(rows: list[Row], task: str) -> Iterator[str]:
         "method",
         *(f"≤ {budget:g}" for budget in BUDGETS),
         "area",
-        "gap at .05",
-        "trainings to .05",
+        "gap at 0.05",
+        "trainings to 0.05",
         "s, all trainings",
         "settings",
     ]
