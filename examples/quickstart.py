@@ -1,7 +1,7 @@
 """Two encoders on vectors: what the pose code reveals about the appearance, without and with the constraint.
 
 Each sample is mixed from 4 factors that it shares with its partner (its appearance) and 4 of its own (its pose). Two encoders and a decoder learn to
-redraw x2 from the pose of x2 and the appearance of x1. Nothing keeps the pose code from holding the appearance as well, but for the constraint.
+redraw x2 from the pose of x2 and the appearance of x1. Only the constraint keeps the pose code from holding the appearance as well.
 """
 
 import math
@@ -111,9 +111,9 @@ def train(
         pi, alpha, posterior = encoders(x2, x1)
 
         penalty = constraint(pi, alpha, posterior)
+        # Without, the critics only watch.
         loss = reconstruction(decoder, pi, alpha, x2) + penalty.critic_loss
-        if constrained:
-            loss = loss + penalty.loss
+        loss = loss + (penalty.loss if constrained else 0 * penalty.loss)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
