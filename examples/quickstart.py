@@ -111,9 +111,10 @@ def train(
         pi, alpha, posterior = encoders(x2, x1)
 
         penalty = constraint(pi, alpha, posterior)
-        # Without, the critics only watch.
-        loss = reconstruction(decoder, pi, alpha, x2) + penalty.critic_loss
-        loss = loss + (penalty.loss if constrained else 0 * penalty.loss)
+        # Without the constraint, critics only watch. Times 0, since the constraint warns of a loss left out.
+        weight = 1 if constrained else 0
+        task = reconstruction(decoder, pi, alpha, x2)
+        loss = task + weight * penalty.loss + penalty.critic_loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
