@@ -160,9 +160,12 @@ def check_codes(
                 f"{name} must be a tensor, got {type(x).__name__}{_conversion(x, name)}"
             )
     if pi.ndim < 2 or not pi.is_floating_point():
+        fix = ""
+        if alpha.ndim > 1 and alpha.is_floating_point():
+            fix = ": pi and alpha are exchanged, so exchange them"
         raise ValueError(
             f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape "
-            f"{tuple(pi.shape)}"
+            f"{tuple(pi.shape)}{fix}"
         )
     if alpha.ndim < 1 or len(alpha) != len(pi):
         raise ValueError(
@@ -226,7 +229,10 @@ def _check_label_shape(alpha: Tensor) -> None:
             "and pass alpha.float(), if several may be true at once"
         )
     elif alpha.ndim == 1:
-        fix = f"pass alpha.long() if the values are class numbers; otherwise {fix}"
+        fix = (
+            "pass alpha.long() if the values are class numbers, with -1 instead of NaN for unknown; "
+            f"otherwise {fix}"
+        )
     raise ValueError(
         f"labels must be integers with shape (N,), got {alpha.dtype} with shape "
         f"{tuple(alpha.shape)}: {fix}"

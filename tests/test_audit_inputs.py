@@ -125,10 +125,11 @@ def test_a_code_with_nan_is_refused_with_the_fix():
         read_inputs(RANDOM.standard_normal((N, 2)), alpha)
 
 
-def test_minus_one_that_was_not_declared_is_mentioned():
-    found = read_variable("alpha", LABELS - 1)
-    assert "pass unknown=-1" in found.warnings[0]
-    assert not read_variable("alpha", LABELS).warnings
+def test_minus_one_beside_two_classes_must_be_declared_as_the_constraint_takes_it_for_unknown():
+    with pytest.raises(ValueError, match=r"pass unknown=-1 .*, or alpha \+ 1 if it is a class"):
+        read_variable("alpha", LABELS - 1)
+    assert read_variable("alpha", LABELS - 1, unknown=-1).classes == 2
+    assert read_variable("alpha", np.where(LABELS == 1, 1, -1)).classes == 2
 
 
 def test_samples_that_can_show_nothing_are_never_cleared():

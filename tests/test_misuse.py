@@ -93,6 +93,17 @@ def one_label(constraint, seed):
     train_on(constraint, constraint.optimizer, pi, labels, posterior)
 
 
+def no_label_known(constraint, seed):
+    pi, _, posterior = batch(seed)
+    labels = torch.full((16,), -1)
+    train_on(constraint, constraint.optimizer, pi, labels, posterior)
+
+
+def takes_the_mean(constraint, seed):
+    _, alpha, posterior = batch(seed)
+    train_on(constraint, constraint.optimizer, posterior.mean, alpha, posterior)
+
+
 def critics_diverge(constraint, seed):
     trains(constraint, seed)
     for average, value in zip(constraint.moving_averages(), (0.1, -0.1), strict=True):
@@ -115,6 +126,7 @@ FAULTS = {
     "update never called": (never_updates, {}, "no update.*constraint.update"),
     "KL alone below epsilon": (tells_nothing, {}, "KL bound alone is 0 nats, below epsilon=0.125"),
     "groups leave no negatives": (one_group, {}, "leave no negatives"),
+    "the mean for a sample": (takes_the_mean, {}, "pi is the mean of the posterior.*rsample"),
     "alpha constant": (constant_alpha, {}, "alpha is constant"),
     "critics diverge": (
         critics_diverge,
@@ -166,6 +178,26 @@ def test_a_good_training_is_told_nothing(classes):
 
     settings = {} if classes is None else {"classes": classes}
     assert not said(constraint_of(**settings), step, 9 * EVERY)
+
+
+@pytest.mark.parametrize("epsilon, warned", [(0.3, True), (0.15, False)])
+def test_a_target_above_the_entropy_of_a_rare_label_is_named(epsilon, warned):
+    """A label of one in 16 has 0.234 nats."""
+    constraint = mireg.RobustMIConstraint(PI, classes=2, epsilon=epsilon)
+
+    def step(constraint, seed):
+        pi, _, posterior = batch(seed)
+        labels = torch.where(torch.arange(16) == 0, 1, torch.where(torch.arange(16) == 1, -1, 0))
+        train_on(constraint, constraint.optimizer, pi, labels, posterior)
+
+    messages = said(constraint, step, 9 * EVERY)
+    assert [m for m in messages if "entropy" in m] == messages and len(messages) == warned
+    assert not warned or "not below 0.245 nats, the entropy of the last 6" in messages[0]
+
+
+def test_that_no_label_is_known_is_said():
+    messages = said(constraint_of(classes=2), no_label_known, 9 * EVERY)
+    assert "whose labels are known (0 or above)" in messages[0]
 
 
 def test_a_target_that_no_code_can_exceed_is_named():

@@ -75,7 +75,8 @@ def read_variable(
 
     Raises:
         TypeError: If the values are neither numbers nor names.
-        ValueError: If values are missing, or do not match `kind` or `classes`.
+        ValueError: If values are missing, or do not match `kind` or `classes`, or if -1 may be a
+            class or mean unknown.
     """
     if kind not in (None, "label", "number"):
         raise ValueError(f"kind must be 'label' or 'number', got {kind!r}")
@@ -104,10 +105,10 @@ def read_variable(
         count = len(names)
         if count < 2:
             raise ValueError(f"labels need at least 2 classes, got only {names[0]} in {name}")
-        if -1 in names[:1] and names.dtype.kind == "i":
-            warnings.append(
-                f"-1 is read as a label of {name} ({counts[0]} samples): pass unknown=-1 if it "
-                "means unknown"
+        if count > 2 and names.dtype.kind == "i" and names[0] == -1 and names[1] >= 0:
+            raise ValueError(
+                f"{name} has -1 among its labels ({counts[0]:,} of {len(labels):,} samples): pass "
+                f"unknown=-1 if it means unknown, or {name} + 1 if it is a class"
             )
         if counts.min() < PER_LABEL:
             warnings.append(

@@ -47,7 +47,10 @@ class Eraser(Conventions):
 
     First, everything that a linear map reveals about s is removed in closed form. A network
     predicts y from the rest. Cells are placed to preserve X and this prediction. Then the cells
-    whose merging costs least per nat are merged until the table holds :math:`\epsilon`.
+    whose merging costs least per nat are merged until they reveal :math:`\epsilon`. Two thirds of
+    the rows choose what to merge, and the others measure what is left: the information in their
+    table, less the :math:`(K - 1)(C - 1) / 2N` that chance adds for C labels and N rows (Miller,
+    1955).
 
     The price is detail: at most :math:`\log K` nats of X remain. With y, the cells preserve what
     matters for y. Without y, K means are a coarse version of X.

@@ -121,11 +121,19 @@ def place_cells(network: Cells, task: Task, generator: torch.Generator, tell: Te
 
 @torch.no_grad()
 def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
-    """Merges the cells that cost least per nat until the target is met, and sets their outputs."""
+    """Merges the cells that cost least per nat until the target is met, and sets their outputs.
+
+    Two thirds of the rows choose what to merge. The choice favours what is large by chance, so what
+    is left in these rows is too low an estimate. The other rows measure it.
+    """
     cell, count = nearest(network, task.x), len(network.points)
     place = cell * task.labels + task.s
-    table = place.bincount(minlength=count * task.labels).view(count, -1).double() / len(cell)
-    sizes = table.sum(1)
+    chosen, measured = place.split([len(place) - len(place) // 3, len(place) // 3])
+    table, other = (
+        part.bincount(minlength=count * task.labels).view(count, -1).double() / len(part)
+        for part in (chosen, measured)
+    )
+    sizes = cell.bincount(minlength=count).double() / len(cell)
     outputs = means(task.x, cell, network.points)
     of_y: Tensor | None = None
     if task.y is not None and task.targets:
@@ -148,20 +156,33 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
 
     ratio = ratios(torch.arange(count, device=cell.device))
     left = int((sizes > 0).sum())
-    while float(information(table)) > epsilon and left > 1:
+
+    def revealed() -> float:
+        """Returns what the cells reveal about s, in nats, without what chance adds."""
+        occupied = int((other.sum(1) > 0).sum())
+        return float(information(other)) - by_chance(occupied, task.labels, len(measured))
+
+    while left > 1 and revealed() > epsilon:
         i, j = sorted(divmod(int(ratio.argmin()), count))
         network.merged[network.merged == j] = i
         share = sizes[j] / (sizes[i] + sizes[j])
         outputs[i] = outputs[i].lerp(outputs[j], share.to(outputs.dtype))
         if of_y is not None:
             of_y[i] = of_y[i] + of_y[j] if task.targets else of_y[i].lerp(of_y[j], share)
-        for counts in (table, sizes):
+        for counts in (table, other, sizes):
             counts[i] += counts[j]
             counts[j] = 0
         ratio[i] = ratio[:, i] = ratios(torch.tensor([i], device=cell.device))[0]
         ratio[j] = ratio[:, j] = math.inf
         left -= 1
     network.centres.copy_(means(task.full, nearest(network, task.x), network.centres))
+
+
+def by_chance(cells: int, labels: int, rows: int) -> float:
+    """Returns the nats that chance adds to the table of K cells and C labels, (K - 1) (C - 1) / 2 n
+    on average (Miller, 1955).
+    """
+    return (cells - 1) * (labels - 1) / (2 * rows)
 
 
 def merging_loses(table: Tensor, rows: Tensor) -> Tensor:

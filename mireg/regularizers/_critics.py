@@ -319,13 +319,13 @@ class Critics(nn.Module):
             self.memory.remember(codes, accepted)
         self.negatives.update()
 
-    def faults(self) -> dict[str, str]:
+    def faults(self, epsilon: float) -> dict[str, str]:
         """Returns warnings about recent batches by short names. Waits for the device."""
         found = {}
         if self.empty.value > 0.99:
             found["negatives"] = (
-                "the groups of a batch leave no negatives, so that the critics learn nothing: "
-                "use batches of several groups"
+                "the batches leave no negatives, so that the critics learn nothing: use batches of "
+                "several groups, and of several samples whose labels are known (0 or above)"
             )
         if self.alike.value > 0.99:
             found["labels"] = (
@@ -334,4 +334,14 @@ class Critics(nn.Module):
             )
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"
+        if self.classes is not None and self.memory is not None:
+            labels = self.memory.recall(self.memory.capacity, 0, 0)
+            known = labels.alpha[labels.written & (labels.alpha >= 0)]
+            shares = known.bincount() / len(known)
+            entropy = float(-torch.special.xlogy(shares, shares).sum())
+            if len(shares.nonzero()) > 1 and entropy <= epsilon:
+                found["epsilon"] = (
+                    f"epsilon={epsilon:g} is not below {entropy:.3g} nats, the entropy of the last "
+                    f"{len(known):,} labels: every code meets this target, so choose a smaller one"
+                )
         return found

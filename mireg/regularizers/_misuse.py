@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.utils.hooks import unserializable_hook
 
 from .._checks import is_transformed
@@ -52,7 +53,14 @@ class Misuse:
             self.said.add(fault)
             warnings.warn(f"{self.name}: {text}", UserWarning, stacklevel=stack_level())
 
-    def on_call(self, training: bool, critics: nn.Module, pi: Tensor, loss: Tensor) -> None:
+    def on_call(
+        self,
+        training: bool,
+        critics: nn.Module,
+        pi: Tensor,
+        loss: Tensor,
+        posterior: Distribution | None = None,
+    ) -> None:
         """Counts a call, and warns if :meth:`Regularizer.update` never follows.
 
         Arguments:
@@ -60,6 +68,7 @@ class Misuse:
             critics: The critics.
             pi: The codes, as the user passed them.
             loss: The loss of the encoders that the call returns.
+            posterior: The distribution that `pi` was drawn from.
         """
         if torch.compiler.is_compiling() or not training:
             return
@@ -75,6 +84,12 @@ class Misuse:
             loss.register_hook(self.on_backward)
         if self.first is None:
             self.first = first_of(critics)
+        if self.asked == 1 and posterior is not None and is_mean(pi, posterior):
+            self.say(
+                "mean",
+                "pi is the mean of the posterior, so the KL does not limit what it reveals: pass a "
+                "sample, posterior.rsample(), to the constraint and to the task",
+            )
         if self.asked == 2 * FIRST_CHECK and not self.updates:
             self.say(
                 "update",
@@ -148,6 +163,17 @@ def first_of(critics: nn.Module) -> Tensor | None:
     """Returns a copy of the first parameter of the critics, if any."""
     parameter = next(critics.parameters(), None)
     return None if parameter is None else parameter.detach().clone()
+
+
+def is_mean(pi: Tensor, posterior: Distribution) -> bool:
+    """Returns whether a code is the memory of the mean of its posterior. Compares no values."""
+    try:
+        mean = posterior.mean
+    except NotImplementedError:
+        return False
+    if pi is mean:
+        return True
+    return not is_transformed(pi) and pi.data_ptr() == mean.data_ptr() != 0
 
 
 def stack_level() -> int:

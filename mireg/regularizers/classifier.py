@@ -116,7 +116,7 @@ class ClassifierMI(Regularizer):
         average, held = (x.weight(mi.dtype) for x in (self.average, self.held_out_average))
         seen = Estimates(mi, mi, average, average, held, self.epsilon)
         loss = self.multiplier(reading.mi, seen)
-        self.misuse.on_call(self.training, self.critics, pi, loss)
+        self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
             "mi": mi,
             "mi_average": average,
@@ -153,7 +153,7 @@ class ClassifierMI(Regularizer):
         average, held = self.average.value, self.held_out_average.value
         self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, penalty.loss, self.critics.faults)
+        self.misuse.on_update(self.critics, penalty.loss, lambda: self.critics.faults(self.epsilon))
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

@@ -87,7 +87,8 @@ def check_parts(
         given = type(penalty).__name__
         if isinstance(penalty, Penalty):
             given = f"one with {len(penalty.parts)} parts and the metrics {sorted(penalty.metrics)}"
-        fix = ": pass the penalty itself, not its loss" if isinstance(penalty, Tensor) else ""
+        part = {Tensor: "loss", dict: "metrics"}.get(type(penalty))
+        fix = f": pass the penalty itself, not its {part}" if part else ""
         raise ValueError(
             f"update of {type(regularizer).__name__} takes the penalty that it returned for this "
             f"step, got {given}{fix}"

@@ -232,7 +232,7 @@ class RobustMIConstraint(Regularizer):
         seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
-        self.misuse.on_call(self.training, self.critics, pi, loss)
+        self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
             "mi": mi,
             "mi_shadow": mi_shadow,
@@ -290,7 +290,7 @@ class RobustMIConstraint(Regularizer):
 
     def faults(self) -> dict[str, str]:
         """Returns warnings about the state by short names. Waits for the device."""
-        found = self.critics.faults()
+        found = self.critics.faults(self.epsilon)
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
