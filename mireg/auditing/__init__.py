@@ -1,6 +1,7 @@
 """The auditor: fresh critics estimate the information in frozen codes."""
 
 from .audit import audit
-from .report import AuditReport
+from .curve import LearningCurve, Recognition
+from .report import AuditReport, Stratum
 
-__all__ = ["AuditReport", "audit"]
+__all__ = ["AuditReport", "LearningCurve", "Recognition", "Stratum", "audit"]
