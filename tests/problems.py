@@ -12,7 +12,9 @@ from mireg import estimators, pairs, weights
 PI, ALPHA, CLASSES = 5, 7, 4
 
 
-no_encoder = pytest.mark.filterwarnings("ignore:.*no penalty has changed an encoder")
+no_encoder = pytest.mark.filterwarnings(
+    "ignore:.*(no penalty has changed an encoder|pi is the mean of the posterior)"
+)
 """Marks a test in which a constraint reads codes that no encoder makes."""
 
 

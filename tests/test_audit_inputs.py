@@ -121,7 +121,7 @@ def test_what_alpha_cannot_be_is_refused_with_the_fix(alpha, options, error, tex
 
 def test_a_code_with_nan_is_refused_with_the_fix():
     alpha = np.where(np.arange(N) < 3, np.nan, RANDOM.standard_normal(N))
-    with pytest.raises(ValueError, match="got 3 rows with NaN .* unknown=float"):
+    with pytest.raises(ValueError, match="got NaN or infinity in 3 of .* unknown=float"):
         read_inputs(RANDOM.standard_normal((N, 2)), alpha)
 
 
@@ -149,3 +149,11 @@ def test_a_linear_critic_has_a_weight_for_each_feature_and_label():
     pi = RANDOM.standard_normal((N, 5))
     assert read_inputs(pi, RANDOM.integers(3, size=N)).weights == 5 * 2
     assert read_inputs(pi, RANDOM.standard_normal((N, 4))).weights == 5 * 4
+
+
+def test_labels_in_the_place_of_codes_are_refused_and_a_cell_for_a_label_is_not():
+    codes = RANDOM.standard_normal((N, 3))
+    with pytest.raises(ValueError, match=r"exchange them, audit\(alpha, pi\)"):
+        read_inputs(LABELS, codes)
+    assert read_inputs(LABELS, LABELS % 2).classes == 2
+    assert read_inputs(LABELS, codes[:, 0]).classes == 0

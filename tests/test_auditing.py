@@ -112,6 +112,21 @@ def test_a_posterior_gives_the_bound_from_above():
     assert "at most" in str(found)
 
 
+@pytest.mark.usefixtures("short_audits")
+def test_an_empty_code_and_a_target_that_every_code_meets_are_mentioned():
+    labels = torch.arange(600) % 2
+    pi = torch.randn(600, 2, generator=torch.Generator().manual_seed(0))
+    empty = mireg.diagonal_gaussian(torch.zeros(600, 2), torch.zeros(600, 2))
+    found = mireg.audit(pi, labels, epsilon=0.7, posterior=empty, folds=2)
+    of_target, of_code = (
+        [w for w in found.warnings if text in w] for text in ("0.693 nats: every", "nearly empty")
+    )
+    assert len(of_target) == len(of_code) == 1
+    full = mireg.diagonal_gaussian(pi, torch.full((600, 2), -4.0))
+    found = mireg.audit(pi, labels, epsilon=0.1, posterior=full, folds=2)
+    assert not any("every code" in w or "nearly empty" in w for w in found.warnings)
+
+
 # --- what it certifies ------------------------------------------------------
 
 

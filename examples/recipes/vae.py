@@ -98,7 +98,7 @@ def measure(vae: VAE, x: Tensor, digit: Tensor, epsilon: float) -> dict[str, flo
 
 @torch.no_grad()
 def draw(vaes: dict[str, VAE], x: Tensor, path: Path) -> None:
-    """Draws every digit in the hands of five others."""
+    """Draws every digit in the handwriting of five others."""
     figure, axes = plt.subplots(1, len(vaes), figsize=(9, 2.4), layout="constrained")
     for ax, (name, vae) in zip(axes, vaes.items(), strict=True):
         rows = []

@@ -26,6 +26,8 @@ from .report import AuditReport
 from .verdict import decide, doubts, expected_miss, highest, normalized
 
 FEW_SAMPLES = 1000
+NEARLY_EMPTY = 0.5
+"""A code of which a posterior allows fewer nats about anything is probably of no use."""
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
 
 
@@ -120,9 +122,15 @@ def audit(
         report = combined(inputs, parts, examine, confidence, epsilon, words)
     if progress is not None:
         progress("done", 1.0)
+    bound = None if posterior is None else bound_from_above(posterior, inputs.known)
+    if bound is not None and bound < NEARLY_EMPTY:
+        odd += (
+            f"samples of this posterior reveal at most {bound:.3f} nats about anything: the code "
+            "is nearly empty, so check that the task still uses it",
+        )
     return replace(
         report,
-        variational_bound=None if posterior is None else bound_from_above(posterior, inputs.known),
+        variational_bound=bound,
         warnings=(*report.warnings, *odd),
         seed=seed,
         seconds=time.monotonic() - start,
@@ -182,6 +190,14 @@ def _examine(
         )
     if mi > 0.6 * math.log(units):
         warnings.append("the information is larger than this number of samples can measure")
+    if inputs.classes and epsilon is not None:
+        shares = inputs.alpha.bincount() / len(inputs.alpha)
+        entropy = float(-torch.special.xlogy(shares, shares).sum())
+        if epsilon >= entropy:
+            warnings.append(
+                f"epsilon is not below the entropy of the labels, {entropy:.3f} nats: every code "
+                "meets this target"
+            )
     groups_count = len(of_joint.unique())
     if len(inputs.pi) < FEW_SAMPLES:
         warnings.append(

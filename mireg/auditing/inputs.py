@@ -90,12 +90,20 @@ def read_inputs(
     g = None if groups is None else as_values("groups", groups)
     n = len(x)
     if len(y) != n or (g is not None and len(g) != n):
-        of_groups = "" if g is None else f" and {len(g)} groups"
+        names, of_groups = "pi and alpha", ""
+        if g is not None:
+            names, of_groups = "pi, alpha and groups", f" and {len(g)} groups"
         raise ValueError(
-            f"pi, alpha and groups must have one row for each sample, got {n} and "
-            f"{len(y)}{of_groups}"
+            f"{names} must have one row for each sample, got {n} and {len(y)}{of_groups}"
         )
     variable = read_variable("alpha", alpha, kind, classes, unknown)
+    if x.ndim == 1 and len(np.unique(x)) <= n // PER_LABEL and not variable.classes:
+        columns = variable.values.shape[1]
+        if columns > 1:
+            raise ValueError(
+                f"pi must be codes, got a column of labels, and alpha has {columns} columns of "
+                "numbers: exchange them, audit(alpha, pi)"
+            )
     known = None
     if not variable.known.all():
         known = torch.from_numpy(variable.known)
@@ -165,7 +173,7 @@ def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
     if bad.any():
         fix = "; declare unknown values: unknown=float('nan')" if name == "alpha" else ""
         raise ValueError(
-            f"{name} must be finite, got {int(bad.sum())} rows with NaN or infinity, "
+            f"{name} must be finite, got NaN or infinity in {int(bad.sum())} of {len(x)} rows, "
             f"the first at index {int(bad.argmax())}{fix}"
         )
     constant = (x == x[:1]).all(axis=0)

@@ -46,8 +46,8 @@ def _information(r: "AuditReport") -> list[Row]:
             f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
             if r.lower_bound > 0
             else "nothing",
-            f"the true value is lower in at most {100 - 100 * r.confidence:g} % of audits, "
-            "whatever the critics are",
+            f"the true value is below this bound in at most {100 - 100 * r.confidence:g} % of "
+            "audits, whatever the critics are",
         ),
     ]
     if r.variational_bound is not None:
@@ -79,7 +79,7 @@ def _information(r: "AuditReport") -> list[Row]:
         ),
         Row(
             "random pairings",
-            f"p = {r.p_value:.3f}; 95 % of them yield less than {r.null:.3f} nats",
+            f"p = {r.p_value:.3f}; 95 % of their estimates are below {r.null:.3f} nats",
             "a small p rules out luck; a large p does not show independence",
         ),
         Row(

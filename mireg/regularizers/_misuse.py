@@ -31,7 +31,7 @@ class Misuse:
     def __init__(self, name: str, epsilon: float, classes: int | None) -> None:
         self.name = name
         self.asked = self.silent = self.updates = 0
-        self.reached = self.used = False
+        self.reached = self.used = self.of_mean = False
         self.said: set[str] = set()
         self.first: Tensor | None = None
         if classes is not None and epsilon >= math.log(classes):
@@ -84,12 +84,8 @@ class Misuse:
             loss.register_hook(self.on_backward)
         if self.first is None:
             self.first = first_of(critics)
-        if self.asked == 1 and posterior is not None and is_mean(pi, posterior):
-            self.say(
-                "mean",
-                "pi is the mean of the posterior, so the KL does not limit what it reveals: pass a "
-                "sample, posterior.rsample(), to the constraint and to the task",
-            )
+        if self.asked == 1 and posterior is not None:
+            self.of_mean = is_mean(pi, posterior)
         if self.asked == 2 * FIRST_CHECK and not self.updates:
             self.say(
                 "update",
@@ -143,6 +139,11 @@ class Misuse:
                     "the optimizer",
                 )
         found |= self.of_gradients(loss)
+        if self.of_mean:
+            found["mean"] = (
+                "pi is the mean of the posterior, so the KL does not limit what it reveals: pass a "
+                "sample, posterior.rsample(), to the constraint and to the task"
+            )
         for name, text in found.items():
             self.say(name, text)
 
@@ -171,9 +172,10 @@ def is_mean(pi: Tensor, posterior: Distribution) -> bool:
         mean = posterior.mean
     except NotImplementedError:
         return False
-    if pi is mean:
-        return True
-    return not is_transformed(pi) and pi.data_ptr() == mean.data_ptr() != 0
+    # Tensors of torch.func have no memory of their own.
+    if is_transformed(pi) or is_transformed(mean):
+        return False
+    return pi.data_ptr() == mean.data_ptr() != 0
 
 
 def stack_level() -> int:

@@ -294,10 +294,11 @@ class RobustMIConstraint(Regularizer):
         kl = float(self.kl_average.value)
         if kl < self.epsilon:
             found["kl"] = (
-                f"the KL bound alone is {kl:.3g} nats, below epsilon={self.epsilon:g}: samples of "
-                "this posterior reveal no more than that about their input, whatever the critics "
-                "find. Check that pi is a sample of the posterior that you pass, and that the task "
-                "loss reaches its encoder, or lower epsilon"
+                f"the code is nearly empty: its KL of {kl:.3g} nats is below "
+                f"epsilon={self.epsilon:g}, so its samples reveal no more than that about "
+                "anything, and the task gets almost nothing from it. Check that pi is a sample of "
+                "the posterior that you pass, that the task loss reaches its encoder, that the "
+                "task needs this code, and that no KL term of your own empties it"
             )
         mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         low = min(mi, mi_shadow) < -self.epsilon - LOST
