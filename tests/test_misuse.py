@@ -124,7 +124,11 @@ FAULTS = {
         "called without gradients: call it outside of torch.no_grad",
     ),
     "update never called": (never_updates, {}, "no update.*constraint.update"),
-    "KL alone below epsilon": (tells_nothing, {}, "the code is nearly empty: its KL of 0 nats is below epsilon=0.125"),
+    "KL alone below epsilon": (
+        tells_nothing,
+        {},
+        "the code is nearly empty: its KL of 0 nats is below epsilon=0.125",
+    ),
     "groups leave no negatives": (one_group, {}, "leave no negatives"),
     "the mean for a sample": (takes_the_mean, {}, "pi is the mean of the posterior.*rsample"),
     "alpha constant": (constant_alpha, {}, "alpha is constant"),

@@ -124,10 +124,10 @@ def audit(
         progress("done", 1.0)
     bound = None if posterior is None else bound_from_above(posterior, inputs.known)
     if bound is not None and bound < NEARLY_EMPTY:
-        odd += (
+        text = (
             f"samples of this posterior reveal at most {bound:.3f} nats about anything: the code "
-            "is nearly empty, so check that the task still uses it",
         )
+        odd += (text + "is nearly empty, so check that the task still uses it",)
     return replace(
         report,
         variational_bound=bound,
