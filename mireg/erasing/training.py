@@ -128,7 +128,8 @@ def merge_cells(network: Cells, task: Task, epsilon: float) -> None:
     """
     cell, count = nearest(network, task.x), len(network.points)
     place = cell * task.labels + task.s
-    chosen, measured = place.split([len(place) - len(place) // 3, len(place) // 3])
+    third = math.ceil(len(place) / 3)
+    chosen, measured = place[:-third], place[-third:]
     table, other = (
         part.bincount(minlength=count * task.labels).view(count, -1).double() / len(part)
         for part in (chosen, measured)
