@@ -322,7 +322,13 @@ def test_report_serves_people_and_programs(report, tmp_path):
     ("pi", "alpha", "groups", "error", "text"),
     [
         (np.zeros((600, 2)), np.eye(600), None, ValueError, "pi must vary"),
-        (np.eye(600), np.full(600, np.nan), None, ValueError, "alpha must be finite, got NaN or infinity in 600 of 600 rows"),
+        (
+            np.eye(600),
+            np.full(600, np.nan),
+            None,
+            ValueError,
+            "alpha must be finite, got NaN or infinity in 600 of 600 rows",
+        ),
         (np.eye(600), np.eye(599), None, ValueError, "one row for each sample, got 600 and 599"),
         (np.eye(199), np.eye(199), None, ValueError, "200 to 1,000,000 samples, got 199"),
         (np.eye(600), np.zeros(600, int), None, ValueError, "at least 2 classes, got only 0"),
