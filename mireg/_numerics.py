@@ -1,6 +1,6 @@
-"""Weighted means over pairs, in full precision."""
+"""Weighted means over pairs, in full precision, and the entropy of labels."""
 
-__all__ = ["full_precision", "log_mean_exp", "mean"]
+__all__ = ["full_precision", "label_entropy", "log_mean_exp", "mean"]
 
 import math
 
@@ -18,6 +18,12 @@ def mean(x: Tensor, weights: Tensor | None = None) -> Tensor:
     if weights is None:
         return x.mean()
     return torch.dot(x.flatten(), weights.to(x.dtype).flatten())
+
+
+def label_entropy(labels: Tensor) -> float:
+    """Returns the entropy of integer labels of at least 0, in nats; 0 for no labels."""
+    shares = labels.bincount() / len(labels)
+    return float(-torch.special.xlogy(shares, shares).sum())
 
 
 def log_mean_exp(x: Tensor, weights: Tensor | None = None, empty: float = 0.0) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from .._checks import check_epsilon
+from .._numerics import label_entropy
 from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
 from .curve import estimate, log_partition, open_questions
@@ -26,9 +27,10 @@ from .report import AuditReport
 from .verdict import decide, doubts, expected_miss, highest, normalized
 
 FEW_SAMPLES = 1000
-NEARLY_EMPTY = 0.5
-"""A code of which a posterior allows fewer nats about anything is probably of no use."""
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
+
+NEARLY_EMPTY = 0.5
+"""If the posterior allows fewer nats about anything, the report warns of an empty code."""
 
 
 def audit(
@@ -191,8 +193,7 @@ def _examine(
     if mi > 0.6 * math.log(units):
         warnings.append("the information is larger than this number of samples can measure")
     if inputs.classes and epsilon is not None:
-        shares = inputs.alpha.bincount() / len(inputs.alpha)
-        entropy = float(-torch.special.xlogy(shares, shares).sum())
+        entropy = label_entropy(inputs.alpha)
         if epsilon >= entropy:
             warnings.append(
                 f"epsilon is not below the entropy of the labels, {entropy:.3f} nats: every code "

@@ -22,6 +22,7 @@ from .._checks import (
     check_part,
 )
 from .._frozen import call_frozen
+from .._numerics import label_entropy
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator
 from ..memory import Memory
@@ -337,9 +338,8 @@ class Critics(nn.Module):
         if self.classes is not None and self.memory is not None:
             labels = self.memory.recall(self.memory.capacity, 0, 0)
             known = labels.alpha[labels.written & (labels.alpha >= 0)]
-            shares = known.bincount() / len(known)
-            entropy = float(-torch.special.xlogy(shares, shares).sum())
-            if len(shares.nonzero()) > 1 and entropy <= epsilon:
+            entropy = label_entropy(known)
+            if 0 < entropy <= epsilon:
                 found["epsilon"] = (
                     f"epsilon={epsilon:g} is not below {entropy:.3g} nats, the entropy of the last "
                     f"{len(known):,} labels: every code meets this target, so choose a smaller one"
