@@ -51,22 +51,12 @@ nb_render_markdown_format = "myst"
 
 # The examples of docstrings see what a module sees.
 doctest_global_setup = """
+import pkgutil
 import numpy as np
 import torch
 import mireg
-from mireg import *
-from mireg.functional import *
-from mireg.concentration import *
-from mireg.critics import *
-from mireg.erasing.network import *
-from mireg.estimators import *
-from mireg.layers import *
-from mireg.leakage import *
-from mireg.memory import *
-from mireg.pairs import *
-from mireg.regularizers import *
-from mireg.scaling import *
-from mireg.weights import *
-from mireg._frozen import *
+for module in pkgutil.walk_packages(mireg.__path__, "mireg."):
+    if not module.name.endswith("__main__"):
+        exec(f"from {module.name} import *")
 torch.manual_seed(0)
 """
