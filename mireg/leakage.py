@@ -11,6 +11,7 @@ __all__ = [
     "pinsker_accuracy_bound",
     "epsilon_for_accuracy",
     "auc_bound",
+    "epsilon_for_auc",
     "balanced_accuracy_bound",
     "parity_gap_bound",
     "gaussian_r_squared_bound",
@@ -155,13 +156,42 @@ def auc_bound(epsilon: float, share: float) -> float:
         return 1.0
     if epsilon == 0:
         return 0.5
-    # The information increases with the slope b.
+    return min(1.0, max(0.5, _at(0, epsilon, share)[1]))
+
+
+def epsilon_for_auc(auc: float, share: float) -> float:
+    r"""Returns the largest target at which no score exceeds an AUC, for a class of share s.
+
+    This is the inverse of :func:`auc_bound`. For a rare class, a given AUC takes few nats.
+
+    Arguments:
+        auc: The AUC, from 0.5 to 1.
+        share: The share :math:`s` of the class.
+
+    Returns:
+        The target :math:`\epsilon` in nats.
+
+    Example:
+        >>> round(epsilon_for_auc(0.6, share=0.5), 4), round(epsilon_for_auc(0.6, share=0.06), 4)
+        (0.0151, 0.0034)
+    """
+    _check_share("share", share)
+    if not 0.5 <= auc <= 1:
+        raise ValueError(f"the AUC must be from 0.5 to 1, got {auc}")
+    if auc == 0.5:
+        return 0.0
+    return min(entropy(share), max(0.0, _at(1, auc, share)[0]))
+
+
+def _at(which: int, value: float, share: float) -> tuple[float, float]:
+    """Returns the information and the AUC at which one of them has a value."""
+    # Both increase with the slope b.
     low, high = -20.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        information = logistic_score(math.exp(middle), share)[0]
-        low, high = (middle, high) if information <= epsilon else (low, middle)
-    return min(1.0, max(0.5, logistic_score(math.exp(high), share)[1]))
+        reached = logistic_score(math.exp(middle), share)[which] <= value
+        low, high = (middle, high) if reached else (low, middle)
+    return logistic_score(math.exp(high), share)
 
 
 def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> float:

@@ -81,6 +81,13 @@ def test_every_verdict_has_a_title_and_a_sentence(verdict):
     ) and f'<h1 class="{verdict.replace(" ", "-")}">' in report.to_html()
 
 
+def test_what_is_too_little_to_certify_and_probably_there_is_said():
+    report = dataclasses.replace(PLAIN, lower_bound=0.0, p_value=0.01, verdict="undecided")
+    assert "the code probably reveals a little, too little to certify" in report.summary
+    for other in ({"p_value": 0.3}, {"lower_bound": 0.01}):
+        assert "probably" not in dataclasses.replace(report, **other).summary
+
+
 def test_below_never_says_that_no_one_can_find_more():
     report = dataclasses.replace(PLAIN, verdict="below", epsilon=0.5)
     assert "This is not a proof: other critics may find more" in report.summary

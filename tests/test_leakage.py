@@ -181,6 +181,18 @@ def test_the_target_for_an_accuracy_is_the_inverse(position, chance):
     assert leakage.accuracy_bound(max(0, epsilon), chance) == pytest.approx(accuracy, abs=1e-6)
 
 
+@given(st.floats(0.51, 0.99), st.floats(0.02, 0.98))
+def test_the_target_for_an_auc_is_the_inverse(auc, share):
+    epsilon = leakage.epsilon_for_auc(auc, share)
+    assert 0 < epsilon <= -share * math.log(share) - (1 - share) * math.log1p(-share)
+    assert leakage.auc_bound(epsilon, share) == pytest.approx(auc, abs=1e-5)
+
+
+def test_targets_for_the_extremes_of_the_auc():
+    assert leakage.epsilon_for_auc(0.5, 0.1) == 0
+    assert leakage.epsilon_for_auc(1.0, 0.5) == pytest.approx(math.log(2), abs=1e-6)
+
+
 @pytest.mark.parametrize("dims", [1, 4])
 def test_a_gaussian_channel_meets_the_bound_of_r_squared(dims):
     rho = 0.6
@@ -234,6 +246,7 @@ def test_nothing_is_promised_beyond_the_entropy():
         (lambda: leakage.accuracy_bound(0.1, 10), "chance must be above 0 and below 1, got 10"),
         (lambda: leakage.pinsker_accuracy_bound(0.1, 0), "chance must be above 0"),
         (lambda: leakage.epsilon_for_accuracy(0.4, 0.5), "from chance \\(0.5\\) to 1, got 0.4"),
+        (lambda: leakage.epsilon_for_auc(0.4, 0.1), "from 0.5 to 1, got 0.4"),
         (lambda: leakage.parity_gap_bound(0.1, 1.0), "share must be above 0"),
         (lambda: leakage.auc_bound(0.1, 0.0), "share must be above 0"),
         (lambda: leakage.balanced_accuracy_bound(0.1, [0.5, 0.6]), "with sum 1"),

@@ -64,6 +64,13 @@ def asks_without_gradients(constraint, seed):
     constraint.update(penalty)
 
 
+def draws_without_gradients(constraint, seed):
+    _, alpha, posterior = batch(seed)
+    mean = posterior.mean.detach().requires_grad_()
+    posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
+    train_on(constraint, constraint.optimizer, posterior.sample(), alpha, posterior)
+
+
 def never_updates(constraint, seed):
     penalty = constraint(*batch(seed))
     constraint.optimizer.zero_grad()
@@ -118,6 +125,11 @@ FAULTS = {
         "penalty.loss was never differentiated: add penalty.loss",
     ),
     "the code detached": (detaches_the_code, {}, r"pi has no gradients: draw it with rsample\(\)"),
+    "sample for rsample": (
+        draws_without_gradients,
+        {},
+        "the KL alone empties the code, since pi has no gradients: draw it with rsample",
+    ),
     "no gradients at all": (
         asks_without_gradients,
         {},

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 DOUBLINGS = 8
 """How many more doublings of the training codes may raise an estimate as much as the last ones."""
 
+RARE = 0.02
+"""The p-value of random pairings up to which a report says that something is probably revealed."""
+
 Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 
 
@@ -131,7 +134,7 @@ def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
 
 
 def sentence(report: "AuditReport") -> str:
-    """Returns the finding in one to three sentences, without formulas and names of methods."""
+    """Returns the finding in one to four sentences, without formulas and names of methods."""
     found = f"about {max(0.0, report.mi):.3f} nats"
     target = f"the target of {report.epsilon:g} nats" if report.epsilon is not None else ""
     beyond = " beyond what is given" if report.given else ""
@@ -149,6 +152,11 @@ def sentence(report: "AuditReport") -> str:
         "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "
         "No target was given.",
     }[report.verdict]
+    if report.p_value <= RARE and report.lower_bound <= 0 and report.verdict != "above":
+        text += (
+            f" Random pairings of the same codes look less dependent (p = {report.p_value:.3f}), so "
+            "the code probably reveals a little, too little to certify with these samples."
+        )
     if report.label_balanced_accuracy is not None:
         chance = 1 / max(2, report.classes)
         text += (

@@ -149,15 +149,17 @@ class Misuse:
 
     def of_gradients(self, loss: Tensor) -> dict[str, str]:
         """Returns a warning if no gradient of a penalty has reached an encoder."""
-        text = ""
+        text, effect = "", "no penalty has changed an encoder"
         # Compiled calls are not counted, but their penalties have gradients.
         if self.silent and not self.asked and not loss.requires_grad:
             text = "it was called without gradients: call it outside of torch.no_grad()"
         elif self.asked and not self.reached:
             text = "pi has no gradients: draw it with rsample(), and do not detach it"
+            if loss.requires_grad:
+                effect = "no estimate has changed an encoder, and the KL alone empties the code"
         elif self.asked and not self.used:
             text = "penalty.loss was never differentiated: add penalty.loss to the loss"
-        return {"gradients": f"no penalty has changed an encoder, since {text}"} if text else {}
+        return {"gradients": f"{effect}, since {text}"} if text else {}
 
 
 def first_of(critics: nn.Module) -> Tensor | None:
