@@ -72,7 +72,7 @@ BREAKS = re.compile(r"(?<=[_/(])(?=\w)|(?<=::)|(?<=\w\.)(?!(?:py|json|npz)\b)(?=
 
 
 def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Marks where long names in tables may break, and where a formula and its full stop may not."""
+    """Lets long names in tables break in some places, and keeps a full stop beside its formula."""
     for entry in doctree.findall(nodes.entry):
         for text in [t for code in entry.findall(nodes.literal) for t in code.findall(nodes.Text)]:
             marked = LONG_NAMES.sub(lambda name: BREAKS.sub("\0", name[0]), text)
@@ -81,10 +81,15 @@ def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             for other in others:
                 pieces += [nodes.raw("", "<wbr>", format="html"), nodes.Text(other)]
             text.parent.replace(text, pieces)
-    for formula in doctree.findall(nodes.math):
+    for formula in list(doctree.findall(nodes.math)):
         after = formula.next_node(descend=False, siblings=True)
         if isinstance(after, nodes.Text) and after[0] in ".,;:)":
-            after.parent.replace(after, nodes.Text("\N{WORD JOINER}" + after))
+            rest = after.lstrip(".,;:)")
+            stop = nodes.Text(after[: len(after) - len(rest)])
+            after.parent.replace(after, nodes.Text(rest))
+            formula.parent.replace(
+                formula, nodes.inline("", "", formula.copy(), stop, classes=["unbroken"])
+            )
 
 
 def hide_inherited_signature(*args: Any) -> tuple[str, str] | None:
