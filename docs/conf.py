@@ -88,7 +88,7 @@ def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             stop = nodes.Text(after[: len(after) - len(rest)])
             after.parent.replace(after, nodes.Text(rest))
             formula.parent.replace(
-                formula, nodes.inline("", "", formula.copy(), stop, classes=["unbroken"])
+                formula, nodes.inline("", "", formula.deepcopy(), stop, classes=["unbroken"])
             )
 
 
