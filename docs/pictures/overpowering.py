@@ -131,7 +131,11 @@ def table(results: dict[str, dict[str, float]], steps: int) -> str:
             f"{r['audit']:.3f} ± {1.96 * r['standard_error']:.3f} | {r['kl']:.1f} | {r['gamma']:.2f} | "
             f"{r['multiplier']:.1f} | {r['reconstruction']:.2f} |"
         )
-    lines += ["", f"*{steps} steps, seed 0, ε = {EPSILON}; nats, except γ and λ.*", ""]
+    lines += [
+        "",
+        f"*{steps} steps, seed 0, ε = {EPSILON}; nats, except γ, λ and the reconstruction.*",
+        "",
+    ]
     return "\n".join(lines)
 
 

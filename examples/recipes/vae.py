@@ -1,4 +1,4 @@
-"""A conditional VAE of digits whose code must not tell the digit: five lines more than without.
+"""A conditional VAE of digits whose code must not reveal the digit: five lines more than without.
 
 The decoder is given the digit, so the code need not hold it: but it does, since nothing keeps it
 from being there. The VAE has a KL term already, but its weight does not follow what leaks: that of
@@ -33,7 +33,7 @@ class VAE(nn.Module):
         self.decoder = mlp(CODE + CLASSES, 64)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives mean and log-variance of the code."""
+        """Returns mean and log-variance of the code."""
         mean, log_var = self.encoder(x).chunk(2, dim=1)
         return mean, log_var
 
@@ -84,8 +84,8 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
 
 @torch.no_grad()
 def measure(vae: VAE, x: Tensor, digit: Tensor, epsilon: float) -> dict[str, float]:
-    """Judges held-out digits: how they are redrawn, what the code tells, and what a swapped digit
-    looks like.
+    """Evaluates held-out digits: how they are redrawn, what the code tells, and what a swapped
+    digit looks like.
     """
     torch.manual_seed(1)
     mean, log_var = vae.encode(x)

@@ -33,8 +33,9 @@ ROWS_AT_ONCE = 8192
 class Eraser(Conventions):
     r"""Creates a map that removes a concept s from embeddings X.
 
-    The output reveals at most :math:`\epsilon` nats about s to any attacker. It preserves as much
-    as possible of X and, if given, of y.
+    Rows are merged into cells until the cells reveal at most :math:`\epsilon` nats about s, by an
+    estimate from rows that did not choose the merges. The output preserves as much as possible of X
+    and, if given, of y.
 
     .. math:: & \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X)) \\
         & \text{with} \quad I(T(X), s) \leq \epsilon
