@@ -1,6 +1,11 @@
 """How the site is built: `python -m sphinx -W docs build/docs`."""
 
 import os
+import re
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
 
 import mireg
 
@@ -45,8 +50,8 @@ nb_execution_timeout = 1200
 nb_merge_streams = True
 # A warning on a page is a defect of the page.
 nb_output_stderr = "error"
-# No long dashes in commands.
-smartquotes_action = "qe"
+# Two hyphens are a dash, except in code.
+smartquotes_action = "qDe"
 nb_render_markdown_format = "myst"
 
 # The examples of docstrings see what a module sees.
@@ -60,3 +65,40 @@ for module in pkgutil.walk_packages(mireg.__path__, "mireg."):
         exec(f"from {module.name} import *")
 torch.manual_seed(0)
 """
+
+
+LONG_NAMES = re.compile(r"\S{20,}")
+BREAKS = re.compile(r"(?<=[_/(])(?=\w)|(?<=::)|(?<=\w\.)(?!(?:py|json|npz)\b)(?=[^\W\d])")
+
+
+def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Lets long names in tables break in some places, and keeps a full stop beside its formula."""
+    for entry in doctree.findall(nodes.entry):
+        for text in [t for code in entry.findall(nodes.literal) for t in code.findall(nodes.Text)]:
+            marked = LONG_NAMES.sub(lambda name: BREAKS.sub("\0", name[0]), text)
+            first, *others = marked.split("\0")
+            pieces = [nodes.Text(first)]
+            for other in others:
+                pieces += [nodes.raw("", "<wbr>", format="html"), nodes.Text(other)]
+            text.parent.replace(text, pieces)
+    for formula in list(doctree.findall(nodes.math)):
+        after = formula.next_node(descend=False, siblings=True)
+        if isinstance(after, nodes.Text) and after[0] in ".,;:)":
+            rest = after.lstrip(".,;:)")
+            stop = nodes.Text(after[: len(after) - len(rest)])
+            after.parent.replace(after, nodes.Text(rest))
+            formula.parent.replace(
+                formula, nodes.inline("", "", formula.deepcopy(), stop, classes=["unbroken"])
+            )
+
+
+def hide_inherited_signature(*args: Any) -> tuple[str, str] | None:
+    """Hides the signature of classes that only inherit that of `torch.nn.Module`."""
+    *_, signature, returns = args
+    return ("", returns) if signature == "(*args, **kwargs)" else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connects both to the build."""
+    app.connect("doctree-resolved", mark_breaks)
+    app.connect("autodoc-process-signature", hide_inherited_signature)

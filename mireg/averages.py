@@ -93,8 +93,9 @@ class Controller(nn.Module):
 class MovingAverage(Controller):
     r"""Creates an exponential moving average with bias correction.
 
-    .. math:: m \leftarrow \beta m + (1 - \beta) x, \quad w \leftarrow \beta w + (1 - \beta),
-        \quad \bar{x} = m / w
+    .. math:: & m \leftarrow \beta m + (1 - \beta) x, \\
+        & w \leftarrow \beta w + (1 - \beta), \\
+        & \bar{x} = m / w
 
     Arguments:
         decay: The decay :math:`\beta`; 0.99 averages about 200 batches.

@@ -30,14 +30,17 @@ from ._guesses import best_guess, divergence, entropy, logistic_score
 def accuracy_bound(epsilon: float, chance: float) -> float:
     r"""Returns the accuracy that no attacker exceeds, by Fano's inequality.
 
-    .. math:: \max \{ p : d(p \,\|\, c) \leq \epsilon \}, \qquad
-        d(p \,\|\, c) = p \log \frac{p}{c} + (1 - p) \log \frac{1 - p}{1 - c}
+    .. math:: & \max \{ p : d(p \,\|\, c) \leq \epsilon \}, \\
+        & d(p \,\|\, c) = p \log \frac{p}{c} + (1 - p) \log \frac{1 - p}{1 - c}
 
     A guess is right with probability :math:`p` if :math:`\pi` and :math:`\alpha` belong together,
     and with probability at most :math:`c` if they are paired at random. By data processing,
     :math:`d(p \,\|\, c) \leq I(\pi, \alpha)`. For :math:`K` equally frequent classes this is Fano's
-    inequality, :math:`\log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)`. For some codes an
-    attacker attains it.
+    inequality:
+
+    .. math:: \log K - h(p) - (1 - p) \log (K - 1) \leq I(\pi, \alpha)
+
+    For some codes an attacker attains the bound.
 
     References:
         | Elements of Information Theory (Cover and Thomas, 2006), section 2.10
@@ -117,9 +120,9 @@ def epsilon_for_accuracy(accuracy: float, chance: float) -> float:
 def auc_bound(epsilon: float, share: float) -> float:
     r"""Returns the AUC that no score computed from :math:`\pi` exceeds, for a class of share s.
 
-    .. math:: \max_q \left\{ \frac{\int_0^1 u \, q(u) \, du / s - s / 2}{1 - s} :
-        \int_0^1 q(u) \, du = s, \; h(s) - \int_0^1 h(q(u)) \, du \leq \epsilon \right\},
-        \qquad q(u) = \frac{1}{1 + e^{-a - b u}} \text{ at the maximum}
+    .. math:: & \max_q \frac{\int_0^1 u \, q(u) \, du / s - s / 2}{1 - s} \quad \text{with} \\
+        & \int_0^1 q(u) \, du = s, \quad h(s) - \int_0^1 h(q(u)) \, du \leq \epsilon, \\
+        & q(u) = \frac{1}{1 + e^{-a - b u}} \text{ at the maximum}
 
     Proof. Replace each score by its rank :math:`u` in [0, 1], with ties spread evenly. Let
     :math:`q(u)` be the probability of the class at rank :math:`u`. The AUC is the probability that
@@ -206,11 +209,13 @@ def balanced_accuracy_bound(epsilon: float, shares: float | Sequence[float]) -> 
     :math:`c`, and :math:`m = \sum_c s_c P_c`. Then
     :math:`\sum_c s_c \, \mathrm{KL}(P_c \| m) \leq \epsilon`. For each class the variational
     formula of Donsker and Varadhan states
-    :math:`b / (K s_c) \, P_c(c) \leq \mathrm{KL}(P_c \| m) + \log(1 + m_c (e^{b / (K s_c)} - 1))`.
-    Multiply by :math:`s_c`, sum, and take the maximum over
-    :math:`m`. This is a bound for every :math:`b`. The lowest is attained, since it is the dual of
-    the rate-distortion problem with distortion 0 for a right guess and :math:`1 / (K s_c)` for a
-    wrong one.
+
+    .. math:: \frac{b}{K s_c} P_c(c) \leq \mathrm{KL}(P_c \| m)
+        + \log \big( 1 + m_c (e^{b / (K s_c)} - 1) \big).
+
+    Multiply by :math:`s_c`, sum, and take the maximum over :math:`m`. This is a bound for every
+    :math:`b`. The lowest is attained, since it is the dual of the rate-distortion problem with
+    distortion 0 for a right guess and :math:`1 / (K s_c)` for a wrong one.
 
     For two classes, twice its excess over 1/2 is the largest gap of demographic parity.
     :func:`parity_gap_bound` is simpler, and never smaller.
@@ -305,7 +310,7 @@ def gaussian_r_squared_bound(epsilon: float, dims: int = 1) -> float:
 def bounded_r_squared_bound(epsilon: float, spread: float, dims: int = 1) -> float:
     r"""Returns the mean :math:`R^2` over independent bounded factors that no regressor exceeds.
 
-    .. math:: R^2 \leq \min \Big\{ 1, \frac{w^2 \epsilon}{2 n} \Big\}, \qquad
+    .. math:: R^2 \leq \min \Big\{ 1, \frac{w^2 \epsilon}{2 n} \Big\}, \quad
         w = \frac{\max \alpha - \min \alpha}{\sigma}
 
     Proof. No regressor is better than the mean :math:`\mathbb{E}[\alpha | \pi]`, whose :math:`R^2`

@@ -277,7 +277,8 @@ class VariationalGamma(FixedGamma):
 class RelativeGamma(Controller):
     r"""Creates a weight γ that is a fraction ρ of λ, moved by eq. (18) in units of ε.
 
-    .. math:: \gamma = \rho \lambda, \qquad \log \rho \leftarrow \log \rho
+    .. math:: \gamma &= \rho \lambda, \\
+        \log \rho &\leftarrow \log \rho
         + l_\rho \, \mathrm{clip}((I_{T'} - I_T) / \epsilon - b_\rho, -0.3, 1)
 
     The fraction ρ starts at its upper limit. It falls slowly if T' finds little more than T, and

@@ -136,7 +136,7 @@ def test_the_changelog_has_this_version():
 
 def test_every_folder_and_file_of_the_map_exists():
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    block = re.search(r"^```\n(mireg/\n.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
+    block = re.search(r"^```text\n(mireg/\n.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
     shown = set()
     for line in block.split("examples/")[0].splitlines()[1:]:
         shown |= set(re.findall(r"[\w]+(?:\.py|/)", line.split("    ")[0]))

@@ -1,7 +1,8 @@
-"""The loop under Accelerate: `accelerate launch examples/recipes/accelerate_loop.py`, on one device or many.
+"""The loop under Accelerate: `accelerate launch examples/recipes/accelerate_loop.py`, on one device
+or many.
 
-`pip install accelerate`. Encoders, decoder and the optimizer are prepared; the constraint is moved to the device, agrees between processes by itself, and is
-checkpointed with the rest.
+`pip install accelerate`. Encoders, decoder and the optimizer are prepared; the constraint is moved
+to the device, agrees between processes by itself, and is checkpointed with the rest.
 """
 
 import argparse
@@ -93,9 +94,8 @@ def main() -> None:
         accelerator.wait_for_everyone()
     for name in ("mi_average", "mi_shadow_average", "kl", "gamma", "multiplier"):
         accelerator.print(f"{name:20}{penalty.metrics[name]:8.3f}")
-    accelerator.print(
-        f"λ after loading a checkpoint is {'' if saved == constraint.multiplier.value else 'not '}the same"
-    )
+    same = "" if saved == constraint.multiplier.value else "not "
+    accelerator.print(f"λ after loading a checkpoint is {same}the same")
     # DDP's wrapper holds the process group: freed after it, a process on gloo may never end.
     model, optimizer, loader = accelerator.free_memory(model, optimizer, loader)
     accelerator.end_training()

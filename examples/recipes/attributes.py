@@ -1,7 +1,9 @@
-"""Income from census data, by a code that must reveal neither sex nor race nor age: three attributes at once, a number among them.
+"""Income from census data, by a code that must reveal neither sex nor race nor age: three
+attributes at once, a number among them.
 
-Age and race are among the features, and the sex is all but among them. The first row has no constraint, the second a target for each attribute, the third
-also one for the combination of sex and race: what each alone does not reveal, both together may. Data: see fairness.py.
+Age and race are among the features, and the sex is all but among them. The first row has no
+constraint, the second a target for each attribute, the third also one for the combination of sex
+and race: what each alone does not reveal, both together may. Data: see fairness.py.
 """
 
 import argparse
@@ -64,7 +66,9 @@ def train(data: Adults, names: list[str], epsilon: float, steps: int) -> Network
 
 
 def main() -> None:
-    """Trains without, with a target for each attribute, and with one for a combination, and audits all."""
+    """Trains without, with a target for each attribute, and with one for a combination, and audits
+    all.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epsilon", type=float, default=0.05)
     parser.add_argument("--steps", type=int, default=1200)

@@ -1,7 +1,9 @@
-"""A plain DDP script: `torchrun --nproc-per-node 2 examples/recipes/ddp.py`, on any number of processes, CPU or GPU.
+"""A plain DDP script: `torchrun --nproc-per-node 2 examples/recipes/ddp.py`, on any number of
+processes, CPU or GPU.
 
-The encoders are in `DistributedDataParallel`, the constraint is not: it has buffers that move in each step, which DDP would overwrite. It agrees between ranks by itself,
-and three lines do the rest, marked with +.
+The encoders are in `DistributedDataParallel`, the constraint is not: it has buffers that move in
+each step, which DDP would overwrite. It agrees between ranks by itself, and three lines do the
+rest, marked with +.
 """
 
 import argparse
@@ -59,8 +61,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = Model().to(device)
     constraint = mireg.RobustMIConstraint(CODE, CODE, epsilon=0.125).to(device)
-    # The optimizer comes before the group: it loads torch._dynamo, and torch 2.13 never ends a group
-    # that is older than it.
+    # The optimizer comes before the group: it loads torch._dynamo, and torch 2.13 never ends a
+    # group that is older than it.
     optimizer = torch.optim.Adam(
         [
             {"params": model.parameters(), "lr": 1e-3},
@@ -97,8 +99,8 @@ def main() -> None:
             print(f"rank {i}: λ {multiplier:.12f}  γ {gamma:.12f}  I_T {mi:+.12f}")
         print("equal" if all(s.equal(state) for s in states) else "the ranks differ")
     dist.barrier()  # nobody leaves while another still gathers
-    # The wrapper holds the group. Freed after the group is destroyed, it can wait forever, with the GIL,
-    # for a thread of gloo that waits for the GIL.
+    # The wrapper holds the group. Freed after the group is destroyed, it can wait forever, with the
+    # GIL, for a thread of gloo that waits for the GIL.
     del model
     gc.collect()
     dist.destroy_process_group()

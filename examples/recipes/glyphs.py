@@ -1,7 +1,9 @@
-"""Letters in the fonts that matplotlib ships: which letter is the content, the font is the style, and each content can be drawn in each style.
+"""Letters in the fonts that matplotlib ships: which letter is the content, the font is the style,
+and each content can be drawn in each style.
 
-Two glyphs of one font go in. The content code of the second and the style code of the first have to redraw the second. A fifth of all pairs of letter and font is
-held out: there the letter of one font is drawn in the style of another, and compared with the truth.
+Two glyphs of one font go in. The content code of the second and the style code of the first have to
+redraw the second. A fifth of all pairs of letter and font is held out: there the letter of one font
+is drawn in the style of another, and compared with the truth.
 """
 
 import argparse
@@ -25,7 +27,7 @@ SCALE = 0.2  # of the decoder's Gaussian
 
 
 def load() -> tuple[Tensor, list[str]]:
-    """Draws all letters in all fonts that have them, with shape (fonts, letters, 576), from 0 to 1."""
+    """Draws all letters in all fonts that have them, with shape (fonts, letters, 576), 0 to 1."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     kinds = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*", "cmr10", "cmb10", "cmss10", "cmtt10")
     files = sorted({file for kind in kinds for file in folder.glob(f"{kind}.ttf")})
@@ -89,7 +91,7 @@ class Run:
 
     @torch.no_grad()
     def recombine(self, content: Tensor, style: Tensor) -> Tensor:
-        """Draws the letters of some glyphs in the fonts of others, by the mean of the content code."""
+        """Draws letters of some glyphs in the fonts of others, by the mean of the content code."""
         mean, _ = self.encoders.pi_encoder(content)
         return self.decoder(torch.cat((mean, self.encoders.alpha_encoder(style)), dim=1))
 
@@ -109,12 +111,15 @@ class Halves(nn.Module):
 
 @torch.no_grad()
 def measure(run: Run, fonts: Tensor, held_out: Tensor, repeats: int) -> dict[str, float]:
-    """Compares recombined glyphs with the truth, and audits all content codes for the style that they were seen with."""
+    """Compares recombined glyphs with the truth, and audits all content codes for the style that
+    they were seen with.
+    """
     torch.manual_seed(1)
     font, letter = held_out.nonzero(as_tuple=True)
     errors = []
     for shift in range(1, len(fonts)):
-        # The letter in another font, and another letter in the font asked for: both were seen in training.
+        # The letter in another font, and another letter in the font asked for: both were seen in
+        # training.
         other, partner = (font + shift) % len(fonts), torch.randint(len(LETTERS), font.shape)
         known = ~held_out[other, letter] & ~held_out[font, partner]
         output = run.recombine(fonts[other, letter][known], fonts[font, partner][known])

@@ -1,6 +1,7 @@
 """A Lightning module with one optimizer. The Trainer keeps devices, checkpoints and loggers.
 
-`pip install lightning`. The constraint is a submodule, so its critics, γ, λ and averages are in every checkpoint.
+`pip install lightning`. The constraint is a submodule, so its critics, γ, λ and averages are in
+every checkpoint.
 """
 
 import argparse

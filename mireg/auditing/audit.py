@@ -77,7 +77,7 @@ def audit(
             what :math:`\pi` reveals about :math:`\alpha` beyond :math:`y`. Each value of y is
             audited separately and needs 200 samples.
         kind: What alpha is, `"label"` or `"number"`. By default, the values decide.
-        classes: The number of labels, if alpha consists of integers from 0 to `classes` - 1.
+        classes: The number of labels, if alpha consists of integers from 0 to `classes - 1`.
         unknown: The value, or the values, of alpha that mean unknown, such as -1. `None` and NaN
             mean any missing value. These samples are left out.
         posterior: The distribution :math:`q(\pi | x)` of all samples, for an additional upper

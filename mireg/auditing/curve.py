@@ -36,7 +36,7 @@ class LearningCurve(NamedTuple):
     """
 
     sizes: tuple[int, ...]
-    """The numbers of training codes in a fold: about a quarter, half and all of them."""
+    """The numbers of training codes in a fold, which are about a quarter, half and all of them."""
     groups: tuple[int, ...]
     """The numbers of groups that these codes come from."""
     estimates: tuple[float, ...]
@@ -55,7 +55,7 @@ class LearningCurve(NamedTuple):
 
     @property
     def expected_rise(self) -> float:
-        """What the next doubling may add: the last rise, or the mean rise if that is more.
+        """What the next doubling may add, which is the last rise, or the mean rise if that is more.
 
         One small rise can be chance.
         """
@@ -85,7 +85,7 @@ class Recognition(NamedTuple):
     """
 
     mi: float
-    """What π reveals about the group, in nats: at most the log of the number of groups."""
+    """What π reveals about the group, in nats. It is at most the log of the number of groups."""
     standard_error: float
     """Its standard error over groups, in nats."""
     accuracy: float

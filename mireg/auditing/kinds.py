@@ -70,7 +70,7 @@ def read_variable(
         name: The name of the variable, for messages.
         x: The variable, with shape (N,) or (N, \*).
         kind: What the variable is, if its values are not to decide.
-        classes: The number of labels, from 0 to `classes` - 1.
+        classes: The number of labels, from 0 to `classes - 1`.
         unknown: The value, or the values, that mean unknown. `None` and NaN mean any missing value.
 
     Raises:

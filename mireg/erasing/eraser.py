@@ -37,8 +37,8 @@ class Eraser(Conventions):
     estimate from rows that did not choose the merges. The output preserves as much as possible of X
     and, if given, of y.
 
-    .. math:: \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X))
-        \quad \text{with} \quad I(T(X), s) \leq \epsilon
+    .. math:: & \min_T \; \mathbb{E} \, \| T(X) - X \|^2 + \mathrm{loss}(y, T(X)) \\
+        & \text{with} \quad I(T(X), s) \leq \epsilon
 
     Each row is assigned to one of K cells and replaced by the mean of its cell. All information
     about s is then in the table of counts of cells and s, so no critic can be deceived. A model

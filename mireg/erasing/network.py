@@ -98,6 +98,7 @@ class Cells(nn.Module):
         return self.nearest(self.reduced((x - self.mean) / self.scale))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Returns the mean of the cell of each embedding, with shape (N, D)."""
         return self.centres[self.cells(x)] * self.scale + self.mean
 
 

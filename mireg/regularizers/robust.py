@@ -43,9 +43,10 @@ class RobustMIConstraint(Regularizer):
     never reach an encoder, detects what T misses. A KL bottleneck :math:`L_{VB}` then makes
     :math:`\pi` less informative about everything.
 
-    .. math:: L = L_{task}
+    .. math:: L &= L_{task}
         + \underbrace{\gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi))}_{L_{VB}}
-        + L_{MI}, \qquad \gamma = \rho \lambda
+        + L_{MI}, \\
+        \gamma &= \rho \lambda
 
     The weight :math:`\lambda` is the price of a leaked nat in units of the task loss. Its steps are
     logarithmic (:class:`mireg.weights.LogMultiplier`), so that the task loss can have any scale.
@@ -117,7 +118,7 @@ class RobustMIConstraint(Regularizer):
         classes: int | None = None,
         epsilon: float = 0.125,
         critic: MakeCritic | None = None,
-        prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
+        prior: Distribution | nn.Module | Literal["standard_normal"] = "standard_normal",
         gamma: RelativeGamma | FixedGamma | None = None,
         multiplier: LogMultiplier | Multiplier | FixedMultiplier | None = None,
         estimator: Estimator | None = None,

@@ -20,8 +20,8 @@ from .penalty import Penalty, check_parts
 class VariationalBound(Regularizer):
     r"""Creates the loss :math:`L_{VB}`, eqs. (9) and (21) of Esser et al., 2019.
 
-    .. math:: L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \qquad
-        I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
+    .. math:: & L_{VB} = \gamma \, \mathbb{E}_x \, \mathrm{KL}(q(\pi | x) \,\|\, r(\pi)), \\
+        & I(\pi, \alpha) \leq \mathbb{E}_x \, \mathrm{KL}
 
     It is an upper bound. It penalises all information in :math:`\pi`, not only that about
     :math:`\alpha`.
@@ -48,7 +48,7 @@ class VariationalBound(Regularizer):
 
     def __init__(
         self,
-        prior: Literal["standard_normal"] | Distribution | nn.Module = "standard_normal",
+        prior: Distribution | nn.Module | Literal["standard_normal"] = "standard_normal",
         gamma: float = 1.0,
         *,
         samples: int = 1,

@@ -160,9 +160,8 @@ def quality(
     differently it decides by attribute.
 
     For labels `quality` is the accuracy, and `parity_gap` the largest total variation between what
-    is predicted of two groups of the test: Δ_DP, if there are
-    two labels. For numbers `quality` is the share of the variance that is explained, and `classes`
-    is 0.
+    is predicted of two groups of the test: the gap of demographic parity, if there are two labels.
+    For numbers `quality` is the share of the variance that is explained, and `classes` is 0.
     """
     torch.manual_seed(0)
     train, validation, test = prepared(splits, device)

@@ -239,7 +239,7 @@ def of_listing(rows: list[Row], task: str) -> Iterator[str]:
         for row in sorted(first, key=lambda row: row["leak"])
         if row["method"] != "raw"
     ]
-    head = ["method", "setting", "nats", "interval", "accuracy", "Δ_DP", "chosen attacker"]
+    head = ["method", "setting", "nats", "interval", "accuracy", "parity gap", "chosen attacker"]
     yield from lines(head, body)
 
 
