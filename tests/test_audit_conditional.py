@@ -188,6 +188,12 @@ def test_what_cannot_be_given_is_refused_with_the_fix(given, text):
         mireg.audit(codes, codes, given=given)
 
 
+def test_given_must_leave_something_of_alpha():
+    codes, alpha = np.random.default_rng(0).standard_normal((600, 2)), np.arange(600) % 2
+    with pytest.raises(ValueError, match="alpha does not vary within any of its 4 values"):
+        mireg.audit(codes, alpha, given=np.arange(600) % 4)
+
+
 def test_what_is_given_leaves_with_the_samples_that_are_unknown():
     alpha = np.where(np.arange(600) < 100, -1, np.arange(600) % 2)
     inputs = read_inputs(np.random.default_rng(0).standard_normal((600, 2)), alpha, unknown=-1)

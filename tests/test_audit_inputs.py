@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+import mireg
 from mireg.auditing.inputs import read_inputs
 from mireg.auditing.kinds import read_variable
 
@@ -117,6 +118,27 @@ def test_unknown_samples_leave_with_their_codes_and_groups():
 def test_what_alpha_cannot_be_is_refused_with_the_fix(alpha, options, error, text):
     with pytest.raises(error, match=text):
         read_variable("alpha", alpha, **options)
+
+
+def test_many_whole_numbers_that_are_read_as_labels_may_be_a_quantity():
+    ages = np.random.default_rng(0).integers(18, 90, size=4000)
+    codes = np.random.default_rng(1).standard_normal((4000, 2))
+    assert "72 whole numbers of alpha were read as labels" in read_inputs(codes, ages).warnings[0]
+    for asked in ({"kind": "label"}, {"kind": "number"}, {"classes": 90}):
+        assert not any("whole" in text for text in read_inputs(codes, ages, **asked).warnings)
+
+
+def test_a_group_must_be_known():
+    codes = np.random.default_rng(0).standard_normal((600, 2))
+    groups = np.where(np.arange(600) < 100, np.nan, np.arange(600) // 2)
+    with pytest.raises(ValueError, match="groups must be known for each sample, got NaN for 100"):
+        read_inputs(codes, np.arange(600) % 2, groups)
+
+
+def test_a_posterior_that_is_no_distribution_is_refused_with_the_fix():
+    codes = np.random.default_rng(0).standard_normal((600, 2))
+    with pytest.raises(TypeError, match="mireg.diagonal_gaussian"):
+        mireg.audit(codes, np.arange(600) % 2, posterior=(codes, codes))
 
 
 def test_a_code_with_nan_is_refused_with_the_fix():

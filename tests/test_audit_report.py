@@ -247,7 +247,7 @@ def test_the_page_says_it_all_and_needs_nothing():
         text in legends[0] for text in ("estimate", "certified with 95 %", "target ε = 0.125")
     )
     assert "certified" not in legends[1].split("</figcaption>")[0]
-    assert "has stopped rising" in page
+    assert "does not rise by more than noise" in page
     rising = PLAIN.curve._replace(rise=0.03)
     assert "still rises" in dataclasses.replace(PLAIN, curve=rising).to_html()
 

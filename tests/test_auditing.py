@@ -366,6 +366,8 @@ def test_odd_input_is_mentioned():
     assert not any("only" in text for text in found.warnings)
     found = read_inputs(random.standard_normal((600, 2)), x)
     assert any("300 of 600 rows of alpha repeat others" in text for text in found.warnings)
+    ages = random.integers(18, 90, size=(600, 2))
+    assert read_inputs(random.standard_normal((600, 2)), ages).warnings == ()
     few = read_inputs(x, random.integers(2, size=600), np.arange(600) % 100)
     assert any("only 100 groups" in text for text in few.warnings)
 
@@ -392,7 +394,12 @@ def test_command_audits_a_file(tmp_path, capsys):
     ("arrays", "text"),
     [
         (None, "there is no file"),
-        ({"pi": np.eye(600)}, "must contain pi and alpha, got pi"),
+        (
+            {"pi": np.eye(600)},
+            "must contain pi and alpha, got pi: write it with numpy.savez('codes.npz', pi=...",
+        ),
+        ({"pi": np.eye(3), "alpha": np.eye(3), "person": np.eye(3)}, "person in codes.npz is not"),
+        ({"pi": np.eye(3), "alpha": np.eye(3), "mean": np.eye(3)}, "mean in codes.npz is not used"),
         ({"pi": np.eye(3), "alpha": np.eye(3)}, "200 to 1,000,000"),
     ],
 )

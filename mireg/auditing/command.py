@@ -137,7 +137,19 @@ def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
     missing = [name for name in wanted if name not in data]
     if missing:
         names = f"{', '.join(wanted[:-1])} and {wanted[-1]}"
-        raise ValueError(f"{path} must contain {names}, got {', '.join(data) or 'nothing'}")
+        raise ValueError(
+            f"{path} must contain {names}, got {', '.join(data) or 'nothing'}: write it with "
+            f"numpy.savez({path.name!r}, {', '.join(f'{name}=...' for name in wanted)})"
+        )
+    used = {*wanted, "groups"} | (
+        {"mean", "log_var"} if {"mean", "log_var"} <= set(data) else set()
+    )
+    for name in set(data) - used:
+        print(
+            f"warning: {name} in {path.name} is not used. Names that are: pi, alpha, groups, mean "
+            "with log_var, and that of --given",
+            file=sys.stderr,
+        )
     return data
 
 

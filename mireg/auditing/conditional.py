@@ -78,6 +78,11 @@ def cut(inputs: AuditInputs, strata: Tensor, names: list[str]) -> list[Part]:
             note = f"left out: fewer than {INDEPENDENT_MINIMUM} groups"
         of = None if note else _select(inputs, pi, alpha, groups)
         parts.append(Part(name, rows, of, note, zero))
+    if not any(_varies(inputs.alpha[part.rows]) for part in parts):
+        raise ValueError(
+            "given must leave something of alpha to audit, but alpha does not vary within any of "
+            f"its {len(names)} values: given must not be alpha, or determine it"
+        )
     if all(part.inputs is None and not part.zero for part in parts):
         raise ValueError(
             f"given leaves no stratum to audit: a stratum needs {MINIMUM} samples and "

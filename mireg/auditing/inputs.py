@@ -115,7 +115,9 @@ def read_inputs(
     x = _as_code("pi", x, warnings)
     warnings += variable.warnings
     y = variable.values if variable.classes else _as_code("alpha", variable.values, warnings)
-    group = _as_groups(g, {"pi": x} if variable.classes else {"pi": x, "alpha": y}, warnings)
+    # Ages and counts repeat without any common source.
+    whole = variable.classes or bool((variable.values == np.round(variable.values)).all())
+    group = _as_groups(g, {"pi": x} if whole else {"pi": x, "alpha": y}, warnings)
     return AuditInputs(
         torch.from_numpy(x),
         torch.from_numpy(y.astype(np.int64) if variable.classes else y),
@@ -148,6 +150,11 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
                     "training samples, and the estimate is too high"
                 )
     else:
+        if groups.dtype.kind == "f" and (missing := int(np.isnan(groups).sum())):
+            raise ValueError(
+                f"groups must be known for each sample, got NaN for {missing} of {len(groups)}: "
+                "give each of these samples a group of its own, or leave them out"
+            )
         if groups.dtype.kind == "O":
             groups = groups.astype(str)
         group = np.unique(groups, return_inverse=True)[1].reshape(-1)

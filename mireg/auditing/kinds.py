@@ -17,6 +17,9 @@ Kind = Literal["label", "number"]
 PER_LABEL = 20
 """The average samples per value from which whole numbers are labels, and not ordered numbers."""
 
+MANY = 20
+"""From more labels that are whole numbers, a report warns that they may be a quantity."""
+
 
 class Variable(NamedTuple):
     """A variable in one form, with a description of how it was read."""
@@ -114,6 +117,12 @@ def read_variable(
             warnings.append(
                 f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} "
                 "samples: critics can learn little about them"
+            )
+        asked = category or kind is not None or classes is not None
+        if count > MANY and array.ndim == 1 and array.dtype.kind in "iuf" and not asked:
+            warnings.append(
+                f"{count} whole numbers of {name} were read as labels without an order: if they "
+                "are an age or another quantity, pass kind='number' (--kind number)"
             )
         words = f"label, {count} classes ({words}{_shown(names)})"
     if left_out:

@@ -72,7 +72,9 @@ def _curve(report: "AuditReport") -> str:
     if report.curve.rises:
         said += "still rises: more codes are expected to raise it."
     else:
-        said += "has stopped rising: more codes are not expected to raise it."
+        said += (
+            "does not rise by more than noise. The table has what many more codes may raise it to."
+        )
     figure = f"<figure>{curve_svg(report)}{_legend(report, True)}</figure>"
     return f"<h2>The learning curve</h2><p>{said}</p>{figure}"
 

@@ -16,8 +16,14 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
     """Returns warnings if codes do not look like samples of a posterior.
 
     Raises:
+        TypeError: If it is not a distribution.
         ValueError: If the shapes differ.
     """
+    if not isinstance(posterior, Distribution):
+        raise TypeError(
+            f"the posterior must be a torch distribution, got {type(posterior).__name__}: "
+            "mireg.diagonal_gaussian(mean, log_var) makes one"
+        )
     x = as_values("pi", pi)
     shape, wanted = tuple(posterior.batch_shape + posterior.event_shape), tuple(x.shape)
     if len(shape) == 2 and shape[1] == 1:

@@ -46,8 +46,8 @@ def _information(r: "AuditReport") -> list[Row]:
             f"at least {r.lower_bound:.3f} nats, {100 * r.confidence:g} % confidence"
             if r.lower_bound > 0
             else "nothing",
-            f"the true value is below this bound in at most {100 - 100 * r.confidence:g} % of "
-            "audits, whatever the critics are",
+            "if samples of different groups are independent, the true value is below this bound in "
+            f"at most {100 - 100 * r.confidence:g} % of audits, whatever the critics are",
         ),
     ]
     if r.variational_bound is not None:

@@ -80,8 +80,10 @@ def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple
     """Returns a warning if only what more samples may add keeps the verdict from `below`."""
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
-    text = f"more samples may raise the estimate to {most:.3f} nats: audit more samples, or train "
-    return (text + "with a smaller epsilon",)
+    text = (
+        f"more samples may raise the estimate to {most:.3f} nats: audit more samples (more groups, "
+    )
+    return (text + "if samples have groups), or train with a smaller epsilon",)
 
 
 def decide(
