@@ -1,6 +1,7 @@
 """The worked examples of the page on auditing come out as the page says."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -42,6 +43,18 @@ def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
     assert low < 0.933 < high
     assert low > mireg.leakage.auc_bound(0.02, 0.08)
     assert found.label_balanced_accuracy > mireg.leakage.balanced_accuracy_bound(0.02, 0.08)
+
+
+@pytest.mark.slow
+def test_no_number_about_labels_exceeds_their_entropy():
+    """The parity of three signs: critics find little in few samples, and much in twice as many."""
+    random = np.random.default_rng(0)
+    codes = random.standard_normal((1500, 3))
+    parity = (codes[:, :3] > 0).sum(1) % 2
+    found = mireg.audit(codes, parity, epsilon=0.1, folds=2)
+    assert found.curve.expected_rise > 0.1
+    assert found.ceiling <= math.log(2)
+    assert max(0, found.mi) + found.missed <= math.log(2) + 1e-6
 
 
 def test_an_estimate_that_still_rises_is_never_below():

@@ -192,18 +192,18 @@ def _examine(
         )
     if mi > 0.6 * math.log(units):
         warnings.append("the information is larger than this number of samples can measure")
-    if inputs.classes and epsilon is not None:
-        entropy = label_entropy(inputs.alpha)
-        if epsilon >= entropy:
-            warnings.append(
-                f"epsilon is not below the entropy of the labels, {entropy:.3f} nats: every code "
-                "meets this target"
-            )
+    entropy = label_entropy(inputs.alpha) if inputs.classes else math.inf
+    certifiable = min(ceiling(units), entropy)
+    if epsilon is not None and epsilon >= entropy:
+        warnings.append(
+            f"epsilon is not below the entropy of the labels, {entropy:.3f} nats: every code "
+            "meets this target"
+        )
     groups_count = len(of_joint.unique())
     if len(inputs.pi) < FEW_SAMPLES:
         warnings.append(
             f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
-            f"small estimate shows little. At most about {ceiling(units):.1f} nats can be "
+            f"small estimate shows little. At most about {certifiable:.1f} nats can be "
             "certified"
         )
     curve, recognition = evidence.curve, evidence.recognition
@@ -211,7 +211,8 @@ def _examine(
     warnings.extend(reasons)
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
     rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
-    missed = expected_miss(rise, inputs.weights, trained)
+    # No code reveals more than the entropy of the labels.
+    missed = min(expected_miss(rise, inputs.weights, trained), max(0.0, entropy - max(0.0, mi)))
     most = highest(mi, error, missed, missed_error)
     warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
     return AuditReport(
@@ -221,7 +222,7 @@ def _examine(
         dv=dv,
         lower_bound=bound,
         confidence=confidence,
-        ceiling=ceiling(units),
+        ceiling=certifiable,
         p_value=p_value,
         null=null,
         accuracy=accuracy,

@@ -2,6 +2,8 @@ r"""The learning curve of a panel, and how well π reveals the group."""
 
 __all__ = ["learning_curve", "recognize"]
 
+import math
+
 import torch
 from torch import Generator
 
@@ -85,4 +87,4 @@ def recognize(inputs: AuditInputs, generator: Generator) -> Recognition | None:
     joint = torch.cat(evidence.joint).double()
     error = standard_error(joint, labels[torch.cat(evidence.rows)])
     accuracy = float(torch.cat(evidence.hits).double().mean())
-    return Recognition(float(joint.mean()), error, accuracy, count)
+    return Recognition(min(float(joint.mean()), math.log(count)), error, accuracy, count)
