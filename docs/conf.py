@@ -72,7 +72,7 @@ BREAKS = re.compile(r"(?<=[_/(])(?=\w)|(?<=::)|(?<=\w\.)(?!(?:py|json|npz)\b)(?=
 
 
 def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Lets long names in tables break in some places, and keeps a full stop beside its formula."""
+    """Lets long names in tables break in some places, and nowhere else."""
     for entry in doctree.findall(nodes.entry):
         for text in [t for code in entry.findall(nodes.literal) for t in code.findall(nodes.Text)]:
             marked = LONG_NAMES.sub(lambda name: BREAKS.sub("\0", name[0]), text)
@@ -81,6 +81,10 @@ def mark_breaks(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             for other in others:
                 pieces += [nodes.raw("", "<wbr>", format="html"), nodes.Text(other)]
             text.parent.replace(text, pieces)
+
+
+def keep_stops(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Keeps a full stop on the line of the formula before it."""
     for formula in list(doctree.findall(nodes.math)):
         after = formula.next_node(descend=False, siblings=True)
         if isinstance(after, nodes.Text) and after[0] in ".,;:)":
@@ -99,6 +103,7 @@ def hide_inherited_signature(*args: Any) -> tuple[str, str] | None:
 
 
 def setup(app: Sphinx) -> None:
-    """Connects both to the build."""
+    """Connects all of these to the build."""
     app.connect("doctree-resolved", mark_breaks)
+    app.connect("doctree-resolved", keep_stops)
     app.connect("autodoc-process-signature", hide_inherited_signature)

@@ -133,6 +133,9 @@ def test_a_group_must_be_known():
     groups = np.where(np.arange(600) < 100, np.nan, np.arange(600) // 2)
     with pytest.raises(ValueError, match="groups must be known for each sample, got NaN for 100"):
         read_inputs(codes, np.arange(600) % 2, groups)
+    names = [None if i < 100 else f"person {i // 2}" for i in range(600)]
+    with pytest.raises(ValueError, match="groups must be known for each sample"):
+        read_inputs(codes, np.arange(600) % 2, names)
 
 
 def test_a_posterior_that_is_no_distribution_is_refused_with_the_fix():

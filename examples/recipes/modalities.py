@@ -98,7 +98,7 @@ def train(data: Digits, epsilon: float | None, steps: int) -> nn.ModuleList:
 
 @torch.no_grad()
 def measure(modalities: nn.ModuleList, train: Digits, test: Digits) -> dict[str, float]:
-    """Lets fresh classifiers tell the digit from frozen codes of the first modality, on digits
+    """Lets fresh classifiers predict the digit from frozen codes of the first modality, on digits
     never seen.
     """
     torch.manual_seed(1)

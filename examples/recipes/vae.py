@@ -84,7 +84,7 @@ def train(x: Tensor, digit: Tensor, epsilon: float | None, steps: int) -> VAE:
 
 @torch.no_grad()
 def measure(vae: VAE, x: Tensor, digit: Tensor, epsilon: float) -> dict[str, float]:
-    """Evaluates held-out digits: how they are redrawn, what the code tells, and what a swapped
+    """Evaluates held-out digits: how they are redrawn, what the code reveals, and what a swapped
     digit looks like.
     """
     torch.manual_seed(1)

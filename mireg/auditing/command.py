@@ -15,6 +15,9 @@ from ..encoders import diagonal_gaussian
 from .audit import audit
 from .verdict import exit_status
 
+POSTERIOR = {"mean", "log_var"}
+"""The arrays of a posterior, which are used together only."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status of the command: that of :func:`exit_status`, or 2 for errors."""
@@ -88,7 +91,7 @@ def _audit(options: argparse.Namespace) -> int:
             raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
     data = _read(options.codes, options.given)
     posterior = None
-    if "mean" in data and "log_var" in data:
+    if data.keys() >= POSTERIOR:
         mean, log_var = (torch.from_numpy(data[k].astype(np.float32)) for k in ("mean", "log_var"))
         posterior = diagonal_gaussian(mean, log_var)
     report = audit(
@@ -141,15 +144,14 @@ def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
             f"{path} must contain {names}, got {', '.join(data) or 'nothing'}: write it with "
             f"numpy.savez({path.name!r}, {', '.join(f'{name}=...' for name in wanted)})"
         )
-    used = {*wanted, "groups"} | (
-        {"mean", "log_var"} if {"mean", "log_var"} <= set(data) else set()
-    )
-    for name in set(data) - used:
-        print(
-            f"warning: {name} in {path.name} is not used. Names that are: pi, alpha, groups, mean "
-            "with log_var, and that of --given",
-            file=sys.stderr,
-        )
+    used = {*wanted, "groups", *(POSTERIOR if data.keys() >= POSTERIOR else ())}
+    for name in data:
+        if name not in used:
+            print(
+                f"warning: {name} in {path.name} is not used. Names that are: pi, alpha, groups, "
+                "mean with log_var, and that of --given",
+                file=sys.stderr,
+            )
     return data
 
 

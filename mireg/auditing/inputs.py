@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kinds import PER_LABEL, Array, Kind, as_values, read_variable
+from .kinds import PER_LABEL, Array, Kind, as_values, missing_values, read_variable
 
 MINIMUM = 200
 """The fewest samples that an audit accepts: fewer certify nothing."""
@@ -150,7 +150,7 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
                     "training samples, and the estimate is too high"
                 )
     else:
-        if groups.dtype.kind == "f" and (missing := int(np.isnan(groups).sum())):
+        if missing := int(missing_values(groups).sum()):
             raise ValueError(
                 f"groups must be known for each sample, got NaN for {missing} of {len(groups)}: "
                 "give each of these samples a group of its own, or leave them out"

@@ -1,6 +1,6 @@
 r"""Whether a variable consists of labels or of numbers, and a description of how it was read."""
 
-__all__ = ["PER_LABEL", "Kind", "Variable", "as_values", "read_variable"]
+__all__ = ["PER_LABEL", "Kind", "Variable", "as_values", "missing_values", "read_variable"]
 
 import math
 from collections.abc import Collection, Mapping
@@ -146,7 +146,7 @@ def _as_labels(
         return array, "categories" if category else "names"
     if kind == "number":
         return None, f"{_size(array)}, as asked for"
-    if (forced or category) and bool(_missing(array).any()):
+    if (forced or category) and bool(missing_values(array).any()):
         raise ValueError(f"{name} has NaN among its labels: declare it with unknown=float('nan')")
     if array.ndim > 1:
         return _of_rows(name, array.reshape(len(array), -1), forced)
@@ -220,7 +220,7 @@ def _is_unknown(array: Array, unknown: Any) -> Array:
     found = np.zeros(array.shape, dtype=bool)
     for value in declared:
         if _is_missing(value):
-            found |= _missing(array)
+            found |= missing_values(array)
         elif array.dtype.kind == "O":
             found |= np.frompyfunc(
                 lambda v, value=value: not _is_missing(v) and bool(v == value), 1, 1
@@ -230,7 +230,8 @@ def _is_unknown(array: Array, unknown: Any) -> Array:
     return np.asarray(found.reshape(len(array), -1).any(axis=1))
 
 
-def _missing(array: Array) -> Array:
+def missing_values(array: Array) -> Array:
+    """Returns which values are None, NaN, or NA or NaT of pandas."""
     if array.dtype.kind == "O":
         return np.asarray(np.frompyfunc(_is_missing, 1, 1)(array), dtype=bool)
     if array.dtype.kind == "f":
