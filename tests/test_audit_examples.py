@@ -73,6 +73,8 @@ def test_a_posterior_that_is_not_that_of_the_codes_is_refused_or_mentioned():
     assert check_posterior(posterior, pi) == ()
     assert "closer to the posterior's mean" in check_posterior(posterior, mean)[0]
     assert "in this order" in check_posterior(posterior, pi.flip(0))[0]
+    deviation = mireg.diagonal_gaussian(mean, torch.ones(600, 2))
+    assert "not a deviation" in check_posterior(deviation, pi)[0]
     for wrong in (mean[:500], mean[:, :1], mean.repeat(1, 2)):
         of_wrong = mireg.diagonal_gaussian(wrong, torch.zeros_like(wrong))
         with pytest.raises(ValueError, match="one row for each row of pi: pi has shape"):
@@ -138,3 +140,25 @@ def test_command_refuses_pickled_names_with_the_fix(tmp_path, capsys):
     np.savez(path, pi=np.eye(3), alpha=np.array(["a", None, "b"], dtype=object))
     assert command.main(["audit", str(path), "--quiet"]) == 2
     assert "x.astype(str)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["codes.csv", "codes.npy"])
+def test_command_refuses_other_files_with_the_fix(name, tmp_path, capsys):
+    path = tmp_path / name
+    if name.endswith("npy"):
+        np.save(path, np.eye(3))
+    else:
+        path.write_text("pi,alpha\n0.5,ill\n", encoding="utf-8")
+    assert command.main(["audit", str(path), "--quiet"]) == 2
+    said = capsys.readouterr().err
+    assert "must be a file of numpy.savez" in said and "pickle" not in said
+
+
+def test_codes_in_small_clusters_of_one_label_may_need_groups():
+    random = np.random.default_rng(0)
+    person = np.repeat(np.arange(60), 10)
+    pi = random.standard_normal((60, 8))[person] + 0.1 * random.standard_normal((600, 8))
+    alpha = random.integers(2, size=60)[person]
+    assert any("in small clusters" in text for text in mireg.audit(pi, alpha, folds=2).warnings)
+    known = mireg.audit(pi, alpha, person, folds=2)
+    assert not any("in small clusters" in text for text in known.warnings)

@@ -128,6 +128,18 @@ def test_many_whole_numbers_that_are_read_as_labels_may_be_a_quantity():
         assert not any("whole" in text for text in read_inputs(codes, ages, **asked).warnings)
 
 
+def test_names_that_probably_mean_unknown_are_mentioned():
+    names = np.array(["a", "b", "?", ""] * 150)
+    first, second = read_variable("alpha", names).warnings
+    assert first.startswith("'' was read as one of the labels of alpha: declare it")
+    assert "unknown='?'" in second
+    assert "(empty)" in read_variable("alpha", names).words
+    assert not read_variable("alpha", names, unknown=("?", "")).warnings
+    (text,) = read_variable("alpha", NAMES, unknown="?,").warnings
+    assert text == "unknown='?,' is not among the values of alpha"
+    assert not read_variable("alpha", LABELS, unknown=-1).warnings
+
+
 def test_a_group_must_be_known():
     codes = np.random.default_rng(0).standard_normal((600, 2))
     groups = np.where(np.arange(600) < 100, np.nan, np.arange(600) // 2)

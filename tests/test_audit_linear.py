@@ -1,4 +1,4 @@
-"""The linear critics of the audit: what they are, and that squares let them find a dependence of the spread."""
+"""The linear critics of the audit: what they are, and what squares and products let them find."""
 
 import math
 
@@ -14,6 +14,7 @@ from mireg.auditing.fitting import FoldData
 from mireg.auditing.inputs import make_folds, read_inputs
 from mireg.auditing.linear import VARIANCES, CanonicalCritic, logistic_regression
 from mireg.auditing.members import CodeCritics
+from mireg.auditing.screening import Products, screen
 
 
 def test_canonical_critic_is_the_log_ratio_of_gaussians():
@@ -86,7 +87,7 @@ def test_a_label_that_changes_the_spread_of_a_code_is_found_in_few_samples():
     found = untrained(spread(labels, random), labels)
     assert found["squares on standard"] > 0.03
     assert found["squares on scores"] > 0.03
-    assert max(value for name, value in found.items() if "squares" not in name) < 0.02
+    assert max(value for name, value in found.items() if "neighbours" in name) < 0.02
     found = untrained(random.standard_normal((1500, 16)), labels)
     assert abs(found["squares on standard"]) < 0.01
 
@@ -117,3 +118,50 @@ def test_one_group_may_hold_most_samples(seed):
     y = random.integers(2, size=len(groups))
     found = untrained(random.standard_normal((len(groups), 4)), y, groups, seed, count=5)
     assert np.isfinite([*found.values()]).all()
+
+
+def exclusive(random, n, product):
+    """Returns codes and labels that depend on the signs of two of 16 features: 0.05 nats."""
+    x = random.standard_normal((n, 16))
+    side = (x[:, 3] > 0) ^ (x[:, 11] > 0) if product else random.random(n) < 0.5
+    side = np.where(random.random(n) < 0.6568, side, ~side)
+    return x, 2 * side + random.integers(2, size=n)
+
+
+def test_a_label_that_depends_on_one_product_of_many_is_found_in_few_samples():
+    random = np.random.default_rng(0)
+    found = untrained(*exclusive(random, 3000, product=True))
+    assert found["products on standard"] > 0.01
+    assert found["products on scores"] > 0.01
+    assert max(value for name, value in found.items() if "products" not in name) < 0.003
+    assert not any("products" in name for name in untrained(*exclusive(random, 3000, False)))
+
+
+def test_a_number_that_depends_on_one_product_of_many_is_found_in_few_samples():
+    random = np.random.default_rng(0)
+    x, noise = random.standard_normal((3000, 16)), random.standard_normal((3000, 1))
+    found = untrained(x, 0.3 * x[:, [3]] * x[:, [11]] + noise)
+    assert found["products on standard"] > 0.01
+    assert found["squares on standard"] < 0.003
+    assert not any("products" in name for name in untrained(x, noise))
+
+
+def test_a_screening_chooses_pairs_by_their_correlation_and_few_by_chance():
+    random = np.random.default_rng(0)
+    x = torch.from_numpy(random.standard_normal((4000, 8))).clamp(-3, 3)
+    y = 0.2 * x[:, [1]] * x[:, [4]] - 0.2 * x[:, [2]] ** 2 + 0.2 * x[:, [6]]
+    targets = y + torch.from_numpy(random.standard_normal((4000, 1)))
+    # Index 0 is the constant 1.
+    assert sorted(map(tuple, screen(x, targets).tolist())) == [(0, 7), (2, 5), (3, 3)]
+    noise = torch.from_numpy(random.standard_normal((100, 4000, 2)))
+    assert 1 <= sum(len(screen(x, each)) for each in noise) <= 25
+    assert not len(screen(torch.zeros(2000, 1500), targets[:2000]))
+
+
+def test_products_of_folds_are_those_of_their_pairs():
+    x = torch.tensor([[2.0, -1.5], [1.0, 7.0]])
+    products = Products([torch.tensor([[1, 2], [0, 1]]), torch.tensor([[2, 2]])])
+    # Numbers are clipped to 3. The second fold has one pair, and a constant.
+    wanted = [[[-3.0, 2.0], [3.0, 1.0]], [[2.25, 1.0], [9.0, 1.0]]]
+    torch.testing.assert_close(products(torch.stack((x, x))), torch.tensor(wanted))
+    torch.testing.assert_close(products.of_fold(1, x), torch.tensor(wanted[1]))

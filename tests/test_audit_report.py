@@ -283,7 +283,7 @@ def test_plot_draws_the_curve_too():
     assert ax.get_xlabel() == "I(π, α) in nats"
     assert [axis.get_xlabel() for axis in ax.figure.axes][1] == "training codes"
     labels = ax.get_legend_handles_labels()[1]
-    assert set(labels) == {"estimate, 95 % interval", "certified", "target ε"}
+    assert set(labels) == {"estimate, 95 % interval", "more samples", "certified", "target ε"}
     assert len(dataclasses.replace(PLAIN, curve=None).plot().figure.axes) == 1
     matplotlib.pyplot.close("all")
 

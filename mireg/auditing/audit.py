@@ -16,6 +16,7 @@ from .._checks import check_epsilon
 from .._numerics import label_entropy
 from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
+from .crossfit import NEIGHBOURS
 from .curve import estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import AuditInputs, make_folds, read_inputs
@@ -25,6 +26,9 @@ from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
 from .verdict import decide, doubts, expected_miss, highest, normalized
+
+CLUSTERED = 0.05
+"""The nats that the nearest codes have to reveal before a report warns that codes come in clusters."""
 
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
@@ -200,6 +204,8 @@ def _examine(
             "meets this target"
         )
     groups_count = len(of_joint.unique())
+    if groups_count == len(inputs.pi):
+        warnings.extend(_of_clusters(evidence.panel))
     if len(inputs.pi) < FEW_SAMPLES:
         warnings.append(
             f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
@@ -241,6 +247,22 @@ def _examine(
         missed_error=missed_error,
         **_of_labels(inputs, evidence),
     )
+
+
+def _of_clusters(panel: dict[str, float]) -> tuple[str, ...]:
+    """Returns a warning if codes come in clusters of one label, as those of one person do."""
+    few, many = (
+        max((mi for name, mi in panel.items() if name.startswith(f"{k} neighbours")), default=0.0)
+        for k in NEIGHBOURS
+    )
+    if few < CLUSTERED or few < 2 * many:
+        return ()
+    text = (
+        f"the nearest {NEIGHBOURS[0]} codes reveal {few:.2f} nats, the nearest {NEIGHBOURS[1]} "
+        f"{max(0.0, many):.2f}: codes come in small clusters with one label. If several rows are of "
+        "one person or object, pass groups: otherwise the estimate is too high"
+    )
+    return (text,)
 
 
 def _of_labels(inputs: AuditInputs, evidence: Evidence) -> dict[str, Any]:

@@ -4,6 +4,7 @@ __all__ = ["main"]
 
 import argparse
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -128,8 +129,13 @@ def _value(text: str) -> str | int | float:
 def _read(path: Path, given: str | None) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} must be a file of numpy.savez: read a table or another file first, and write "
+            "numpy.savez('codes.npz', pi=..., alpha=...)"
+        )
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
+        with np.load(path) as file:
             data = {name: file[name] for name in file.files}
     except Exception as error:
         raise ValueError(

@@ -22,6 +22,7 @@ from .members import (
     code_members,
     label_members,
 )
+from .screening import Products, screen
 
 EPOCHS = 100
 """The most passes over the training samples."""
@@ -154,7 +155,7 @@ class CrossFit:
         """Returns the members that are not trained on batches, which are made once.
 
         Those of labels are nearest neighbours, those of codes are linear. Both have critics that
-        are linear in the coordinates and their squares.
+        are linear in the coordinates and their squares, and in products that were chosen.
         """
         if preprocessing not in self.made:
             make = self._of_labels if self.inputs.classes else self._of_codes
@@ -176,6 +177,12 @@ class CrossFit:
             linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
             critics = LabelCritics(self.log_prior, squares, linear)
             made["squares"] = Member(critics, of.stop, of.test)
+            targets = [F.one_hot(fold.y, self.inputs.classes) for fold in of.train]
+            if products := _products(of.train, targets):
+                codes = [products.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
+                linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
+                critics = LabelCritics(self.log_prior, products, linear)
+                made["products"] = Member(critics, of.stop, of.test)
         return made
 
     def _of_codes(self, of: Prepared) -> dict[str, Member]:
@@ -184,20 +191,48 @@ class CrossFit:
         if self.inputs.pi.shape[1] + self.inputs.alpha.shape[1] <= MOST_SQUARED:
             squares = Squares()
             fitted = [fold.at(slice(MOST_FITTED)) for fold in of.train]
-            linear = [_canonical(squares(f.x), squares(f.y), f.groups) for f in fitted]
-            parts = []
-            for part in (of.stop, of.test):
-                folds = []
-                for fold, critic in zip(part, linear, strict=True):
-                    u, v = critic.variables(squares(fold.x), squares(fold.y))
-                    folds.append(fold._replace(base_x=u.float(), base_y=v.float()))
-                parts.append(_of_one_rank(folds, linear))
-            made["squares"] = Member(CodeCritics(linear, _rank(linear)), *parts)
+            y = [squares(fold.y) for fold in fitted]
+            made["squares"] = _canonical_member(of, fitted, lambda k, x: squares(x))
+            if products := _products(fitted, y):
+                made["products"] = _canonical_member(of, fitted, products.of_fold)
         return made
 
     def evaluate(self, members: dict[str, Member], folds: Folds, pairs: int = PAIRS) -> Evidence:
         """Returns the logits of members on held-out samples."""
         return evaluate(members, folds, self.inputs, self.log_prior, self.generator, pairs)
+
+
+def _products(train: list[FoldData], targets: list[Tensor]) -> Products | None:
+    """Returns the products that were chosen in each fold, `None` if there are none in any."""
+    chosen = []
+    for fold, of_alpha in zip(train, targets, strict=True):
+        kept = ~are_judges(fold.groups)
+        chosen.append(screen(fold.x[kept], of_alpha[kept]))
+    return Products(chosen) if max(map(len, chosen)) else None
+
+
+def _canonical_member(
+    of: Prepared, fitted: list[FoldData], shown: Callable[[int, Tensor], Tensor]
+) -> Member:
+    r"""Returns critics that are linear in a function of :math:`\pi`, and in α and its squares.
+
+    Arguments:
+        of: All samples.
+        fitted: The training samples of each fold.
+        shown: The function of the fold and of codes, with shape (N, D).
+    """
+    squares = Squares()
+    linear = [
+        _canonical(shown(k, fold.x), squares(fold.y), fold.groups) for k, fold in enumerate(fitted)
+    ]
+    parts = []
+    for part in (of.stop, of.test):
+        folds = []
+        for k, (fold, critic) in enumerate(zip(part, linear, strict=True)):
+            u, v = critic.variables(shown(k, fold.x), squares(fold.y))
+            folds.append(fold._replace(base_x=u.float(), base_y=v.float()))
+        parts.append(_of_one_rank(folds, linear))
+    return Member(CodeCritics(linear, _rank(linear)), *parts)
 
 
 def _log_prior(inputs: AuditInputs, folds: Folds) -> Tensor:

@@ -23,7 +23,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def interval_svg(report: "AuditReport") -> str:
     """Returns a drawing of estimate, interval, certified bound and target on one axis in nats."""
     low, high = report.interval
-    right = 1.15 * max(high, report.epsilon or 0, report.lower_bound, 0.05)
+    right = 1.15 * max(high, report.highest, report.epsilon or 0, report.lower_bound, 0.05)
     left = min(0.0, 1.05 * low)
 
     def at(value: float) -> str:
@@ -39,6 +39,7 @@ def interval_svg(report: "AuditReport") -> str:
         x = at(report.epsilon)
         parts.append(f'<line x1="{x}" x2="{x}" y1="6" y2="64" class="epsilon"/>')
     parts += [
+        f'<line x1="{at(high)}" x2="{at(report.highest)}" y1="40" y2="40" class="more"/>',
         f'<line x1="{at(low)}" x2="{at(high)}" y1="40" y2="40" class="interval"/>',
         f'<circle cx="{at(report.mi)}" cy="40" r="5" class="estimate"/>',
         f'<line x1="{LEFT}" x2="{RIGHT}" y1="64" y2="64" class="axis"/>',
@@ -50,6 +51,7 @@ def interval_svg(report: "AuditReport") -> str:
     parts.append(f'<text x="{WIDTH / 2}" y="98">information in nats</text>')
     target = "" if report.epsilon is None else f", target {report.epsilon:g}"
     label = f"estimate {report.mi:.3f}, interval {low:.3f} to {high:.3f}"
+    label += f", more samples may show {report.highest:.3f}"
     label += f", certified {report.lower_bound:.3f}{target}"
     return _svg(104, label, parts)
 

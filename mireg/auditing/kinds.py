@@ -17,6 +17,9 @@ Kind = Literal["label", "number"]
 PER_LABEL = 20
 """The average samples per value from which whole numbers are labels, and not ordered numbers."""
 
+UNKNOWN_NAMES = {"", "?", "-", "na", "n/a", "nan", "none", "null", "missing", "unknown"}
+"""Names, in lower case, that probably mean unknown."""
+
 MANY = 20
 """From more labels that are whole numbers, a report warns that they may be a quantity."""
 
@@ -99,7 +102,11 @@ def read_variable(
     left_out = int((~known).sum())
 
     labels, words = _as_labels(name, array, kind, classes, category)
-    warnings: list[str] = []
+    warnings = [
+        f"unknown={value!r} is not among the values of {name}"
+        for value in _declared(unknown)
+        if isinstance(value, str) and not left_out
+    ]
     if labels is None:
         values: Array = array.reshape(len(array), -1)
         count = 0
@@ -118,6 +125,12 @@ def read_variable(
                 f"{(counts < PER_LABEL).sum()} of {count} classes have fewer than {PER_LABEL} "
                 "samples: critics can learn little about them"
             )
+        for label in names if names.dtype.kind == "U" else ():
+            if label.lower() in UNKNOWN_NAMES:
+                warnings.append(
+                    f"{str(label)!r} was read as one of the labels of {name}: declare it with "
+                    f"unknown={str(label)!r} (--unknown) if it means unknown"
+                )
         asked = category or kind is not None or classes is not None
         if count > MANY and array.ndim == 1 and array.dtype.kind in "iuf" and not asked:
             warnings.append(
@@ -215,10 +228,8 @@ def _of_one_type(name: str, array: Array) -> Array:
 
 def _is_unknown(array: Array, unknown: Any) -> Array:
     """Returns which samples have any value that was declared unknown."""
-    many = isinstance(unknown, Collection) and not isinstance(unknown, str | bytes)
-    declared = list(unknown) if many else [unknown]
     found = np.zeros(array.shape, dtype=bool)
-    for value in declared:
+    for value in _declared(unknown):
         if _is_missing(value):
             found |= missing_values(array)
         elif array.dtype.kind == "O":
@@ -228,6 +239,12 @@ def _is_unknown(array: Array, unknown: Any) -> Array:
         else:
             found |= np.asarray(array == value, dtype=bool)
     return np.asarray(found.reshape(len(array), -1).any(axis=1))
+
+
+def _declared(unknown: Any) -> list[Any]:
+    """Returns the values that mean unknown, which may be given as one value."""
+    many = isinstance(unknown, Collection) and not isinstance(unknown, str | bytes)
+    return list(unknown) if many else [unknown]
 
 
 def missing_values(array: Array) -> Array:
@@ -265,4 +282,6 @@ def _size(array: Array) -> str:
 
 def _shown(names: Array) -> str:
     """Returns the first names, for a description."""
-    return ": " + ", ".join(str(n) for n in names[:4]) + (", …" if len(names) > 4 else "")
+    return (
+        ": " + ", ".join(str(n) or "(empty)" for n in names[:4]) + (", …" if len(names) > 4 else "")
+    )

@@ -1,6 +1,6 @@
 r"""Linear critics: of codes in closed form, and of labels by logistic regression."""
 
-__all__ = ["CanonicalCritic", "are_judges", "logistic_regression"]
+__all__ = ["CanonicalCritic", "are_judges", "logistic_regression", "whitening"]
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,7 @@ class CanonicalCritic:
         x, y = x.double(), y.double()
         self.mean_x, self.mean_y = x.mean(0), y.mean(0)
         x, y = x - self.mean_x, y - self.mean_y
-        whiten_x, whiten_y = _whitening(x), _whitening(y)
+        whiten_x, whiten_y = whitening(x), whitening(y)
         cross = (x @ whiten_x).T @ (y @ whiten_y) / len(x)
         left, rho, right = torch.linalg.svd(cross, full_matrices=False)
         self.to_u, self.to_v = whiten_x @ left, whiten_y @ right.T
@@ -82,7 +82,8 @@ class CanonicalCritic:
         return _log_ratios(*self.variables(x, y), self.rho[: self.count]).sum(-1).clamp(-50, 50)
 
 
-def _whitening(x: Tensor) -> Tensor:
+def whitening(x: Tensor) -> Tensor:
+    """Returns the map (D, R) of centred samples (N, D) to uncorrelated ones of unit variance."""
     covariance = x.T @ x / len(x)
     values, vectors = torch.linalg.eigh(covariance)
     # Directions without variance, such as repeated columns, are dropped.

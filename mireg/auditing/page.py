@@ -52,7 +52,10 @@ def _legend(report: "AuditReport", curve: bool) -> str:
     if curve:
         mark = f"<line x1='14' x2='14' y1='0' y2='14' class='bar'/>{dot}"
         marks = [(mark, "estimate of one critic and its 95 % interval")]
-    elif report.lower_bound > 0:
+    else:
+        mark = "<line x1='1' x2='27' y1='7' y2='7' class='more'/>"
+        marks.append((mark, "what more samples may raise it to"))
+    if report.lower_bound > 0 and not curve:
         mark = "<rect x='1' y='1' width='26' height='12' class='certified'/>"
         marks.append((mark, f"certified with {100 * report.confidence:g} % confidence"))
     if report.epsilon is not None:
@@ -130,7 +133,7 @@ li { display: flex; align-items: center; gap: .4rem }
 .mark { width: 28px; height: 14px; flex: none }
 text { font-size: 13px; text-anchor: middle; fill: var(--soft) } text.end { text-anchor: end }
 .estimate { fill: var(--blue) } .interval, .bar { stroke: var(--blue); stroke-width: 3 }
-.bar { stroke-width: 1.5 }
+.bar { stroke-width: 1.5 } .more { stroke: var(--blue); stroke-width: 2; stroke-dasharray: 1 3 }
 .curve { fill: none; stroke: var(--blue); stroke-width: 1.5 } .axis { stroke: var(--soft) }
 .grid { stroke: var(--rule) }
 .epsilon { stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 5 3 }

@@ -42,9 +42,12 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
     if distance < 0.25:
         text = "pi is closer to the posterior's mean than samples are. The variational bound holds "
         return (text + "for samples only; means reveal more",)
-    if distance > 4:
-        text = f"pi is {distance**0.5:.1f} standard deviations from the posterior's mean, samples "
-        return (text + "are 1. Is it the posterior of these codes, in this order?",)
+    if not 0.8 < distance < 1.25:
+        text = f"pi is {distance**0.5:.2f} standard deviations from the posterior's mean, samples "
+        return (
+            text + "are 1. Is it the posterior of these codes, in this order, with the logarithm "
+            "of the variance (not a deviation) as log_var?",
+        )
     return ()
 
 

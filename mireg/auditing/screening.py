@@ -1,0 +1,107 @@
+r"""Products of coordinates that are chosen for their correlation with :math:`\alpha`."""
+
+__all__ = ["Products", "screen"]
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .linear import whitening
+
+CLIP = 3.0
+"""Coordinates are clipped to this number before they are multiplied."""
+
+BY_CHANCE = 0.1
+"""How many products are chosen on average if the codes are independent."""
+
+MOST_CHOSEN = 32
+"""The most products of a fold."""
+
+MOST_SUMMED, FEWEST_ROWS = 2_000_000_000, 1000
+"""The most products of numbers in a screening, which limits its samples, and their least number."""
+
+
+class Products(nn.Module):
+    r"""Creates the map of codes (F, N, D) to products of pairs of their coordinates, (F, N, P).
+
+    Pairs are rows of two indices into the coordinates and a constant: index 0 is the constant 1, so
+    a pair can be a coordinate alone, or its square. Folds with fewer pairs get constant products.
+
+    Arguments:
+        pairs: The pairs of each fold, with shape (P, 2).
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, pairs: list[Tensor]) -> None:
+        super().__init__()
+
+        most = max(map(len, pairs))
+        padded = torch.stack([F.pad(part, (0, 0, 0, most - len(part))) for part in pairs])
+        self.register_buffer("first", padded[..., 0])
+        self.register_buffer("second", padded[..., 1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = _with_constant(x)
+        shape = (-1, x.shape[1], -1)
+        left = x.gather(2, self.first[:, None].expand(shape))
+        return left * x.gather(2, self.second[:, None].expand(shape))
+
+    def of_fold(self, k: int, x: Tensor) -> Tensor:
+        """Returns the products of fold k for codes (N, D), with shape (N, P)."""
+        x = _with_constant(x)
+        return x[:, self.first[k]] * x[:, self.second[k]]
+
+
+def screen(x: Tensor, targets: Tensor) -> Tensor:
+    r"""Returns the pairs of coordinates whose products are correlated with targets, (P, 2).
+
+    .. math:: s_{ij} = n \sum_k \frac{\mathrm{Cov}(x_i x_j, t_k)^2}{\mathrm{Var}(x_i x_j)}
+
+    with uncorrelated targets :math:`t_k` of unit variance. Without dependence, :math:`s_{ij}` has a
+    :math:`\chi^2` distribution. A product is chosen if its score is so high that 0.1 products are
+    expected by chance. Thus a dependence on one product among many is found in few samples, where a
+    regression on all of them would overfit. Indices are those of :class:`Products`. Nothing is
+    chosen if there are too many products for a screening.
+
+    References:
+        | Sure independence screening for ultrahigh dimensional feature space (Fan and Lv, 2008)
+
+    Arguments:
+        x: Training codes, with shape (N, D).
+        targets: The functions of :math:`\alpha`, with shape (N, K).
+    """
+    t = targets.double() - targets.double().mean(0)
+    t = t @ whitening(t)
+    cost = (x.shape[1] + 1) ** 2 * max(1, t.shape[1])
+    n = min(len(x), MOST_SUMMED // cost)
+    if n < min(len(x), FEWEST_ROWS):
+        return torch.zeros(0, 2, dtype=torch.int64)
+    x, t = _with_constant(x[:n]).double(), t[:n]
+    mean = x.T @ x / n
+    variance = x.square().T @ x.square() / n - mean.square()
+    score = torch.zeros_like(mean)
+    for of_target in t.T:
+        score += ((x * of_target[:, None]).T @ x / n - mean * of_target.mean()).square()
+    score = torch.where(variance > 1e-6, n * score / variance.clamp(min=1e-6), 0)
+    pairs = torch.triu_indices(*mean.shape)
+    scores = score[pairs[0], pairs[1]]
+    least = _chi_squared(t.shape[1], BY_CHANCE / len(scores))
+    best = scores.topk(min(MOST_CHOSEN, len(scores)))
+    chosen: Tensor = pairs.T[best.indices[best.values > least]]
+    return chosen
+
+
+def _with_constant(x: Tensor) -> Tensor:
+    return F.pad(x.clamp(-CLIP, CLIP), (1, 0), value=1.0)
+
+
+def _chi_squared(freedom: int, tail: float) -> float:
+    """Returns the quantile of the upper tail, by Wilson and Hilferty's approximation."""
+    z = -float(torch.special.ndtri(torch.tensor(tail, dtype=torch.float64)))
+    spread = 2 / (9 * max(1, freedom))
+    quantile: float = max(1, freedom) * (1 - spread + z * math.sqrt(spread)) ** 3
+    return quantile
