@@ -161,7 +161,10 @@ def test_a_screening_chooses_pairs_by_their_correlation_and_few_by_chance():
 def test_products_of_folds_are_those_of_their_pairs():
     x = torch.tensor([[2.0, -1.5], [1.0, 7.0]])
     products = Products([torch.tensor([[1, 2], [0, 1]]), torch.tensor([[2, 2]])])
-    # Numbers are clipped to 3. The second fold has one pair, and a constant.
-    wanted = [[[-3.0, 2.0], [3.0, 1.0]], [[2.25, 1.0], [9.0, 1.0]]]
+    # Numbers are clipped to 3. The second fold has one pair, and a constant. Signs follow.
+    wanted = [
+        [[-3.0, 2.0, -1.0, 1.0], [3.0, 1.0, 1.0, 1.0]],
+        [[2.25, 1.0, 1.0, 1.0], [9.0, 1.0, 1.0, 1.0]],
+    ]
     torch.testing.assert_close(products(torch.stack((x, x))), torch.tensor(wanted))
     torch.testing.assert_close(products.of_fold(1, x), torch.tensor(wanted[1]))

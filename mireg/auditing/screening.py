@@ -24,9 +24,9 @@ MOST_SUMMED, FEWEST_ROWS = 2_000_000_000, 1000
 
 
 class Products(nn.Module):
-    r"""Creates the map of codes (F, N, D) to products of pairs of their coordinates, (F, N, P).
+    r"""Creates the map of codes (F, N, D) to products of pairs of coordinates and their signs.
 
-    Pairs are rows of two indices into the coordinates and a constant: index 0 is the constant 1, so
+    The result has shape (F, N, 2 P). Pairs are rows of two indices into the coordinates and a constant: index 0 is the constant 1, so
     a pair can be a coordinate alone, or its square. Folds with fewer pairs get constant products.
 
     Arguments:
@@ -48,12 +48,12 @@ class Products(nn.Module):
         x = _with_constant(x)
         shape = (-1, x.shape[1], -1)
         left = x.gather(2, self.first[:, None].expand(shape))
-        return left * x.gather(2, self.second[:, None].expand(shape))
+        return _with_signs(left * x.gather(2, self.second[:, None].expand(shape)))
 
     def of_fold(self, k: int, x: Tensor) -> Tensor:
-        """Returns the products of fold k for codes (N, D), with shape (N, P)."""
+        """Returns the products and signs of fold k for codes (N, D), with shape (N, 2 P)."""
         x = _with_constant(x)
-        return x[:, self.first[k]] * x[:, self.second[k]]
+        return _with_signs(x[:, self.first[k]] * x[:, self.second[k]])
 
 
 def screen(x: Tensor, targets: Tensor) -> Tensor:
@@ -97,6 +97,10 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
 
 def _with_constant(x: Tensor) -> Tensor:
     return F.pad(x.clamp(-CLIP, CLIP), (1, 0), value=1.0)
+
+
+def _with_signs(products: Tensor) -> Tensor:
+    return torch.cat((products, products.sign()), dim=-1)
 
 
 def _chi_squared(freedom: int, tail: float) -> float:
