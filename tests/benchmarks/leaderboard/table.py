@@ -24,6 +24,7 @@ TARGETS = (
     "L-MIFR",
     "dual ascent on mireg's critic",
     "cooper on mireg's critic",
+    "humancompatible on mireg's critic",
 )
 ORACLES = ("quadratic LEACE",)
 """Methods that need the attribute where codes are made: not to be compared with the others."""

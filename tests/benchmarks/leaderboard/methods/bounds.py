@@ -150,6 +150,45 @@ class Cooper(DualAscent):
         return {"multipliers": [round(float(self.price.weight.detach()), 4)]}
 
 
+class HumanCompatible(DualAscent):
+    """The same estimate with the augmented Lagrangian of humancompatible-train."""
+
+    def __init__(self, task: Task, setting: float) -> None:
+        if importlib.util.find_spec("humancompatible") is None:
+            raise Missing("pip install humancompatible-train==0.4.2.0")
+        from humancompatible.train.dual_optim import ALM
+
+        super().__init__(task, setting)
+
+        # The penalty adds to the multiplier as the proportional gain does with cooper-optim.
+        self.make_controller = functools.partial(
+            ALM,
+            m=1,
+            lr=ASCENT * task.price,
+            init_duals=START * task.price,
+            penalty=PROPORTIONAL * ASCENT * task.price,
+            dual_range=(0.0, None),
+            is_ineq=True,
+        )
+        self.controller: torch.optim.Optimizer | None = None
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        self.last = self.reader(batch.pi, batch.s)
+        if self.controller is None:
+            # Made here, where the device is known.
+            self.controller = self.make_controller(device=batch.pi.device)
+        excess = (self.last.loss - self.setting).reshape(1)
+        penalty = self.controller.forward_update(batch.pi.new_zeros(()), excess)
+        return penalty, self.last.critic_loss
+
+    def update(self) -> None:
+        self.reader.update(self.last)
+
+    def notes(self) -> dict[str, Any]:
+        (group,) = self.controller.param_groups
+        return {"multipliers": [round(float(group["params"][0]), 4)]}
+
+
 METHODS = {
     "variational bound": Method(
         trained(VariationalBound), (0.003, 0.01, 0.03, 0.1, 0.3, 1.0), "weight"
@@ -157,4 +196,7 @@ METHODS = {
     "L-MIFR": Method(trained(LMifr), TARGETS, "limit", target=True),
     "dual ascent on mireg's critic": Method(trained(DualAscent), TARGETS, "limit", target=True),
     "cooper on mireg's critic": Method(trained(Cooper), TARGETS, "limit", target=True),
+    "humancompatible on mireg's critic": Method(
+        trained(HumanCompatible), TARGETS, "limit", target=True
+    ),
 }
