@@ -65,16 +65,20 @@ def asked(rows: list[Row], methods: Sequence[str], path: Path) -> None:
     there = [method for method in methods if figures.of(rows, method=method)]
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     settings = sorted({row["setting"] for row in rows if row["method"] in there})
+    columns = min(3, len(there))
+    count = -(-len(there) // columns)
     figure, axes = plt.subplots(
-        1,
-        len(there),
-        figsize=(1.5 + 3.5 * len(there), 4),
+        count,
+        columns,
+        figsize=(1.5 + 3 * columns, 3 * count),
         layout="constrained",
         squeeze=False,
         sharex=True,
         sharey=True,
     )
-    for ax, method in zip(axes.flat, there, strict=True):
+    for ax in axes.flat[len(there) :]:
+        ax.set_visible(False)
+    for ax, method in zip(axes.flat, there, strict=False):
         for i, task in enumerate(tasks):
             own = figures.of(rows, method=method, task=task)
             ratios = [row["leak"] / row["setting"] for row in own]
@@ -91,7 +95,10 @@ def asked(rows: list[Row], methods: Sequence[str], path: Path) -> None:
         ax.axhline(1, color="grey", lw=1)
         ax.axhline(figures.SLACK, color="grey", lw=1, ls=":")
         ax.set_xticks(range(len(settings)), [f"{x:g}" for x in settings])
-        ax.set(title=method, xlabel="asked, nats", ylabel="audited / asked", ylim=(0, None))
+        ax.set(title=method, xlabel="asked, nats", ylabel="audited / asked")
+        ax.label_outer()
+    # After all points are drawn, since the panels share this axis.
+    axes.flat[0].set_ylim(bottom=0)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
     figure.savefig(path, dpi=90)
     plt.close(figure)
