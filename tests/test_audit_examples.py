@@ -128,8 +128,9 @@ def test_command_says_what_alpha_is_and_names_the_file(asked, capsys):
     assert seen["kind"] == "label" and seen["unknown"][:2] == ["?", -1]
     assert np.isnan(seen["unknown"][2])
     assert seen["given"] is None
-    _, seen = asked("below", "--classes", "7", "--given", "sex")
-    assert seen["classes"] == 7 and seen["given"].tolist() == [0, 1] * 300
+    _, seen = asked("below", "--classes", "7", "--given", "sex", "--folds", "2")
+    assert seen["classes"] == 7 and seen["folds"] == 2
+    assert seen["given"].tolist() == [0, 1] * 300
     assert "codes.npz, 600 samples" in capsys.readouterr().out
     assert asked("below", "--given", "age")[0] == 2
     assert "must contain pi, alpha and age, got pi, alpha, sex" in capsys.readouterr().err
@@ -162,3 +163,4 @@ def test_codes_in_small_clusters_of_one_label_may_need_groups():
     assert any("in small clusters" in text for text in mireg.audit(pi, alpha, folds=2).warnings)
     known = mireg.audit(pi, alpha, person, folds=2)
     assert not any("in small clusters" in text for text in known.warnings)
+    assert any(text.startswith("the estimate is below 0") for text in known.warnings)

@@ -194,6 +194,11 @@ def _examine(
         warnings.append(
             f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the certified bound"
         )
+    if mi + 2 * error < 0:
+        warnings.append(
+            "the estimate is below 0, which no information is: what critics learnt does not hold "
+            "for other samples, as with few groups. It counts as 0"
+        )
     if mi > 0.6 * math.log(units):
         warnings.append("the information is larger than this number of samples can measure")
     entropy = label_entropy(inputs.alpha) if inputs.classes else math.inf

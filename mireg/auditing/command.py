@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--epsilon", type=float, help="the target, in nats")
     command.add_argument("--seed", type=int, default=0, help="the seed (default: 0)")
+    command.add_argument(
+        "--folds", type=int, help="the number of folds; 2 is faster, and critics learn from less"
+    )
     command.add_argument("--html", type=Path, help="write the report as an HTML page")
     command.add_argument("--json", type=Path, help="write the report as JSON")
     command.add_argument(
@@ -105,6 +108,7 @@ def _audit(options: argparse.Namespace) -> int:
         kind=options.kind,
         classes=options.classes,
         unknown=options.unknown,
+        folds=options.folds,
         posterior=posterior,
         progress=None if options.quiet else _show,
     ).from_file(options.codes.name)
