@@ -155,6 +155,7 @@ def test_command_refuses_other_files_with_the_fix(name, tmp_path, capsys):
     assert "must be a file of numpy.savez" in said and "pickle" not in said
 
 
+@pytest.mark.slow
 def test_codes_in_small_clusters_of_one_label_may_need_groups():
     random = np.random.default_rng(0)
     person = np.repeat(np.arange(60), 10)
