@@ -328,10 +328,10 @@ class Critics(nn.Module):
                 "the batches leave no negatives, so that the critics learn nothing: use batches of "
                 "several groups, and of several samples whose labels are known (0 or above)"
             )
-        if self.alike.value > 0.99:
+        if self.alike.value > 0.9:
             found["labels"] = (
-                "the labels of each batch are all alike, so that the critics learn nothing: "
-                "shuffle the data"
+                "the labels of nearly each batch are all alike, so that the critics learn nothing: "
+                "shuffle the data, or use larger batches if a label is rare"
             )
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"

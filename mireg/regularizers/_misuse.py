@@ -33,6 +33,7 @@ class Misuse:
         self.asked = self.silent = self.updates = 0
         self.reached = self.used = self.of_mean = False
         self.said: set[str] = set()
+        self.of_loop: dict[str, str] = {}
         self.first: Tensor | None = None
         if classes is not None and epsilon >= math.log(classes):
             self.say(
@@ -87,11 +88,23 @@ class Misuse:
         if self.asked == 1 and posterior is not None:
             self.of_mean = is_mean(pi, posterior)
         if self.asked == 2 * FIRST_CHECK and not self.updates:
-            self.say(
-                "update",
-                f"{self.asked} penalties and no update: λ and the averages do not move. Call "
-                "constraint.update(penalty) after each step of the optimizer",
-            )
+            self.say("update", self.no_update())
+
+    def no_update(self) -> str:
+        """Returns the warning about a loop without updates."""
+        return (
+            f"{self.asked} penalties and no update: λ and the averages do not move. Call "
+            "constraint.update(penalty) after each step of the optimizer"
+        )
+
+    def all(self, faults: dict[str, str]) -> dict[str, str]:
+        """Returns faults of the state with those of the loop that the last check found."""
+        if self.asked > 1 and not self.updates:
+            return {"update": self.no_update()}
+        if "critics" in self.of_loop:
+            # Critics that do not learn cannot diverge.
+            faults.pop("shadow", None)
+        return faults | self.of_loop
 
     @unserializable_hook  # type: ignore[untyped-decorator]
     def on_backward(self, _: Tensor) -> None:
@@ -116,35 +129,30 @@ class Misuse:
         ):
             return
         found, parameter = faults(), first_of(critics)
+        self.of_loop = self.of_gradients(loss)
         still = (
             self.first is not None
             and parameter is not None
             and torch.equal(self.first.to(parameter), parameter)
         )
         if parameter is not None and not parameter.isfinite().all():
-            self.say(
-                "finite",
+            self.of_loop["finite"] = (
                 "the critics are no longer finite, and stay so: a code or a gradient was NaN or "
-                "infinite. Load an earlier state, and limit codes and log-variances",
+                "infinite. Load an earlier state, and limit codes and log-variances"
             )
-        if still:
-            # Critics that do not learn cannot diverge.
-            found.pop("shadow", None)
-            # Without negatives the critics cannot learn, so only that is reported.
-            if "negatives" not in found:
-                self.say(
-                    "critics",
-                    "the critics have not learnt since the first step, so their estimates mean "
-                    "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
-                    "the optimizer",
-                )
-        found |= self.of_gradients(loss)
+        # Without negatives the critics cannot learn, so only that is reported.
+        if still and "negatives" not in found:
+            self.of_loop["critics"] = (
+                "the critics have not learnt since the first step, so their estimates mean "
+                "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
+                "the optimizer"
+            )
         if self.of_mean:
-            found["mean"] = (
+            self.of_loop["mean"] = (
                 "pi is the mean of the posterior, so the KL does not limit what it reveals: pass a "
                 "sample, posterior.rsample(), to the constraint and to the task"
             )
-        for name, text in found.items():
+        for name, text in self.all(found).items():
             self.say(name, text)
 
     def of_gradients(self, loss: Tensor) -> dict[str, str]:

@@ -95,6 +95,14 @@ class Regularizer(nn.Module):
         """Returns the parameters of learnable priors, which `penalty.loss` trains."""
         return iter(())
 
+    def faults(self) -> dict[str, str]:
+        """Returns the warnings that apply now, by short names; waits for the device.
+
+        They concern the state, and what the last check of the loop found: after 100, 200, 400, ...
+        updates. A warning is given once, and stays here as long as it applies.
+        """
+        return {}
+
     def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         r"""Moves the adaptive weights by the estimates of a penalty. Call it once per step.
 
@@ -173,6 +181,13 @@ class Composition(Regularizer):
     def addends(self) -> list[Regularizer]:
         """Returns the parts."""
         raise NotImplementedError
+
+    def faults(self) -> dict[str, str]:
+        return {
+            f"{i}.{fault}": text
+            for i, part in enumerate(self.addends())
+            for fault, text in part.faults().items()
+        }
 
     def critic_loss(
         self,

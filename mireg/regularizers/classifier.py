@@ -155,5 +155,8 @@ class ClassifierMI(Regularizer):
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, lambda: self.critics.faults(self.epsilon))
 
+    def faults(self) -> dict[str, str]:
+        return self.misuse.all(self.critics.faults(self.epsilon))
+
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

@@ -283,17 +283,20 @@ class RobustMIConstraint(Regularizer):
         self.gamma.update(seen, accepted)
         self.multiplier.update(seen, accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, penalty.loss, self.faults)
+        self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def moving_averages(self) -> list[MovingAverage]:
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
         return [cast(MovingAverage, average) for average in self.averages]
 
     def faults(self) -> dict[str, str]:
+        return self.misuse.all(self.of_state())
+
+    def of_state(self) -> dict[str, str]:
         """Returns warnings about the state by short names. Waits for the device."""
         found = self.critics.faults(self.epsilon)
-        kl = float(self.kl_average.value)
-        if kl < self.epsilon:
+        kl, updated = float(self.kl_average.value), bool(self.kl_average.state.any())
+        if updated and kl < self.epsilon:
             found["kl"] = (
                 f"the code is nearly empty: its KL of {kl:.3g} nats is below "
                 f"epsilon={self.epsilon:g}, so its samples reveal no more than that about "
