@@ -163,6 +163,8 @@ def check_codes(
         fix = ""
         if alpha.ndim > 1 and alpha.is_floating_point():
             fix = ": pi and alpha are exchanged, so exchange them"
+        elif pi.ndim == 1 and pi.is_floating_point():
+            fix = ": pass pi[:, None] if the code has one feature"
         raise ValueError(
             f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape "
             f"{tuple(pi.shape)}{fix}"
@@ -230,8 +232,8 @@ def _check_label_shape(alpha: Tensor) -> None:
         )
     elif alpha.ndim == 1:
         fix = (
-            "pass alpha.long() if the values are class numbers, with -1 instead of NaN for unknown; "
-            f"otherwise {fix}"
+            "pass alpha.nan_to_num(nan=-1).long() if the values are class numbers, so that NaN is "
+            f"-1, which means unknown; otherwise {fix}"
         )
     raise ValueError(
         f"labels must be integers with shape (N,), got {alpha.dtype} with shape "

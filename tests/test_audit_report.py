@@ -148,6 +148,17 @@ def test_intervals_hold_the_truth_as_often_as_they_say(groups, size):
     assert (inside / 300 < 0.995).all(), inside / 300
 
 
+def test_a_few_samples_of_a_label_that_are_all_missed_leave_its_recall_uncertain():
+    """Of noise, 8 rare samples of 400 are all missed: the interval of the balanced accuracy has to contain chance."""
+    labels = torch.arange(400).lt(8).long()
+    ratios = torch.zeros(2, 400)
+    ratios[0, :360] = 1
+    ratios[1, 360:] = 1
+    _, balanced = recognition.of_labels(ratios, labels, torch.arange(400), 2)
+    assert balanced.value == pytest.approx(352 / 392 / 2)
+    assert balanced.low < 0.4 and 0.5 < balanced.high < 0.7
+
+
 def test_two_labels_tell_both_ratios():
     labels = torch.tensor([0, 0, 0, 1])
     probability = torch.tensor([0.9, 0.5, 0.75, 0.6]).double()

@@ -137,11 +137,11 @@ def of_labels(
         return None
     n = len(labels)
     right = (ratios.argmax(0) == labels).double()
-    auc, balanced = 0.0, 0.0
+    auc = balanced = unseen = 0.0
     of_auc, of_balanced = (torch.zeros(n, dtype=torch.float64) for _ in range(2))
     for c in there:
         own = labels == c
-        share = int(counts[c]) / n
+        share, units = int(counts[c]) / n, len(groups[own].unique())
         placed = placements(ratios[c], own)
         area, recall = float(placed[own].mean()), float(right[own].mean())
         auc += area / len(there)
@@ -149,9 +149,14 @@ def of_labels(
         weights = torch.where(own, 1 / share, 1 / (1 - share))
         of_auc += (placed - area) * weights / len(there)
         of_balanced[own] += (right[own] - recall) / share / len(there)
+        if recall in (0, 1):
+            # A few samples that are all wrong, or all right, still leave the recall uncertain.
+            chance = 2 / (units + 4)
+            unseen += chance * (1 - chance) / units / len(there) ** 2
     # A label has as many independent samples as groups.
     rarest = min(len(groups[labels == c].unique()) for c in there)
+    error = clustered_error(of_balanced, groups)
     return (
         wilson_interval(auc, clustered_error(of_auc, groups), rarest),
-        wilson_interval(balanced, clustered_error(of_balanced, groups), rarest),
+        wilson_interval(balanced, math.hypot(error, math.sqrt(unseen)), rarest),
     )

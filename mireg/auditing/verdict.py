@@ -154,7 +154,8 @@ def sentence(report: "AuditReport") -> str:
         "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "
         "No target was given.",
     }[report.verdict]
-    if report.p_value <= RARE and report.lower_bound <= 0 and report.verdict != "above":
+    likely = report.p_value <= RARE and report.interval[1] >= 0
+    if likely and report.lower_bound <= 0 and report.verdict != "above":
         text += (
             f" Random pairings of the same codes look less dependent (p = {report.p_value:.3f}), so "
             "the code probably reveals a little, too little to certify with these samples."
