@@ -209,7 +209,7 @@ NOT_LABELS = {
     "one-hot integers": (torch.eye(16, CLASSES).long(), r"alpha.argmax\(1\) if rows are one-hot"),
     "one-hot floats": (torch.eye(16, CLASSES), r"alpha.argmax\(1\) if rows are one-hot"),
     "several at once": (torch.ones(16, CLASSES).bool(), r"alpha_features=.*several may be true"),
-    "floats": (LABELS.float(), r"pass alpha.long\(\) if the values are class numbers"),
+    "floats": (LABELS.float(), r"pass alpha.nan_to_num\(nan=-1\).long\(\) if the values are class"),
     "a column": (LABELS[:, None], r"pass alpha.squeeze\(1\).long\(\)"),
     "a column of floats": (LABELS[:, None].float(), r"pass alpha.squeeze\(1\).long\(\)"),
     "a map": (LABELS.view(16, 1, 1), r"shape \(N,\).*got torch.int64 with shape \(16, 1, 1\)"),
