@@ -164,4 +164,4 @@ def test_codes_in_small_clusters_of_one_label_may_need_groups():
     assert any("in small clusters" in text for text in mireg.audit(pi, alpha, folds=2).warnings)
     known = mireg.audit(pi, alpha, person, folds=2)
     assert not any("in small clusters" in text for text in known.warnings)
-    assert any(text.startswith("the estimate is below 0") for text in known.warnings)
+    assert any(text.startswith("the estimate is negative") for text in known.warnings)

@@ -150,7 +150,7 @@ FAULTS = {
         {},
         "T estimates 0.09.* nats and T' -0.09.*Lower the learning",
     ),
-    "labels all alike": (one_label, {"classes": 2}, "labels of nearly each batch are all alike"),
+    "labels all alike": (one_label, {"classes": 2}, "labels of nearly every batch are all alike"),
 }
 
 

@@ -28,7 +28,7 @@ from .report import AuditReport
 from .verdict import decide, doubts, expected_miss, highest, normalized
 
 CLUSTERED = 0.05
-"""The nats that the nearest codes have to reveal before a report warns that codes come in clusters."""
+"""The nats that the nearest codes reveal before a report warns that codes come in clusters."""
 
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
@@ -196,8 +196,8 @@ def _examine(
         )
     if mi + 2 * error < 0:
         warnings.append(
-            "the estimate is below 0, which no information is: what critics learnt does not hold "
-            "for other samples, as with few groups. It counts as 0"
+            "the estimate is negative, which information cannot be: what critics learnt does not "
+            "hold for other samples, as with few groups. It counts as 0"
         )
     if mi > 0.6 * math.log(units):
         warnings.append("the information is larger than this number of samples can measure")

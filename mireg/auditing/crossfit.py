@@ -177,8 +177,8 @@ class CrossFit:
             linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
             critics = LabelCritics(self.log_prior, squares, linear)
             made["squares"] = Member(critics, of.stop, of.test)
-            targets = [F.one_hot(fold.y, self.inputs.classes) for fold in of.train]
-            if products := _products(of.train, targets):
+            fitted = [fold.at(slice(MOST_FITTED)) for fold in of.train]
+            if products := _products(fitted, lambda y: F.one_hot(y, self.inputs.classes)):
                 codes = [products.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
                 linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
                 critics = LabelCritics(self.log_prior, products, linear)
@@ -191,9 +191,8 @@ class CrossFit:
         if self.inputs.pi.shape[1] + self.inputs.alpha.shape[1] <= MOST_SQUARED:
             squares = Squares()
             fitted = [fold.at(slice(MOST_FITTED)) for fold in of.train]
-            y = [squares(fold.y) for fold in fitted]
             made["squares"] = _canonical_member(of, fitted, lambda k, x: squares(x))
-            if products := _products(fitted, y):
+            if products := _products(fitted, squares):
                 made["products"] = _canonical_member(of, fitted, products.of_fold)
         return made
 
@@ -202,12 +201,17 @@ class CrossFit:
         return evaluate(members, folds, self.inputs, self.log_prior, self.generator, pairs)
 
 
-def _products(train: list[FoldData], targets: list[Tensor]) -> Products | None:
-    """Returns the products that were chosen in each fold, `None` if there are none in any."""
+def _products(train: list[FoldData], targets: Callable[[Tensor], Tensor]) -> Products | None:
+    """Returns the products that were chosen in each fold, `None` if there are none in any.
+
+    Arguments:
+        train: The training samples of each fold.
+        targets: The functions of α that products may be correlated with.
+    """
     chosen = []
-    for fold, of_alpha in zip(train, targets, strict=True):
+    for fold in train:
         kept = ~are_judges(fold.groups)
-        chosen.append(screen(fold.x[kept], of_alpha[kept]))
+        chosen.append(screen(fold.x[kept], targets(fold.y[kept])))
     return Products(chosen) if max(map(len, chosen)) else None
 
 

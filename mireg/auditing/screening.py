@@ -19,15 +19,19 @@ BY_CHANCE = 0.1
 MOST_CHOSEN = 32
 """The most products of a fold."""
 
-MOST_SUMMED, FEWEST_ROWS = 2_000_000_000, 1000
-"""The most products of numbers in a screening, which limits its samples, and their least number."""
+MOST_SUMMED = 2_000_000_000
+"""The most products of numbers in a screening, which limits its samples."""
+
+FEWEST_ROWS, MOST_ROWS = 1000, 50_000
+"""The samples of a screening, at least (unless there are fewer) and at most."""
 
 
 class Products(nn.Module):
     r"""Creates the map of codes (F, N, D) to products of pairs of coordinates and their signs.
 
-    The result has shape (F, N, 2 P). Pairs are rows of two indices into the coordinates and a constant: index 0 is the constant 1, so
-    a pair can be a coordinate alone, or its square. Folds with fewer pairs get constant products.
+    The result has shape (F, N, 2 P). Pairs are rows of two indices into the coordinates and a
+    constant: index 0 is the constant 1, so a pair can be a coordinate alone, or its square. Folds
+    with fewer pairs get constant products.
 
     Arguments:
         pairs: The pairs of each fold, with shape (P, 2).
@@ -74,18 +78,18 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
         x: Training codes, with shape (N, D).
         targets: The functions of :math:`\alpha`, with shape (N, K).
     """
-    t = targets.double() - targets.double().mean(0)
-    t = t @ whitening(t)
-    cost = (x.shape[1] + 1) ** 2 * max(1, t.shape[1])
-    n = min(len(x), MOST_SUMMED // cost)
+    cost = targets.shape[1] * max((x.shape[1] + 1) ** 2, targets.shape[1])
+    n = min(len(x), MOST_ROWS, MOST_SUMMED // cost)
     if n < min(len(x), FEWEST_ROWS):
         return torch.zeros(0, 2, dtype=torch.int64)
-    x, t = _with_constant(x[:n]).double(), t[:n]
+    x, t = _with_constant(x[:n]).double(), targets[:n].double()
+    t = t - t.mean(0)
+    t = t @ whitening(t)
     mean = x.T @ x / n
     variance = x.square().T @ x.square() / n - mean.square()
     score = torch.zeros_like(mean)
     for of_target in t.T:
-        score += ((x * of_target[:, None]).T @ x / n - mean * of_target.mean()).square()
+        score += ((x * of_target[:, None]).T @ x / n).square()
     score = torch.where(variance > 1e-6, n * score / variance.clamp(min=1e-6), 0)
     pairs = torch.triu_indices(*mean.shape)
     scores = score[pairs[0], pairs[1]]

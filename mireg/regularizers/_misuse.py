@@ -97,14 +97,15 @@ class Misuse:
             "constraint.update(penalty) after each step of the optimizer"
         )
 
-    def all(self, faults: dict[str, str]) -> dict[str, str]:
+    def with_loop(self, faults: dict[str, str]) -> dict[str, str]:
         """Returns faults of the state with those of the loop that the last check found."""
         if self.asked > 1 and not self.updates:
             return {"update": self.no_update()}
-        if "critics" in self.of_loop:
+        found = faults | self.of_loop
+        if "critics" in found:
             # Critics that do not learn cannot diverge.
-            faults.pop("shadow", None)
-        return faults | self.of_loop
+            found.pop("shadow", None)
+        return found
 
     @unserializable_hook  # type: ignore[untyped-decorator]
     def on_backward(self, _: Tensor) -> None:
@@ -152,7 +153,7 @@ class Misuse:
                 "pi is the mean of the posterior, so the KL does not limit what it reveals: pass a "
                 "sample, posterior.rsample(), to the constraint and to the task"
             )
-        for name, text in self.all(found).items():
+        for name, text in self.with_loop(found).items():
             self.say(name, text)
 
     def of_gradients(self, loss: Tensor) -> dict[str, str]:

@@ -156,7 +156,7 @@ class ClassifierMI(Regularizer):
         self.misuse.on_update(self.critics, penalty.loss, lambda: self.critics.faults(self.epsilon))
 
     def faults(self) -> dict[str, str]:
-        return self.misuse.all(self.critics.faults(self.epsilon))
+        return self.misuse.with_loop(self.critics.faults(self.epsilon))
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

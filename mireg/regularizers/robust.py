@@ -290,7 +290,7 @@ class RobustMIConstraint(Regularizer):
         return [cast(MovingAverage, average) for average in self.averages]
 
     def faults(self) -> dict[str, str]:
-        return self.misuse.all(self.of_state())
+        return self.misuse.with_loop(self.of_state())
 
     def of_state(self) -> dict[str, str]:
         """Returns warnings about the state by short names. Waits for the device."""
