@@ -264,8 +264,8 @@ def _of_clusters(panel: dict[str, float]) -> tuple[str, ...]:
         return ()
     text = (
         f"the nearest {NEIGHBOURS[0]} codes reveal {few:.2f} nats, the nearest {NEIGHBOURS[1]} "
-        f"{max(0.0, many):.2f}: codes come in small clusters with one label. If several rows are of "
-        "one person or object, pass groups: otherwise the estimate is too high"
+        f"{max(0.0, many):.2f}: codes come in small clusters with one label. If several rows are "
+        "of one person or object, pass groups: otherwise the estimate is too high"
     )
     return (text,)
 
