@@ -161,10 +161,10 @@ def check_codes(
             )
     if pi.ndim < 2 or not pi.is_floating_point():
         fix = ""
-        if alpha.ndim > 1 and alpha.is_floating_point():
-            fix = ": pi and alpha are exchanged, so exchange them"
-        elif pi.ndim == 1 and pi.is_floating_point():
+        if pi.ndim == 1 and pi.is_floating_point():
             fix = ": pass pi[:, None] if the code has one feature"
+        elif alpha.ndim > 1 and alpha.is_floating_point():
+            fix = ": pi and alpha are exchanged, so exchange them"
         raise ValueError(
             f"pi must be floating-point codes with shape (N, *), got {pi.dtype} with shape "
             f"{tuple(pi.shape)}{fix}"

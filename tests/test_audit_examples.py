@@ -73,8 +73,11 @@ def test_a_posterior_that_is_not_that_of_the_codes_is_refused_or_mentioned():
     assert check_posterior(posterior, pi) == ()
     assert "closer to the posterior's mean" in check_posterior(posterior, mean)[0]
     assert "in this order" in check_posterior(posterior, pi.flip(0))[0]
-    deviation = mireg.diagonal_gaussian(mean, torch.ones(600, 2))
-    assert "not a deviation" in check_posterior(deviation, pi)[0]
+    for deviation, text in ((1.0, "not a deviation"), (0.3, "the logarithm of the variance")):
+        # A deviation in the place of the logarithm of the variance.
+        wrong = mireg.diagonal_gaussian(mean, torch.full((600, 2), deviation))
+        codes = mean + deviation * torch.randn(600, 2, generator=generator)
+        assert text in check_posterior(wrong, codes)[0]
     for wrong in (mean[:500], mean[:, :1], mean.repeat(1, 2)):
         of_wrong = mireg.diagonal_gaussian(wrong, torch.zeros_like(wrong))
         with pytest.raises(ValueError, match="one row for each row of pi: pi has shape"):

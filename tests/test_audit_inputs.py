@@ -135,6 +135,8 @@ def test_names_that_probably_mean_unknown_are_mentioned():
     assert "unknown='?'" in second
     assert "(empty)" in read_variable("alpha", names).words
     assert not read_variable("alpha", names, unknown=("?", "")).warnings
+    assert not read_variable("alpha", names.astype("S"), unknown=("?", "")).warnings
+    assert read_variable("alpha", np.array(["a", "b", " ?"] * 200)).warnings
     (text,) = read_variable("alpha", NAMES, unknown="?,").warnings
     assert text == "unknown='?,' is not among the values of alpha"
     assert not read_variable("alpha", LABELS, unknown=-1).warnings

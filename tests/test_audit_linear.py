@@ -155,7 +155,23 @@ def test_a_screening_chooses_pairs_by_their_correlation_and_few_by_chance():
     assert sorted(map(tuple, screen(x, targets).tolist())) == [(0, 7), (2, 5), (3, 3)]
     noise = torch.from_numpy(random.standard_normal((100, 4000, 2)))
     assert 1 <= sum(len(screen(x, each)) for each in noise) <= 25
-    assert not len(screen(torch.zeros(2000, 1500), targets[:2000]))
+    wide = torch.from_numpy(random.standard_normal((4000, 1500)))
+    wide[:, 0] = targets[:, 0]
+    assert len(screen(wide[:, :100], targets))
+    # Too many products for 1,000 samples, and too few samples.
+    assert not len(screen(wide, targets))
+    assert not len(screen(x[:0], targets[:0]))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_fold_without_products_has_a_critic_that_finds_nothing(labelled, monkeypatch):
+    random = np.random.default_rng(0)
+    x, labels = exclusive(random, 1200, product=True)
+    y = labels if labelled else labels[:, None] + 0.1 * random.standard_normal((1200, 1))
+    chosen = iter([torch.tensor([[4, 12]]), torch.zeros(0, 2, dtype=torch.int64)] * 2)
+    monkeypatch.setattr("mireg.auditing.crossfit.screen", lambda *codes: next(chosen))
+    found = untrained(x, y)
+    assert abs(found["products on standard"]) < 0.2 and abs(found["products on scores"]) < 0.2
 
 
 def test_products_of_folds_are_those_of_their_pairs():

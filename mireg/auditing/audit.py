@@ -56,8 +56,8 @@ def audit(
     r"""Returns estimates of what two frozen codes reveal about each other, with fresh critics.
 
     No encoder was trained against these critics. The panel consists of linear critics, critics of
-    coordinates and their squares, perceptrons of two sizes, towers and a network for fine detail;
-    for labels also of nearest neighbours. It sees scaled codes and normal scores, and is
+    coordinates and their squares, and of products of two coordinates, perceptrons of two sizes,
+    towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled codes and normal scores, and is
     cross-fitted: the best critics are combined and evaluated on samples and groups that they were
     not trained on. The best critic is also trained on a quarter and on half of the training codes.
     If the estimate still rises, the verdict is never `below`. It is `below` only if

@@ -177,8 +177,7 @@ class CrossFit:
             linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
             critics = LabelCritics(self.log_prior, squares, linear)
             made["squares"] = Member(critics, of.stop, of.test)
-            fitted = [fold.at(slice(MOST_FITTED)) for fold in of.train]
-            if products := _products(fitted, lambda y: F.one_hot(y, self.inputs.classes)):
+            if products := _products(of.train, lambda y: F.one_hot(y, self.inputs.classes)):
                 codes = [products.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
                 linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
                 critics = LabelCritics(self.log_prior, products, linear)
@@ -210,7 +209,7 @@ def _products(train: list[FoldData], targets: Callable[[Tensor], Tensor]) -> Pro
     """
     chosen = []
     for fold in train:
-        kept = ~are_judges(fold.groups)
+        kept = (~are_judges(fold.groups)).nonzero().squeeze(1)[:MOST_FITTED]
         chosen.append(screen(fold.x[kept], targets(fold.y[kept])))
     return Products(chosen) if max(map(len, chosen)) else None
 

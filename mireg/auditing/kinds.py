@@ -93,6 +93,8 @@ def read_variable(
         )
     category = _is_category(x)
     array = as_values(name, x)
+    if array.dtype.kind == "S":
+        array = array.astype(str)
     known = ~_is_unknown(array, unknown)
     array = _of_one_type(name, array[known])
     if not len(array):
@@ -126,7 +128,7 @@ def read_variable(
                 "samples: critics can learn little about them"
             )
         for label in names if names.dtype.kind == "U" else ():
-            if label.lower() in UNKNOWN_NAMES:
+            if label.strip().lower() in UNKNOWN_NAMES:
                 warnings.append(
                     f"{str(label)!r} was read as one of the labels of {name}: declare it with "
                     f"unknown={str(label)!r} (--unknown) if it means unknown"

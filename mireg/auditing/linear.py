@@ -115,11 +115,13 @@ def logistic_regression(
     most = min(MOST_FITTED, max(1, MOST_VALUES // widest), *map(len, x))
     # Samples of one group are neighbours: take rows at equal distances.
     rows = [torch.linspace(0, len(part) - 1, most).round().long() for part in x]
-    codes, y, of = (
+    codes, y = (
         torch.stack([part[index] for part, index in zip(parts, rows, strict=True)])
-        for parts in (x, labels, groups)
+        for parts in (x, labels)
     )
-    judges = torch.stack([are_judges(part) for part in of])
+    judges = torch.stack(
+        [are_judges(part)[index] for part, index in zip(groups, rows, strict=True)]
+    )
     network = FoldLinear(len(x), codes.shape[2], log_prior.shape[1])
     for parameter in network.parameters():
         nn.init.zeros_(parameter)

@@ -2,6 +2,7 @@ r"""The upper bound from a posterior, and a check that the posterior belongs to 
 
 __all__ = ["bound_from_above", "check_posterior"]
 
+import math
 from typing import Any
 
 import torch
@@ -41,8 +42,12 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
     distance = float(((codes - base.loc) / base.scale).detach().square().mean())
     if distance < 0.25:
         text = "pi is closer to the posterior's mean than samples are. The variational bound holds "
-        return (text + "for samples only; means reveal more",)
-    if not 0.8 < distance < 1.25:
+        return (
+            text + "for samples only; means reveal more. If these are samples, check that log_var "
+            "is the logarithm of the variance",
+        )
+    noise = 4 * math.sqrt(2 / codes.numel())
+    if not 0.8 - noise < distance < 1.25 + noise:
         text = f"pi is {distance**0.5:.2f} standard deviations from the posterior's mean, samples "
         return (
             text + "are 1. Is it the posterior of these codes, in this order, with the logarithm "

@@ -211,6 +211,7 @@ def _allowed(r: "AuditReport", bound: float) -> str:
 KINDS = {
     "linear": "a linear critic",
     "squares": "a linear critic of coordinates and their squares",
+    "products": "a linear critic of chosen products of two coordinates",
     "small": "a small network",
     "large": "a large network",
     "towers": "two networks and their inner product",

@@ -65,8 +65,8 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
 
     .. math:: s_{ij} = n \sum_k \frac{\mathrm{Cov}(x_i x_j, t_k)^2}{\mathrm{Var}(x_i x_j)}
 
-    with uncorrelated targets :math:`t_k` of unit variance. Without dependence, :math:`s_{ij}` has a
-    :math:`\chi^2` distribution. A product is chosen if its score is so high that 0.1 products are
+    with uncorrelated targets :math:`t_k` of unit variance. For independent samples and without
+    dependence, :math:`s_{ij}` has a :math:`\chi^2` distribution. A product is chosen if its score is so high that 0.1 products are
     expected by chance. Thus a dependence on one product among many is found in few samples, where a
     regression on all of them would overfit. Indices are those of :class:`Products`. Nothing is
     chosen if there are too many products for a screening.
@@ -80,7 +80,7 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
     """
     cost = targets.shape[1] * max((x.shape[1] + 1) ** 2, targets.shape[1])
     n = min(len(x), MOST_ROWS, MOST_SUMMED // cost)
-    if n < min(len(x), FEWEST_ROWS):
+    if n < max(2, min(len(x), FEWEST_ROWS)):
         return torch.zeros(0, 2, dtype=torch.int64)
     x, t = _with_constant(x[:n]).double(), targets[:n].double()
     t = t - t.mean(0)

@@ -331,7 +331,7 @@ class Critics(nn.Module):
         if self.alike.value > 0.9:
             found["labels"] = (
                 "the labels of nearly every batch are all alike, so that the critics learn "
-                "nothing: shuffle the data, or use larger batches if a label is rare"
+                "almost nothing: shuffle the data, or use larger batches if a label is rare"
             )
         if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
             found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"

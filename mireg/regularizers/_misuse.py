@@ -99,9 +99,9 @@ class Misuse:
 
     def with_loop(self, faults: dict[str, str]) -> dict[str, str]:
         """Returns faults of the state with those of the loop that the last check found."""
-        if self.asked > 1 and not self.updates:
-            return {"update": self.no_update()}
         found = faults | self.of_loop
+        if self.asked >= 2 * FIRST_CHECK and not self.updates:
+            found["update"] = self.no_update()
         if "critics" in found:
             # Critics that do not learn cannot diverge.
             found.pop("shadow", None)

@@ -96,10 +96,10 @@ class Regularizer(nn.Module):
         return iter(())
 
     def faults(self) -> dict[str, str]:
-        """Returns the warnings that apply now, by short names; waits for the device.
+        """Returns the warnings that apply to the state, by short names; waits for the device.
 
-        They concern the state, and what the last check of the loop found: after 100, 200, 400, ...
-        updates. A warning is given once, and stays here as long as it applies.
+        Those about the loop are of its last check, after 100, 200, 400, ... updates. A warning is
+        given once, and stays here as long as it applies.
         """
         return {}
 

@@ -95,8 +95,9 @@ def asked(rows: list[Row], methods: Sequence[str], path: Path) -> None:
         ax.axhline(1, color="grey", lw=1)
         ax.axhline(figures.SLACK, color="grey", lw=1, ls=":")
         ax.set_xticks(range(len(settings)), [f"{x:g}" for x in settings])
-        ax.set(title=method, xlabel="asked, nats", ylabel="audited / asked")
-        ax.label_outer()
+        ax.set(
+            title=method, xlabel="asked, nats", ylabel="audited / asked" if ax in axes[:, 0] else ""
+        )
     # After all points are drawn, since the panels share this axis.
     axes.flat[0].set_ylim(bottom=0)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
