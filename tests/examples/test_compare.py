@@ -81,12 +81,14 @@ def test_a_killed_comparison_goes_on_and_finished_runs_stay(finished):
     assert (out / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_runs_is_refused(finished):
     _, arguments = finished
     _, err = finish(start(*[200 if x == 100 else x for x in arguments]), code=1)
     assert "holds a run with other options" in err
 
 
+@pytest.mark.slow
 def test_the_page_holds_its_pictures_and_every_number_is_in_json(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
@@ -102,6 +104,7 @@ def test_the_page_holds_its_pictures_and_every_number_is_in_json(finished):
     assert set(numbers["Fig. 7: triplet errors"]["puppets"]["methods"]) == {"robust"}
 
 
+@pytest.mark.slow
 def test_the_page_explains_its_methods_and_table_1_shows_what_codes_say_alone(finished):
     assert all(method.source and method.adds for method in METHODS.values())
     run = Run(finished[0] / "runs" / "puppets-robust-0")
@@ -110,6 +113,7 @@ def test_the_page_explains_its_methods_and_table_1_shows_what_codes_say_alone(fi
     assert picture.path.name == "visualization.png"
 
 
+@pytest.mark.slow
 def test_a_finished_run_gives_studies_its_model_and_its_images(finished):
     run = Run(finished[0] / "runs" / "puppets-robust-0")
     assert run.method == "robust" and len(run.errors) == 60
@@ -366,6 +370,7 @@ def test_weights_against_a_sum_over_more_pixels_grow_with_it():
     assert tuned("creatures", "small", "cyclevae") == small
 
 
+@pytest.mark.slow
 def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished):
     out, _ = finished
     budget = plan("smoke", methods=("robust",))
@@ -382,6 +387,7 @@ def test_a_second_study_does_nothing_and_finds_what_the_first_one_wrote(finished
     assert 0 < shown["view"]["top_5"] <= 1 and 0 < shown["view"]["chance"] < 1
 
 
+@pytest.mark.slow
 def test_a_stopped_study_is_made_again_and_a_finished_one_stays(finished, tmp_path):
     source = finished[0] / "runs" / "puppets-robust-0"
     left_out = shutil.ignore_patterns("table2.json", "transfer.json")
@@ -398,6 +404,7 @@ def test_a_stopped_study_is_made_again_and_a_finished_one_stays(finished, tmp_pa
     assert next(scores) == pytest.approx(next(scores), abs=0.02)
 
 
+@pytest.mark.slow
 def test_one_set_of_judges_looks_at_all_methods(finished):
     run = Run(finished[0] / "runs" / "puppets-robust-0", Effort(judge_steps=1))
     other = Run(run.folder, run.effort)
