@@ -146,6 +146,21 @@ def test_a_number_that_depends_on_one_product_of_many_is_found_in_few_samples():
     assert not any("products" in name for name in untrained(x, noise))
 
 
+def test_a_label_that_depends_on_several_products_is_found_in_few_samples():
+    x = np.random.default_rng(0).standard_normal((1500, 12))
+    found = untrained(x, (x[:, ::2] * x[:, 1::2]).sum(1) > 0)
+    # Of ln 2 nats.
+    assert min(found["products on standard"], found["products on scores"]) > 0.5
+    assert max(value for name, value in found.items() if "products" not in name) < 0.3
+
+
+def test_products_are_not_asked_for_what_squares_show():
+    random = np.random.default_rng(0)
+    x, noise = random.standard_normal((2, 1500, 1))
+    for y in (x + noise, x**2 + noise):
+        assert not any("products" in name for name in untrained(x, y))
+
+
 def test_a_screening_chooses_pairs_by_their_correlation_and_few_by_chance():
     random = np.random.default_rng(0)
     x = torch.from_numpy(random.standard_normal((4000, 8))).clamp(-3, 3)

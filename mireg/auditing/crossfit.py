@@ -201,7 +201,9 @@ class CrossFit:
 
 
 def _products(train: list[FoldData], targets: Callable[[Tensor], Tensor]) -> Products | None:
-    """Returns the products that were chosen in each fold, `None` if there are none in any.
+    """Returns the products that were chosen in each fold.
+
+    Returns `None` if no fold has a product of two coordinates: critics of squares have the others.
 
     Arguments:
         train: The training samples of each fold.
@@ -211,7 +213,8 @@ def _products(train: list[FoldData], targets: Callable[[Tensor], Tensor]) -> Pro
     for fold in train:
         kept = (~are_judges(fold.groups)).nonzero().squeeze(1)[:MOST_FITTED]
         chosen.append(screen(fold.x[kept], targets(fold.y[kept])))
-    return Products(chosen) if max(map(len, chosen)) else None
+    first, second = torch.cat(chosen).T
+    return Products(chosen) if ((first > 0) & (first < second)).any() else None
 
 
 def _canonical_member(
