@@ -57,9 +57,10 @@ def audit(
 
     No encoder was trained against these critics. The panel consists of linear critics, critics of
     coordinates and their squares, and of products of two coordinates, perceptrons of two sizes,
-    towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled codes and normal scores, and is
-    cross-fitted: the best critics are combined and evaluated on samples and groups that they were
-    not trained on. The best critic is also trained on a quarter and on half of the training codes.
+    towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled
+    codes and normal scores, and is cross-fitted: the best critics are combined and evaluated on
+    samples and groups that they were not trained on. The best critic is also trained on a quarter
+    and on half of the training codes.
     If the estimate still rises, the verdict is never `below`. It is `below` only if
     :attr:`AuditReport.highest` is below `epsilon`, so codes of more features and smaller targets
     need more samples. If the decoder sees samples of the posterior, pass samples as `pi`: the means

@@ -173,16 +173,23 @@ class CrossFit:
         if self.inputs.pi.shape[1] + self.inputs.classes <= MOST_SQUARED:
             squares = Squares()
             codes = [squares(fold.x) for fold in of.train]
-            labels, groups = zip(*((fold.y, fold.groups) for fold in of.train), strict=True)
-            linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
-            critics = LabelCritics(self.log_prior, squares, linear)
-            made["squares"] = Member(critics, of.stop, of.test)
+            made["squares"] = self._regressed(of, squares, codes)
             if products := _products(of.train, lambda y: F.one_hot(y, self.inputs.classes)):
                 codes = [products.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
-                linear = logistic_regression(codes, [*labels], [*groups], self.log_prior)
-                critics = LabelCritics(self.log_prior, products, linear)
-                made["products"] = Member(critics, of.stop, of.test)
+                made["products"] = self._regressed(of, products, codes)
         return made
+
+    def _regressed(self, of: Prepared, shown: nn.Module, codes: list[Tensor]) -> Member:
+        """Returns the logistic regressions on a function of codes.
+
+        Arguments:
+            of: All samples.
+            shown: The function of the codes of all folds.
+            codes: Its values for the training codes of each fold.
+        """
+        labels, groups = [fold.y for fold in of.train], [fold.groups for fold in of.train]
+        linear = logistic_regression(codes, labels, groups, self.log_prior)
+        return Member(LabelCritics(self.log_prior, shown, linear), of.stop, of.test)
 
     def _of_codes(self, of: Prepared) -> dict[str, Member]:
         critics = CodeCritics(of.linear, _rank(of.linear))

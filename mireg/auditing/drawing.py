@@ -23,7 +23,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def interval_svg(report: "AuditReport") -> str:
     """Returns a drawing of estimate, interval, certified bound and target on one axis in nats."""
     low, high = report.interval
-    right = 1.15 * max(high, report.highest, report.epsilon or 0, report.lower_bound, 0.05)
+    right = 1.15 * max(report.highest, report.epsilon or 0, report.lower_bound, 0.05)
     left = min(0.0, 1.05 * low)
 
     def at(value: float) -> str:

@@ -93,7 +93,7 @@ def read_variable(
         )
     category = _is_category(x)
     array = as_values(name, x)
-    if array.dtype.kind == "S":
+    if array.dtype.kind in "ST":
         array = array.astype(str)
     known = ~_is_unknown(array, unknown)
     array = _of_one_type(name, array[known])
@@ -219,8 +219,6 @@ def _of_one_type(name: str, array: Array) -> Array:
                 "declare missing values with unknown="
             )
         array = np.array(array.tolist())
-    if array.dtype.kind in "ST":
-        array = array.astype(str)
     if array.dtype.kind not in "biufU":
         raise TypeError(
             f"{name} must be an array of numbers, or of names (one column), got {array.dtype}"

@@ -55,9 +55,9 @@ def _legend(report: "AuditReport", curve: bool) -> str:
     else:
         mark = "<line x1='1' x2='27' y1='7' y2='7' class='more'/>"
         marks.append((mark, "what more samples may raise it to"))
-    if report.lower_bound > 0 and not curve:
-        mark = "<rect x='1' y='1' width='26' height='12' class='certified'/>"
-        marks.append((mark, f"certified with {100 * report.confidence:g} % confidence"))
+        if report.lower_bound > 0:
+            mark = "<rect x='1' y='1' width='26' height='12' class='certified'/>"
+            marks.append((mark, f"certified with {100 * report.confidence:g} % confidence"))
     if report.epsilon is not None:
         line = "x1='1' x2='27' y1='7' y2='7'" if curve else "x1='14' x2='14' y1='0' y2='14'"
         marks.append((f"<line {line} class='epsilon'/>", f"target ε = {report.epsilon:g}"))

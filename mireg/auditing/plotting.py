@@ -22,20 +22,18 @@ def draw(report: "AuditReport", ax: "Axes | None" = None) -> "Axes":
     elif ax is None:
         _, ax = plt.subplots(figsize=(6, 2.2), layout="constrained")
     low, high = report.interval
-    ends = [[report.mi - low], [high - report.mi]]
+    errors = [[report.mi - low], [high - report.mi]]
     name = "estimate, 95 % interval"
-    drawn: list[Any] = [ax.errorbar([report.mi], [0], xerr=ends, fmt="o", capsize=4, label=name)]
-    if report.highest > high:
-        drawn += ax.plot(
-            [high, report.highest], [0, 0], ":", color="tab:blue", label="more samples"
-        )
+    drawn: list[Any] = [ax.errorbar([report.mi], [0], xerr=errors, fmt="o", capsize=4, label=name)]
+    ends = [high, report.highest]
+    drawn += ax.plot(ends, [0, 0], ":", color="tab:blue", label="more samples")
     if report.lower_bound > 0:
         certified = ax.axvspan(0, report.lower_bound, color="tab:red", alpha=0.2, lw=0)
         certified.set_label("certified")
         drawn.append(certified)
     if report.epsilon is not None:
         drawn.append(ax.axvline(report.epsilon, color="black", linestyle="--", label="target ε"))
-    right = 1.15 * max(high, report.highest, report.epsilon or 0, report.lower_bound, 0.05)
+    right = 1.15 * max(report.highest, report.epsilon or 0, report.lower_bound, 0.05)
     ax.set(yticks=[], xlabel="I(π, α) in nats", xlim=(min(0, 1.05 * low), right))
     ax.set_title(report.title.partition(" (")[0], loc="left")
     ax.legend(handles=drawn, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.5), frameon=False)

@@ -137,11 +137,14 @@ def of_labels(
         return None
     n = len(labels)
     right = (ratios.argmax(0) == labels).double()
+    # A label has as many independent samples as groups.
+    units = {c: len(groups[labels == c].unique()) for c in there}
+    rarest = min(units.values())
     auc = balanced = unseen = 0.0
     of_auc, of_balanced = (torch.zeros(n, dtype=torch.float64) for _ in range(2))
     for c in there:
         own = labels == c
-        share, units = int(counts[c]) / n, len(groups[own].unique())
+        share = int(counts[c]) / n
         placed = placements(ratios[c], own)
         area, recall = float(placed[own].mean()), float(right[own].mean())
         auc += area / len(there)
@@ -151,10 +154,8 @@ def of_labels(
         of_balanced[own] += (right[own] - recall) / share / len(there)
         if recall in (0, 1):
             # A few samples that are all wrong, or all right, still leave the recall uncertain.
-            chance = 2 / (units + 4)
-            unseen += chance * (1 - chance) / units / len(there) ** 2
-    # A label has as many independent samples as groups.
-    rarest = min(len(groups[labels == c].unique()) for c in there)
+            chance = 2 / (units[c] + 4)
+            unseen += chance * (1 - chance) / units[c] / len(there) ** 2
     error = clustered_error(of_balanced, groups)
     return (
         wilson_interval(auc, clustered_error(of_auc, groups), rarest),

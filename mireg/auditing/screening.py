@@ -22,8 +22,8 @@ MOST_CHOSEN = 32
 MOST_SUMMED = 2_000_000_000
 """The most products of numbers in a screening, which limits its samples."""
 
-FEWEST_ROWS, MOST_ROWS = 1000, 50_000
-"""The samples of a screening, at least (unless there are fewer) and at most."""
+FEWEST_ROWS = 1000
+"""The fewest samples of a screening, unless there are fewer."""
 
 
 class Products(nn.Module):
@@ -49,15 +49,13 @@ class Products(nn.Module):
         self.register_buffer("second", padded[..., 1])
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _with_constant(x)
-        shape = (-1, x.shape[1], -1)
-        left = x.gather(2, self.first[:, None].expand(shape))
-        return _with_signs(left * x.gather(2, self.second[:, None].expand(shape)))
+        return torch.stack([self.of_fold(k, codes) for k, codes in enumerate(x)])
 
     def of_fold(self, k: int, x: Tensor) -> Tensor:
         """Returns the products and signs of fold k for codes (N, D), with shape (N, 2 P)."""
         x = _with_constant(x)
-        return _with_signs(x[:, self.first[k]] * x[:, self.second[k]])
+        products = x[:, self.first[k]] * x[:, self.second[k]]
+        return torch.cat((products, products.sign()), dim=1)
 
 
 def screen(x: Tensor, targets: Tensor) -> Tensor:
@@ -66,10 +64,10 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
     .. math:: s_{ij} = n \sum_k \frac{\mathrm{Cov}(x_i x_j, t_k)^2}{\mathrm{Var}(x_i x_j)}
 
     with uncorrelated targets :math:`t_k` of unit variance. For independent samples and without
-    dependence, :math:`s_{ij}` has a :math:`\chi^2` distribution. A product is chosen if its score is so high that 0.1 products are
-    expected by chance. Thus a dependence on one product among many is found in few samples, where a
-    regression on all of them would overfit. Indices are those of :class:`Products`. Nothing is
-    chosen if there are too many products for a screening.
+    dependence, :math:`s_{ij}` has a :math:`\chi^2` distribution. A product is chosen if its score
+    is so high that 0.1 products are expected by chance. Thus a dependence on one product among many
+    is found in few samples, where a regression on all of them would overfit. Indices are those of
+    :class:`Products`. Nothing is chosen if there are too many products for a screening.
 
     References:
         | Sure independence screening for ultrahigh dimensional feature space (Fan and Lv, 2008)
@@ -79,7 +77,7 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
         targets: The functions of :math:`\alpha`, with shape (N, K).
     """
     cost = targets.shape[1] * max((x.shape[1] + 1) ** 2, targets.shape[1])
-    n = min(len(x), MOST_ROWS, MOST_SUMMED // cost)
+    n = min(len(x), MOST_SUMMED // cost)
     if n < max(2, min(len(x), FEWEST_ROWS)):
         return torch.zeros(0, 2, dtype=torch.int64)
     x, t = _with_constant(x[:n]).double(), targets[:n].double()
@@ -101,10 +99,6 @@ def screen(x: Tensor, targets: Tensor) -> Tensor:
 
 def _with_constant(x: Tensor) -> Tensor:
     return F.pad(x.clamp(-CLIP, CLIP), (1, 0), value=1.0)
-
-
-def _with_signs(products: Tensor) -> Tensor:
-    return torch.cat((products, products.sign()), dim=-1)
 
 
 def _chi_squared(freedom: int, tail: float) -> float:

@@ -167,12 +167,6 @@ class PerAttribute(Composition):
             losses.append(constraint.critic_loss(pi, values[name], groups=groups, **condition))
         return torch.stack(losses).sum()
 
-    def faults(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for name, constraint in self.named().items():
-            found |= {f"{name}.{fault}": text for fault, text in constraint.faults().items()}
-        return found
-
 
 def of_name(given: Tensor | Mapping[str, Tensor] | None, name: str) -> Tensor | None:
     """Returns the condition of an attribute, or the shared condition."""

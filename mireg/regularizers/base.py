@@ -182,10 +182,14 @@ class Composition(Regularizer):
         """Returns the parts."""
         raise NotImplementedError
 
+    def named(self) -> dict[str, Regularizer]:
+        """Returns the parts by name."""
+        return {str(i): part for i, part in enumerate(self.addends())}
+
     def faults(self) -> dict[str, str]:
         return {
-            f"{i}.{fault}": text
-            for i, part in enumerate(self.addends())
+            f"{name}.{fault}": text
+            for name, part in self.named().items()
             for fault, text in part.faults().items()
         }
 
