@@ -4,9 +4,11 @@ may be tried with.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tasks import Missing
 from training import Codes
 
 
@@ -26,3 +28,9 @@ class Method(NamedTuple):
 
 TARGETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+def require(module: str, line: str) -> None:
+    """Raises the line that installs a package if it is not there."""
+    if importlib.util.find_spec(module) is None:
+        raise Missing(line)

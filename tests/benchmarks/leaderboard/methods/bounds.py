@@ -5,20 +5,19 @@ controls, and who reads, can be told apart.
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tasks import Missing, Task
+from tasks import Task
 from torch import Tensor, nn
 from training import Batch, Penalty, frozen, perceptron, trained
 
 import mireg
 
 from .adversaries import kl
-from .base import TARGETS, Method
+from .base import TARGETS, Method, require
 
 START, ASCENT = 1.0, 0.1
 """The multipliers at the start, and how far they move for a nat too much."""
@@ -110,8 +109,7 @@ class Cooper(DualAscent):
     """
 
     def __init__(self, task: Task, setting: float) -> None:
-        if importlib.util.find_spec("cooper") is None:
-            raise Missing("pip install cooper-optim==1.0.1")
+        require("cooper", "pip install cooper-optim==1.0.1")
         import cooper
 
         super().__init__(task, setting)
@@ -154,8 +152,7 @@ class HumanCompatible(DualAscent):
     """The same estimate with the augmented Lagrangian of humancompatible-train."""
 
     def __init__(self, task: Task, setting: float) -> None:
-        if importlib.util.find_spec("humancompatible") is None:
-            raise Missing("pip install humancompatible-train==0.4.2.0")
+        require("humancompatible", "pip install humancompatible-train==0.4.2.0")
         from humancompatible.train.dual_optim import ALM
 
         super().__init__(task, setting)

@@ -4,7 +4,6 @@ the code before it, as of all others.
 
 from __future__ import annotations
 
-import importlib.util
 import time
 import warnings
 
@@ -14,7 +13,7 @@ from tasks import Missing, Task
 from torch import Tensor, nn
 from training import BATCH, RATE, STEPS, WIDTH, Batch, Codes, Penalty, trained
 
-from .base import WEIGHTS, Method
+from .base import WEIGHTS, Method, require
 
 
 class Fairret(Penalty):
@@ -23,8 +22,7 @@ class Fairret(Penalty):
     """
 
     def __init__(self, task: Task, setting: float) -> None:
-        if importlib.util.find_spec("fairret") is None:
-            raise Missing("pip install fairret==0.1.3")
+        require("fairret", "pip install fairret==0.1.3")
         if not task.targets:
             raise Missing("fairret is of predictions, and this task has none")
         from fairret.loss import NormLoss
@@ -50,8 +48,7 @@ def fairlearn(task: Task, setting: float, seed: int, device: str, steps: int = S
     """Trains fairlearn's classifier against an adversary that sees the score (Zhang et al., 2018),
     layer by layer as large as the network of the others.
     """
-    if importlib.util.find_spec("fairlearn") is None:
-        raise Missing("pip install fairlearn==0.15.0")
+    require("fairlearn", "pip install fairlearn==0.15.0")
     if not task.targets:
         raise Missing("fairlearn's adversary is of predictions, and this task has none")
     from fairlearn.adversarial import AdversarialFairnessClassifier
