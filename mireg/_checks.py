@@ -284,11 +284,11 @@ def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
         )
     if posterior.batch_shape != pi.shape[:1] or posterior.event_shape != pi.shape[1:]:
         fix = "torch.distributions.Independent turns batch dimensions into event dimensions"
-        if posterior.event_shape == pi.shape[1:]:
-            fix = "pass the posterior of the samples that pi was drawn for"
+        if len(posterior.batch_shape) == 1:
+            fix = "pass the posterior that pi was drawn from"
         raise ValueError(
             f"the posterior must have batch shape ({len(pi)},) and event shape "
-            f"({_join(tuple(pi.shape[1:]))}), like pi, got batch shape "
+            f"{tuple(pi.shape[1:])}, like pi, got batch shape "
             f"{tuple(posterior.batch_shape)} and event shape {tuple(posterior.event_shape)}: {fix}"
         )
     return posterior

@@ -301,6 +301,7 @@ def test_a_seed_repeats_an_audit_and_the_state_of_torch_stays():
     assert first.lower_bound == second.lower_bound
 
 
+@pytest.mark.slow
 def test_report_serves_people_and_programs(report, tmp_path):
     import matplotlib
 

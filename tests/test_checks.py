@@ -52,15 +52,15 @@ BAD_CALLS = [
     (dict(posterior=None), "needs the posterior of pi, got None"),
     (
         dict(posterior=Normal(torch.zeros(16, PI), 1.0)),
-        r"event shape \(5\), like pi, got batch shape \(16, 5\) and event shape \(\)",
+        r"event shape \(5,\), like pi, got batch shape \(16, 5\) and event shape \(\)",
     ),
     (
         dict(posterior=Independent(Normal(torch.zeros(16, 3), 1.0), 1)),
-        r"got batch shape \(16,\) and event shape \(3,\): torch.distributions.Independent",
+        r"got batch shape \(16,\) and event shape \(3,\): pass the posterior that pi was drawn from",
     ),
     (
         dict(posterior=Independent(Normal(torch.zeros(8, PI), 1.0), 1)),
-        r"got batch shape \(8,\) and event shape \(5,\): pass the posterior of the samples",
+        r"got batch shape \(8,\) and event shape \(5,\): pass the posterior that pi was drawn from",
     ),
     (
         dict(groups=torch.zeros(3)),

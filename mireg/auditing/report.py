@@ -154,7 +154,7 @@ class AuditReport:
 
     @property
     def highest(self) -> float:
-        """What 256 times as many samples may raise the estimate to. `below` needs it to be below ε."""
+        """An extrapolation of what 256 times as many samples may show; below ε for `below`."""
         return highest(self.mi, self.standard_error, self.missed, self.missed_error)
 
     @property

@@ -59,7 +59,7 @@ def expected_miss(rise: float, weights: int, codes: float) -> float:
 
 
 def highest(mi: float, error: float, missed: float = 0.0, missed_error: float = 0.0) -> float:
-    r"""Returns what 256 times as many samples may raise an estimate to, in nats.
+    r"""Extrapolates to 256 times as many samples, in nats: what they may raise an estimate to.
 
     .. math:: \max(0, \hat{I}) + \max(0, m) + 2 \sqrt{\sigma^2 + \sigma_m^2}
 
@@ -80,10 +80,9 @@ def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple
     """Returns a warning if only what more samples may add keeps the verdict from `below`."""
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
-    text = (
-        f"more samples may raise the estimate to {most:.3f} nats: audit more samples (more groups, "
-    )
-    return (text + "if samples have groups), or train with a smaller epsilon",)
+    text = f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
+    text += "groups, if there are groups: more samples of the same ones do not count)"
+    return (text + ", or train with a smaller epsilon",)
 
 
 def decide(
@@ -144,11 +143,14 @@ def sentence(report: "AuditReport") -> str:
     if report.lower_bound <= 0:
         proved = "none of it certified"
     about = f"about alpha{beyond} than {target}: {found}"
+    more = ""
+    if report.epsilon is not None and report.highest >= report.epsilon:
+        more = f"; more samples may show {report.highest:.3f}"
     text = {
         "above": f"The code reveals more {about}, {proved}.",
         "below": f"The critics found less {about}. "
         "This is not a proof: other critics may find more.",
-        "undecided": f"These samples do not show whether the code reveals less {about}, {proved}.",
+        "undecided": f"These samples do not show whether the code reveals less {about}, {proved}{more}.",
         "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: "
         f"{found} so far, {proved}.",
         "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "

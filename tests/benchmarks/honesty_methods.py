@@ -1,5 +1,6 @@
 """What `honesty.py` compares: the constraint with nothing set but ε, the paper's recipe, and what people use instead."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -167,6 +168,9 @@ USUAL = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 METHODS: dict[str, Method] = {
     "robust": Method(constraint(mireg.RobustMIConstraint), standardised=False),
+    "no_memory": Method(
+        constraint(functools.partial(mireg.RobustMIConstraint, rows=0)), standardised=False
+    ),
     "none": Method(lambda problem: Unconstrained()),
     # A weight times the whole penalty is γ₀, l_γ and μ times that weight: the published numbers for another unit of loss.
     "paper": Method(

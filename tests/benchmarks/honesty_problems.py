@@ -2,7 +2,7 @@
 
 from honesty_base import Problem
 from honesty_images import Letters, Puppets, Sprites
-from honesty_synthetic import Dollars, Labels, NoLeak, Strong, Vectors, Wide
+from honesty_synthetic import Dollars, FewLabels, Labels, NoLeak, Strong, Vectors, Wide
 from honesty_tables import Adult, AdultStrict, AdultWide, Age, Rare, Survey
 
 PROBLEMS: dict[str, type[Problem]] = {
@@ -10,6 +10,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "wide": Wide,
     "strong": Strong,
     "labels": Labels,
+    "few_labels": FewLabels,
     "table": Survey,
     "puppets": Puppets,
     "adult_05": Adult,

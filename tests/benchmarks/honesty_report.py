@@ -13,7 +13,7 @@ Row = dict[str, Any]
 LEAK, UPPER, TASK = 1.25, 2.0, 1.05
 """An audit may find so many ε, the upper end of its interval may be at so many, and task losses may differ by such a factor."""
 
-OTHER = ("accuracy", "auc", "median", "mean", "body", "fresh")
+OTHER = ("accuracy", "auc", "median", "mean", "body", "fresh", "fresh_training")
 
 
 def finished(rows: list[Row]) -> list[Row]:

@@ -183,6 +183,31 @@ class Labels(Endless, Noisy):
             return math.log(self.classes) - surprise(50_000).item()
 
 
+class FewLabels(Labels):
+    """The same with 3,000 samples for training, each seen some 100 times. `fresh_training` is what a classifier finds in their codes."""
+
+    best = None
+    samples = 3000
+
+    def build(self) -> None:
+        super().build()
+        label = torch.randint(self.classes, (self.samples,))
+        self.hold("label", label)
+        self.hold("x", self.mix(self.means[label], torch.randn(self.samples, self.factors)))
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        if split != "train":
+            return super().forward(n, split)
+        rows = torch.randint(self.samples, (n,), device=self.device)
+        x, label = self.x[rows], self.label[rows]
+        return self.outcome(x, label, self.one_hot[label])
+
+    def examine(self, split: str) -> Findings:
+        found = super().examine(split)
+        found.metrics["fresh_training"] = self.found_in_fresh_samples("train")
+        return found
+
+
 class Dollars(Noisy):
     """Incomes around 50,000 dollars with a deviation of 30,000 and a long tail, as they are, beside 4 factors; the decoder is told."""
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from honesty_base import Findings, Outcome, Problem, mlp
 from honesty_data import read
-from honesty_synthetic import Mixture, Noisy
+from honesty_synthetic import Mixture, Noisy, fit
 from torch import Tensor, nn
 
 import mireg
@@ -40,6 +40,47 @@ class Survey(Noisy):
             rows = torch.randint(len(x), (n,), device=self.device)
             x, label = x[rows], label[rows]
         return self.outcome(x, label, self.one_hot[label])
+
+
+    def examine(self, split: str) -> Findings:
+        found = super().examine(split)
+        found.metrics["fresh"] = self.found_in_fresh_draws(split)
+        return found
+
+    def found_in_fresh_draws(self, split: str, folds: int = 5, steps: int = 1500) -> float:
+        """What a classifier finds that learns from as many draws as it wants of the codes of those who trained the encoder, and of all folds but one."""
+        x, label = getattr(self, f"{split}_x"), getattr(self, f"{split}_label")
+        fold = torch.randperm(len(x), device=self.device) % folds
+        found = []
+        for k in range(folds):
+            others = (
+                torch.cat((self.train_x, x[fold != k])),
+                torch.cat((self.train_label, label[fold != k])),
+            )
+            found.append(self.found_in(x[fold == k], label[fold == k], others, steps))
+        return torch.cat(found).mean().item()
+
+    def found_in(
+        self, x: Tensor, label: Tensor, others: tuple[Tensor, Tensor], steps: int, draws: int = 20
+    ) -> Tensor:
+        """What a classifier that learns from others finds in each of these people."""
+        classifier = mlp(self.pi_features, self.classes).to(self.device)
+        frequency = others[1].bincount(minlength=self.classes) / len(others[1])
+
+        def log_probability(x: Tensor, label: Tensor) -> Tensor:
+            with torch.no_grad():
+                pi = self.outcome(x, label, self.one_hot[label]).codes.pi
+            logits = classifier(pi) + frequency.log()
+            return -F.cross_entropy(logits, label, reduction="none")
+
+        def loss_of(n: int) -> Tensor:
+            rows = torch.randint(len(others[0]), (n,), device=self.device)
+            return -log_probability(others[0][rows], others[1][rows]).mean()
+
+        fit(classifier, loss_of, steps)
+        with torch.no_grad():
+            mean = sum(log_probability(x, label) for _ in range(draws)) / draws
+        return mean - frequency[label].log()
 
 
 class People(Problem):
