@@ -73,7 +73,7 @@ PRESETS: dict[str, ModelOptions] = {
         hidden=1024,
     ),
 }
-"""The sizes by name: small and medium for 64x64 images on a CPU (10 to 30 minutes, or hours),
+"""The sizes by name: small and medium for 64x64 images on a CPU (10 to 35 minutes, or hours),
 tiny for 32x32 ones within a minute, large for 64x64 on a GPU, and the paper's for 256x256."""
 
 

@@ -37,7 +37,7 @@ def sequence(
     return render(appearance, pose, image_set.size)[0]
 
 
-@data_set(steps=5500, tuned_with="tiny", sequence=sequence)
+@data_set(steps=6000, tuned_with="tiny", sequence=sequence)
 def puppets(
     identities: int = 240,
     poses: int = 120,
