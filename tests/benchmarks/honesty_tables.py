@@ -41,7 +41,6 @@ class Survey(Noisy):
             x, label = x[rows], label[rows]
         return self.outcome(x, label, self.one_hot[label])
 
-
     def examine(self, split: str) -> Findings:
         found = super().examine(split)
         found.metrics["fresh"] = self.found_in_fresh_draws(split)
