@@ -284,7 +284,7 @@ def check_posterior(pi: Tensor, posterior: Distribution | None) -> Distribution:
         )
     if posterior.batch_shape != pi.shape[:1] or posterior.event_shape != pi.shape[1:]:
         fix = "torch.distributions.Independent turns batch dimensions into event dimensions"
-        if len(posterior.batch_shape) == 1:
+        if len(posterior.batch_shape) == 1 and posterior.event_shape:
             fix = "pass the posterior that pi was drawn from"
         raise ValueError(
             f"the posterior must have batch shape ({len(pi)},) and event shape "

@@ -59,7 +59,7 @@ def expected_miss(rise: float, weights: int, codes: float) -> float:
 
 
 def highest(mi: float, error: float, missed: float = 0.0, missed_error: float = 0.0) -> float:
-    r"""Extrapolates to 256 times as many samples, in nats: what they may raise an estimate to.
+    r"""Returns an extrapolation, in nats: what 256 times as many samples may show.
 
     .. math:: \max(0, \hat{I}) + \max(0, m) + 2 \sqrt{\sigma^2 + \sigma_m^2}
 
@@ -81,7 +81,7 @@ def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
     text = f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
-    text += "groups, if there are groups: more samples of the same ones do not count)"
+    text += "groups, if there are groups: more samples of the same ones do not help)"
     return (text + ", or train with a smaller epsilon",)
 
 
@@ -150,9 +150,10 @@ def sentence(report: "AuditReport") -> str:
         "above": f"The code reveals more {about}, {proved}.",
         "below": f"The critics found less {about}. "
         "This is not a proof: other critics may find more.",
-        "undecided": f"These samples do not show whether the code reveals less {about}, {proved}{more}.",
+        "undecided": f"These samples do not show whether the code reveals less {about}, "
+        f"{proved}{more}.",
         "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: "
-        f"{found} so far, {proved}.",
+        f"{found} so far, {proved}{more}.",
         "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "
         "No target was given.",
     }[report.verdict]
