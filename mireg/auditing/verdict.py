@@ -80,9 +80,11 @@ def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple
     """Returns a warning if only what more samples may add keeps the verdict from `below`."""
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
-    text = f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
-    text += "groups, if there are groups: more samples of the same ones do not help)"
-    return (text + ", or train with a smaller epsilon",)
+    return (
+        f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
+        "groups, if there are groups: more samples of the same ones do not help), or train with a "
+        "smaller epsilon",
+    )
 
 
 def decide(

@@ -137,12 +137,21 @@ class Noisy(Problem):
         self.encoder = mlp(features, 2 * self.pi_features)
         self.decoder = mlp(self.pi_features + told, features)
 
-    def outcome(self, x: Tensor, alpha: Tensor, told: Tensor) -> Outcome:
+    def posterior(self, x: Tensor) -> torch.distributions.Distribution:
         mean, log_var = self.encoder(x).chunk(2, dim=1)
-        posterior = mireg.diagonal_gaussian(mean, log_var - 4)
+        return mireg.diagonal_gaussian(mean, log_var - 4)
+
+    def outcome(self, x: Tensor, alpha: Tensor, told: Tensor) -> Outcome:
+        posterior = self.posterior(x)
         pi = posterior.rsample()
         task = error(self.decoder(torch.cat((pi, told), dim=1)), x)
         return Outcome(mireg.Codes(pi, alpha, posterior), task)
+
+    def of_rows(self, x: Tensor, label: Tensor, n: int) -> Outcome:
+        """The outcome of n rows of a finite set, drawn with replacement; the decoder is told the label."""
+        rows = torch.randint(len(x), (n,), device=self.device)
+        x, label = x[rows], label[rows]
+        return self.outcome(x, label, self.one_hot[label])
 
 
 class Labels(Endless, Noisy):
@@ -198,9 +207,7 @@ class FewLabels(Labels):
     def forward(self, n: int, split: str = "train") -> Outcome:
         if split != "train":
             return super().forward(n, split)
-        rows = torch.randint(self.samples, (n,), device=self.device)
-        x, label = self.x[rows], self.label[rows]
-        return self.outcome(x, label, self.one_hot[label])
+        return self.of_rows(self.x, self.label, n)
 
     def examine(self, split: str) -> Findings:
         found = super().examine(split)

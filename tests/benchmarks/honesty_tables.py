@@ -37,8 +37,7 @@ class Survey(Noisy):
     def forward(self, n: int, split: str = "train") -> Outcome:
         x, label = getattr(self, f"{split}_x"), getattr(self, f"{split}_label")
         if split == "train":
-            rows = torch.randint(len(x), (n,), device=self.device)
-            x, label = x[rows], label[rows]
+            return self.of_rows(x, label, n)
         return self.outcome(x, label, self.one_hot[label])
 
     def examine(self, split: str) -> Findings:
@@ -68,7 +67,7 @@ class Survey(Noisy):
 
         def log_probability(x: Tensor, label: Tensor) -> Tensor:
             with torch.no_grad():
-                pi = self.outcome(x, label, self.one_hot[label]).codes.pi
+                pi = self.posterior(x).rsample()
             logits = classifier(pi) + frequency.log()
             return -F.cross_entropy(logits, label, reduction="none")
 
