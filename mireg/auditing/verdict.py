@@ -80,11 +80,12 @@ def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple
     """Returns a warning if only what more samples may add keeps the verdict from `below`."""
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
-    return (
+    warning = (
         f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
         "groups, if there are groups: more samples of the same ones do not help), or train with a "
-        "smaller epsilon",
+        "smaller epsilon"
     )
+    return (warning,)
 
 
 def decide(
