@@ -243,6 +243,20 @@ def test_a_target_that_no_code_can_exceed_is_named():
         constraint_of(epsilon=5.0)
 
 
+@pytest.mark.parametrize("make", [mireg.RobustMIConstraint, mireg.ClassifierMI])
+def test_a_target_of_zero_is_named(make):
+    with pytest.warns(UserWarning, match="epsilon=0 is less than any critic can measure.*0.01"):
+        make(PI, ALPHA, epsilon=0)
+
+
+def test_an_empty_code_is_no_fault_while_a_training_starts():
+    constraint = constraint_of()
+    said(constraint, tells_nothing, EVERY - 1)
+    assert not constraint.faults()
+    assert said(constraint, tells_nothing, 1)
+    assert constraint.faults().keys() == {"kl"}
+
+
 @pytest.mark.parametrize("step", [never_updates, leaves_the_loss_out])
 def test_a_warning_points_into_the_loop_of_the_user(step):
     (warning,) = caught_of(constraint_of(), step, 2 * EVERY)

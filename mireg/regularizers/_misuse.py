@@ -18,6 +18,9 @@ from .._checks import is_transformed
 FIRST_CHECK = 100
 """The first update at which the state is checked, then at 2, 4, 8 times as many: few syncs."""
 
+LEAST = 1e-6
+"""The smallest target in nats that the weights distinguish from 0."""
+
 
 class Misuse:
     """Creates a counter of calls that warns once about each fault. It ignores compiled steps.
@@ -42,11 +45,22 @@ class Misuse:
                 f"most that a code can reveal about {classes} classes: every code meets this "
                 "target, so choose a smaller one",
             )
+        if epsilon < LEAST:
+            self.say(
+                "epsilon",
+                f"epsilon={epsilon:g} is less than any critic can measure, so a λ that follows the "
+                "estimates rises until the code is empty: choose a larger one, such as 0.01 nats",
+            )
 
     @property
     def settled(self) -> bool:
         """Whether critics have had time to follow the codes."""
         return self.updates >= 4 * FIRST_CHECK
+
+    @property
+    def starting(self) -> bool:
+        """Whether the training has just begun, when a code may still be empty."""
+        return 0 < self.updates < FIRST_CHECK
 
     def say(self, fault: str, text: str) -> None:
         """Warns about a fault, unless it already has."""

@@ -296,7 +296,7 @@ class RobustMIConstraint(Regularizer):
         """Returns warnings about the state by short names. Waits for the device."""
         found = self.critics.faults(self.epsilon)
         kl, updated = float(self.kl_average.value), bool(self.kl_average.state.any())
-        if updated and kl < self.epsilon:
+        if updated and kl < self.epsilon and not self.misuse.starting:
             found["kl"] = (
                 f"the code is nearly empty: its KL of {kl:.3g} nats is below "
                 f"epsilon={self.epsilon:g}, so its samples reveal no more than that about "
