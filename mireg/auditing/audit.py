@@ -16,6 +16,7 @@ from .._checks import check_epsilon
 from .._numerics import label_entropy
 from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
+from .correlations import strongest
 from .crossfit import NEIGHBOURS
 from .curve import estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
@@ -60,7 +61,7 @@ def audit(
     towers and a network for fine detail; for labels also of nearest neighbours. It sees scaled
     codes and normal scores, and is cross-fitted: the best critics are combined and evaluated on
     samples and groups that they were not trained on. The best critic is also trained on a quarter
-    and on half of the training codes.
+    and on half of the training codes. Correlations are also summed up without a critic.
     If the estimate still rises, the verdict is never `below`. It is `below` only if
     :attr:`AuditReport.highest` is below `epsilon`, so codes of more features and smaller targets
     need more samples. If the decoder sees samples of the posterior, pass samples as `pi`: the means
@@ -223,8 +224,16 @@ def _examine(
     warnings.extend(reasons)
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
     rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
+    missed = expected_miss(rise, inputs.weights, trained)
+    correlations = strongest(inputs, torch.Generator().manual_seed(seed))
+    if correlations.significant:
+        beyond = correlations.nats - max(0.0, mi)
+        if beyond > 2 * math.hypot(error, correlations.error):
+            warnings.append(correlations.unseen)
+        if beyond > missed:
+            missed, missed_error = beyond, correlations.error
     # No code reveals more than the entropy of the labels.
-    missed = min(expected_miss(rise, inputs.weights, trained), max(0.0, entropy - max(0.0, mi)))
+    missed = min(missed, max(0.0, entropy - max(0.0, mi)))
     most = highest(mi, error, missed, missed_error)
     warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
     return AuditReport(
@@ -251,6 +260,7 @@ def _examine(
         alpha=inputs.words,
         missed=missed,
         missed_error=missed_error,
+        correlations=correlations,
         **_of_labels(inputs, evidence),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .correlations import Correlations
 from .curve import LearningCurve, Recognition
 from .page import to_html
 from .rows import Row, rows_of
@@ -136,10 +137,13 @@ class AuditReport:
     strata: tuple[Stratum, ...] = ()
     """The result for each value of the given labels."""
     missed: float = 0.0
-    """What critics are expected to miss, in nats. It is 8 times what a doubling of the training
-    codes added, the last one or a mean one, or what a linear critic misses if that is more."""
+    """What critics are expected to miss, in nats: the greatest of 8 times what a doubling of the
+    training codes added, the last one or a mean one; of what a linear critic misses; and of what
+    significant correlations amount to beyond the estimate."""
     missed_error: float = 0.0
-    """The standard error of what the last doubling added."""
+    """The standard error of what the last doubling added, or of the correlations."""
+    correlations: Correlations | None = None
+    """What correlations of π with α amount to; `None` for conditional information."""
     source: str = ""
     """The file that the codes came from, if any."""
     date: str = field(default_factory=_today)
@@ -184,7 +188,11 @@ class AuditReport:
         texts = {"title": self.title, "summary": self.summary, "reliable": self.reliable}
         parts = {
             name: None if part is None else part._asdict()
-            for name, part in (("curve", self.curve), ("recognition", self.recognition))
+            for name, part in (
+                ("curve", self.curve),
+                ("recognition", self.recognition),
+                ("correlations", self.correlations),
+            )
         }
         rows = [row._asdict() for row in self.rows()]
         ends = {"interval": self.interval, "highest": self.highest}

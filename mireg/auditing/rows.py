@@ -103,6 +103,15 @@ def _learning(r: "AuditReport") -> list[Row]:
                 "estimate above",
             )
         )
+    if r.correlations is not None and r.correlations.error > 0:
+        rows.append(
+            Row(
+                "correlations",
+                f"{fixed(r.correlations.nats)} nats, standard error {r.correlations.error:.3f}",
+                "what correlations of coordinates, or of products of two, amount to in nearly "
+                "Gaussian codes; many weak ones are found with fewer samples than critics need",
+            )
+        )
     if r.recognition is not None:
         rows.append(Row("group revealed", r.recognition.numbers, r.recognition.meaning(r.mi)))
     return rows

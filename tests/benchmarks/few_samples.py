@@ -1,7 +1,7 @@
 """What `mireg.audit` says of few samples whose information is known: `python tests/benchmarks/few_samples.py --out few.json`.
 
-Eight kinds of codes reveal 0.4 or 1.44 ε about a label or a number. The table counts the verdicts: `below` is false if the codes reveal 1.44 ε. All audits take
-half an hour of two cores, one audit on each. If a run was stopped, the same command continues it.
+Eleven kinds of codes reveal 0.4 or 1.44 ε about a label, a number or another code. The tables count the verdicts, where `below` is false if the codes reveal
+1.44 ε, and compare the estimate of the critics with what correlations amount to. If a run was stopped, the same command continues it.
 """
 
 import argparse
@@ -85,7 +85,50 @@ def sign(features: int) -> Kind:
     return Kind(features, 2, lambda a, y: (np.zeros((len(y), features)),) * 2, correlated=True)
 
 
-KINDS = {
+class Pair(NamedTuple):
+    """Two codes of the same number of features. `draw` returns codes for a strength, and `log_ratio` log p(x, y) / p(x) p(y) of each sample."""
+
+    draw: Callable[[float, int, np.random.Generator], tuple[Array, Array]]
+    log_ratio: Callable[[float, Array, Array], Array]
+
+
+def correlated(features: int) -> Pair:
+    """Each feature of a code is correlated a little with the same feature of the other."""
+
+    def draw(rho: float, n: int, random: np.random.Generator) -> tuple[Array, Array]:
+        x, noise = random.standard_normal((2, n, features))
+        return x, rho * x + math.sqrt(1 - rho**2) * noise
+
+    def log_ratio(rho: float, x: Array, y: Array) -> Array:
+        rest = 1 - rho**2
+        of_pairs = rho / rest * (x * y - rho / 2 * (x**2 + y**2)) - math.log(rest) / 2
+        return of_pairs.sum(1)
+
+    return Pair(draw, log_ratio)
+
+
+def clustered(classes: int, features: int) -> Pair:
+    """The means of both codes depend on a label that is not audited."""
+    of_x, of_y = np.random.default_rng(5).standard_normal((2, classes, features))
+
+    def draw(a: float, n: int, random: np.random.Generator) -> tuple[Array, Array]:
+        label = random.integers(classes, size=n)
+        noise = random.standard_normal((2, n, features))
+        return a * of_x[label] + noise[0], a * of_y[label] + noise[1]
+
+    def log_ratio(a: float, x: Array, y: Array) -> Array:
+        of_label = [
+            [-((z - a * mean) ** 2).sum(1) / 2 for mean in means]
+            for z, means in ((x, of_x), (y, of_y))
+        ]
+        terms = [p + q for p, q in zip(*of_label, strict=True)]
+        apart = logsumexp(of_label[0], axis=0) + logsumexp(of_label[1], axis=0)
+        return np.asarray(logsumexp(terms, axis=0) - apart + math.log(classes))
+
+    return Pair(draw, log_ratio)
+
+
+KINDS: dict[str, Kind | Pair] = {
     "mean of 16, 3 labels": shift(3, 16),
     "mean of 64, 2 labels": shift(2, 64),
     "mean of 16, 9 labels": shift(9, 16),
@@ -94,6 +137,9 @@ KINDS = {
     "mean of 16, a number": number(16, lambda y: y),
     "mean of 16, its absolute value": number(16, lambda y: np.abs(y) - math.sqrt(2 / math.pi)),
     "spread of 16, a number": number(16, lambda y: y, of_spread=True),
+    "8 correlations of 8 and 8": correlated(8),
+    "16 correlations of 16 and 16": correlated(16),
+    "means of 8 and 8, 10 labels": clustered(10, 8),
 }
 
 
@@ -134,16 +180,27 @@ def information(kind: Kind, strength: float, n: int = 20_000) -> float:
     return float((log_density(kind, strength, x, y) - logsumexp(terms, axis=0)).mean())
 
 
+def shared(pair: Pair, strength: float, n: int = 200_000) -> float:
+    """Returns what two codes share in nats, a mean over samples."""
+    return float(
+        pair.log_ratio(strength, *pair.draw(strength, n, np.random.default_rng(999))).mean()
+    )
+
+
 @cache
-def strength_of(kind: Kind, nats: float) -> float:
+def strength_of(kind: Kind | Pair, nats: float) -> float:
     """Returns the strength at which codes reveal so much."""
+    if isinstance(kind, Pair):
+        return float(brentq(lambda a: shared(kind, a) - nats, 1e-3, 0.99, xtol=1e-3))
     return float(brentq(lambda a: information(kind, a) - nats, 1e-3, 1.5, xtol=1e-3))
 
 
 def sample(name: str, nats: float, n: int, seed: int) -> tuple[Array, Array]:
     """Returns samples of codes that reveal so much."""
-    kind = KINDS[name]
-    x, y = draw(kind, strength_of(kind, nats), n, np.random.default_rng(1000 + seed))
+    kind, random = KINDS[name], np.random.default_rng(1000 + seed)
+    if isinstance(kind, Pair):
+        return kind.draw(strength_of(kind, nats), n, random)
+    x, y = draw(kind, strength_of(kind, nats), n, random)
     return x, y.astype(int) if kind.classes else y
 
 
@@ -158,7 +215,12 @@ def row(job: tuple[str, float, float, int, int]) -> dict:
         for key in ("verdict", "mi", "standard_error", "missed", "missed_error", "lower_bound")
     }
     assert report.curve is not None
-    known = {"job": job, "estimates": report.curve.estimates}
+    assert report.correlations is not None
+    known = {
+        "job": job,
+        "estimates": report.curve.estimates,
+        "correlations": report.correlations._asdict(),
+    }
     return {**known, **found, "cpu_seconds": time.process_time() - start}
 
 
@@ -176,6 +238,23 @@ def table(rows: list[dict]) -> str:
             lines.append(
                 f"| {epsilon} | {n:,} | {share:g} ε | {len(chosen)} | {verdicts['below']} | {rest} |"
             )
+    return "\n".join(lines)
+
+
+def estimates(rows: list[dict]) -> str:
+    """Returns what critics found of each kind of codes, and what correlations amount to, by the number of samples."""
+    sizes = [n for _, n in SETTINGS]
+    heads = [f"{n:,} samples, {what}" for n in sizes for what in ("critics", "correlations")]
+    lines = ["| codes | revealed | " + " | ".join(heads) + " |"]
+    lines.append("| --- " * (2 + len(heads)) + "|")
+    for name in KINDS:
+        for share in SHARES:
+            cells = []
+            for epsilon, n in SETTINGS:
+                chosen = [r for r in rows if list(r["job"][:4]) == [name, share, epsilon, n]]
+                for of in (lambda r: r["mi"], lambda r: r["correlations"]["nats"]):
+                    cells.append(" and ".join(f"{of(r):.3f}" for r in chosen))
+            lines.append(f"| {name} | {share * SETTINGS[0][0]:.3f} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -200,7 +279,7 @@ def main() -> None:
         for found in tqdm(pool.map(row, todo), total=len(todo)):
             rows.append(found)
             options.out.write_text(json.dumps({**known, "rows": rows}, indent=1) + "\n")
-    print(table(rows))
+    print(table(rows), estimates(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+r"""Correlations of a code with alpha: what many weak ones amount to, without a critic."""
+
+__all__ = ["Correlations", "pillai", "strongest"]
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from .features import NormalScores
+from .inputs import AuditInputs
+from .linear import whitening
+
+ERRORS = 3.0
+"""The number of standard deviations of chance from which correlations count."""
+
+MOST_ROWS = 20_000
+"""The most samples that are compared."""
+
+LINEAR, PRODUCTS = 4, 10
+"""The fewest samples for each coordinate, and for each product of two coordinates."""
+
+
+class Correlations(NamedTuple):
+    """What the correlations of a code with alpha amount to."""
+
+    nats: float
+    """The information in nats, if coordinates are nearly Gaussian; below 0 only by chance."""
+    error: float
+    """Its standard error."""
+    chance: float
+    """The standard deviation over random pairings of the codes."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether independent codes would hardly be correlated as much."""
+        return self.nats > ERRORS * self.chance
+
+    @property
+    def lowest(self) -> float:
+        """The lower end of their interval, in nats."""
+        return self.nats - 2 * self.error
+
+    @property
+    def unseen(self) -> str:
+        """A warning that critics find less."""
+        return (
+            f"correlations of coordinates, or of products of two, amount to {self.nats:.3f} "
+            "nats, more than the critics find with these samples: do not trust a small estimate"
+        )
+
+
+def pillai(x: Tensor, y: Tensor) -> Correlations:
+    r"""Returns half of Pillai's trace, less its mean for independent codes.
+
+    .. math:: \hat{I} = \frac{1}{2} \Big( \sum_i r_i^2 - \frac{p q}{n - 1} \Big)
+        \Big/ \Big( 1 - \frac{p}{n} \Big) \Big( 1 - \frac{q}{n} \Big)
+
+    :math:`r_i` are the canonical correlations of the samples. Weakly dependent Gaussian codes share
+    :math:`\tfrac{1}{2} \sum_i \rho_i^2` nats. A critic with :math:`p q` weights must learn them
+    all, and finds nothing if there is less than :math:`p q / 2 n` to find. The sum is found with
+    an error of about :math:`\sqrt{p q / 2} / n`: the noise of single correlations averages out.
+
+    Arguments:
+        x: Codes, with shape (N, p).
+        y: Codes, with shape (N, q).
+
+    References:
+        | Some New Test Criteria in Multivariate Analysis (Pillai, 1955)
+
+    Example:
+        >>> x = torch.randn(2000, 20)
+        >>> pillai(x, 0.1 * x + torch.randn(2000, 20)).significant
+        True
+    """
+    u, v = (_uncorrelated(z) for z in (x, y))
+    n, p, q = len(u), u.shape[1], v.shape[1]
+    trace = float((u.T @ v).square().sum())
+    a, b = u.square().sum(1), v.square().sum(1)
+    # The variance over random pairings: between samples, and of each sample with itself.
+    apart = 2 * (p - a.square().sum()) * (q - b.square().sum()) / n**2
+    alone = a.var() * b.var() * (n - 1)
+    slope = (1 - p / n) * (1 - q / n)
+    nats = (trace - p * q / (n - 1)) / 2 / slope
+    chance = math.sqrt(max(0.0, float(apart + alone))) / 2 / slope
+    return Correlations(nats, math.hypot(chance, math.sqrt(2 * max(0.0, nats) / n)), chance)
+
+
+def strongest(inputs: AuditInputs, generator: Generator) -> Correlations:
+    """Returns the correlations of coordinates, or of products of two if these show more.
+
+    One sample of each group is compared, since other samples of a group repeat what it shows.
+    Products are compared if there are enough samples. Codes of too many coordinates are not
+    compared.
+
+    Arguments:
+        inputs: The codes.
+        generator: The source of the choice of samples.
+    """
+    rows = torch.randperm(len(inputs.pi), generator=generator)
+    order = rows[inputs.groups[rows].argsort(stable=True)]
+    first = inputs.groups[order].diff(prepend=torch.tensor([-1])) != 0
+    rows = order[first]
+    rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_ROWS]]
+    alpha = inputs.alpha[rows]
+    others = [F.one_hot(alpha, inputs.classes)] if inputs.classes else _features(alpha)
+    found = [pillai(x, y) for x in _features(inputs.pi[rows]) for y in others]
+    counted = [each for each in found if each.significant] or found[:1]
+    # Not the largest: of many products, noise alone may amount to more than the truth.
+    return max(counted, default=Correlations(0.0, 0.0, 0.0), key=lambda each: each.lowest)
+
+
+def _features(code: Tensor) -> list[Tensor]:
+    """Returns normal scores of a code, and with their products, if there are enough samples."""
+    n, d = code.shape
+    if LINEAR * d > n:
+        return []
+    scores = NormalScores(code)(code).double()
+    if PRODUCTS * d * (d + 3) // 2 > n:
+        return [scores]
+    i, j = torch.triu_indices(d, d)
+    return [scores, torch.cat((scores, scores[:, i] * scores[:, j]), dim=1)]
+
+
+def _uncorrelated(x: Tensor) -> Tensor:
+    """Returns an orthonormal basis of the centred columns, with shape (N, R)."""
+    x = x.double() - x.double().mean(0)
+    return x @ whitening(x) / math.sqrt(len(x))
