@@ -22,7 +22,7 @@ from mireg.auditing.linear import CanonicalCritic
 from mireg.auditing.members import CodeCritics
 from mireg.auditing.networks import Towers
 from mireg.auditing.settling import recognize
-from mireg.auditing.verdict import decide, doubts, expected_miss, highest
+from mireg.auditing.verdict import decide, doubts, expected_miss, highest, samples_needed
 
 CODES = Path(__file__).parents[2] / "shared" / "data" / "codes"
 
@@ -71,6 +71,9 @@ def test_what_more_samples_may_show_keeps_the_verdict_from_below():
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0499, most=0.05) == "undecided"
     assert decide(0.03, 0.003, 0.0, 0.0, 0.0501, most=0.05) == "below"
     (warning,) = doubts(0.03, 0.003, 0.05, 0.0499)
+    assert "suffice" not in warning
+    (longer,) = doubts(0.03, 0.003, 0.05, 0.0499, enough=samples_needed(64, 0.05))
+    assert "more samples of the same ones do not help; about 3,200 suffice" in longer
     assert "may raise the estimate to 0.050 nats" in warning
     # Nothing is said if the verdict is below, or not below whatever the curve.
     assert not doubts(0.03, 0.003, 0.05, 0.0501) and not doubts(0.03, 0.003, 0.05, 0.036)

@@ -331,7 +331,13 @@ def test_report_serves_people_and_programs(report, tmp_path):
             "alpha must be finite, got NaN or infinity in 600 of 600 rows",
         ),
         (np.eye(600), np.eye(599), None, ValueError, "one row for each sample, got 600 and 599"),
-        (np.eye(199), np.eye(199), None, ValueError, "200 to 1,000,000 samples, got 199"),
+        (
+            np.eye(199),
+            np.eye(199),
+            None,
+            ValueError,
+            "200 to 1,000,000 samples, got 199: encode more samples",
+        ),
         (np.eye(600), np.zeros(600, int), None, ValueError, "at least 2 classes, got only 0"),
         (np.eye(600), np.eye(600), np.arange(600) % 7, ValueError, "at least 20 groups"),
         (np.eye(600), np.eye(600), np.arange(5), ValueError, "and 5 groups"),
@@ -339,6 +345,13 @@ def test_report_serves_people_and_programs(report, tmp_path):
         (np.float32(3), np.eye(600), None, ValueError, "got a single number"),
         (np.eye(600), np.eye(600), 0.05, ValueError, "a single number: pass a target as epsilon="),
         (np.eye(600), {"sex": np.eye(600)}, None, TypeError, "got dict: pass one of its values"),
+        (
+            torch.distributions.Normal(torch.zeros(600, 2), 1.0),
+            np.eye(600),
+            None,
+            TypeError,
+            r"pi must be an array, got a distribution: pass its sample\(\)",
+        ),
     ],
 )
 def test_bad_input_is_named(pi, alpha, groups, error, text):

@@ -26,7 +26,7 @@ from .panel import Progress, judge
 from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
-from .verdict import decide, doubts, expected_miss, highest, normalized
+from .verdict import decide, doubts, expected_miss, highest, normalized, samples_needed
 
 CLUSTERED = 0.05
 """The nats that the nearest codes reveal before a report warns that codes come in clusters."""
@@ -235,7 +235,9 @@ def _examine(
     # No code reveals more than the entropy of the labels.
     missed = min(missed, max(0.0, entropy - max(0.0, mi)))
     most = highest(mi, error, missed, missed_error)
-    warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon))
+    enough = samples_needed(inputs.weights, epsilon) if epsilon else 0
+    enough = enough if enough > groups_count else 0
+    warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon, enough))
     return AuditReport(
         mi=mi,
         standard_error=error,

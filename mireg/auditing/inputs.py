@@ -110,7 +110,8 @@ def read_inputs(
         x, g = x[variable.known], None if g is None else g[variable.known]
         n = len(x)
     if not MINIMUM <= n <= MAXIMUM:
-        raise ValueError(f"an audit needs {MINIMUM} to {MAXIMUM:,} samples, got {n}")
+        fix = "encode more samples" if n < MINIMUM else "audit a part of them"
+        raise ValueError(f"an audit needs {MINIMUM} to {MAXIMUM:,} samples, got {n}: {fix}")
 
     x = _as_code("pi", x, warnings)
     warnings += variable.warnings

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 Array = npt.NDArray[Any]
 Kind = Literal["label", "number"]
@@ -43,6 +44,8 @@ def as_values(name: str, x: Any) -> Array:
     """Returns a tensor, an array, a list or an object with a method `to_numpy` as an array."""
     if isinstance(x, Mapping):
         raise TypeError(f"{name} must be an array, got {type(x).__name__}: pass one of its values")
+    if isinstance(x, Distribution):
+        raise TypeError(f"{name} must be an array, got a distribution: pass its sample()")
     if isinstance(x, Tensor):
         # numpy has no bfloat16.
         x = (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()

@@ -8,6 +8,7 @@ __all__ = [
     "expected_miss",
     "highest",
     "normalized",
+    "samples_needed",
     "sentence",
 ]
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 DOUBLINGS = 8
 """How many more doublings of the training codes may raise an estimate as much as the last ones."""
+
+PER_WEIGHT = 2.5
+"""The samples for each weight of a linear critic, times the target in nats."""
 
 RARE = 0.02
 """The p-value of random pairings up to which a report says that something is probably revealed."""
@@ -76,14 +80,39 @@ def highest(mi: float, error: float, missed: float = 0.0, missed_error: float = 
     return max(0.0, mi) + max(0.0, missed) + 2 * math.hypot(error, missed_error)
 
 
-def doubts(mi: float, error: float, most: float, epsilon: float | None) -> tuple[str, ...]:
-    """Returns a warning if only what more samples may add keeps the verdict from `below`."""
+def samples_needed(weights: int, epsilon: float) -> int:
+    """Returns how many samples show that a code which reveals 0.4 ε reveals less than ε.
+
+    Arguments:
+        weights: The number of weights of a linear critic.
+        epsilon: The target in nats, above 0.
+
+    Example:
+        >>> samples_needed(36, 0.05)
+        1800
+    """
+    return round(PER_WEIGHT * weights / epsilon)
+
+
+def doubts(
+    mi: float, error: float, most: float, epsilon: float | None, enough: int = 0
+) -> tuple[str, ...]:
+    """Returns a warning if only what more samples may add keeps the verdict from `below`.
+
+    Arguments:
+        mi: The estimate in nats.
+        error: Its standard error.
+        most: What more samples may raise it to.
+        epsilon: The target.
+        enough: How many samples usually suffice; 0 if more samples than these did not.
+    """
     if epsilon is None or not mi + 2 * error < epsilon <= most:
         return ()
+    usual = f"; about {enough:,} suffice for a code that reveals 0.4 epsilon" if enough else ""
     warning = (
         f"more samples may raise the estimate to {most:.3f} nats: audit more samples (of more "
-        "groups, if there are groups: more samples of the same ones do not help), or train with a "
-        "smaller epsilon"
+        f"groups, if there are groups: more samples of the same ones do not help{usual}), or "
+        "train with a smaller epsilon"
     )
     return (warning,)
 
