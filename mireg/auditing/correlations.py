@@ -19,6 +19,9 @@ ERRORS = 3.0
 MOST_ROWS = 20_000
 """The most samples that are compared."""
 
+MOST_FEATURES = 1000
+"""The most coordinates with their products that are compared, to save memory and time."""
+
 LINEAR, PRODUCTS = 4, 10
 """The fewest samples for each coordinate, and for each product of two coordinates."""
 
@@ -75,7 +78,17 @@ def pillai(x: Tensor, y: Tensor) -> Correlations:
         >>> pillai(x, 0.1 * x + torch.randn(2000, 20)).significant
         True
     """
-    u, v = (_uncorrelated(z) for z in (x, y))
+    return _of_bases(_basis(x), _basis(y))
+
+
+def _basis(x: Tensor) -> Tensor:
+    """Returns an orthonormal basis of the centred columns, with shape (N, R)."""
+    x = x.double() - x.double().mean(0)
+    return x @ whitening(x) / math.sqrt(len(x))
+
+
+def _of_bases(u: Tensor, v: Tensor) -> Correlations:
+    """Returns the correlations of codes by their orthonormal bases."""
     n, p, q = len(u), u.shape[1], v.shape[1]
     trace = float((u.T @ v).square().sum())
     a, b = u.square().sum(1), v.square().sum(1)
@@ -106,7 +119,8 @@ def strongest(inputs: AuditInputs, generator: Generator) -> Correlations:
     rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_ROWS]]
     alpha = inputs.alpha[rows]
     others = [F.one_hot(alpha, inputs.classes)] if inputs.classes else _features(alpha)
-    found = [pillai(x, y) for x in _features(inputs.pi[rows]) for y in others]
+    bases = [[_basis(x) for x in part] for part in (_features(inputs.pi[rows]), others)]
+    found = [_of_bases(u, v) for u in bases[0] for v in bases[1]]
     counted = [each for each in found if each.significant] or found[:1]
     # Not the largest: of many products, noise alone may amount to more than the truth.
     return max(counted, default=Correlations(0.0, 0.0, 0.0), key=lambda each: each.lowest)
@@ -118,13 +132,8 @@ def _features(code: Tensor) -> list[Tensor]:
     if LINEAR * d > n:
         return []
     scores = NormalScores(code)(code).double()
-    if PRODUCTS * d * (d + 3) // 2 > n:
+    width = d * (d + 3) // 2
+    if width > min(MOST_FEATURES, n // PRODUCTS):
         return [scores]
     i, j = torch.triu_indices(d, d)
     return [scores, torch.cat((scores, scores[:, i] * scores[:, j]), dim=1)]
-
-
-def _uncorrelated(x: Tensor) -> Tensor:
-    """Returns an orthonormal basis of the centred columns, with shape (N, R)."""
-    x = x.double() - x.double().mean(0)
-    return x @ whitening(x) / math.sqrt(len(x))

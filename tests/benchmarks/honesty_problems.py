@@ -2,12 +2,24 @@
 
 from honesty_base import Problem
 from honesty_images import Letters, Puppets, Sprites
-from honesty_synthetic import Dollars, FewLabels, Labels, NoLeak, Strong, Vectors, Wide
+from honesty_synthetic import (
+    Dollars,
+    FewLabels,
+    Labels,
+    NoLeak,
+    Strong,
+    Vectors,
+    Wide,
+    Wide16,
+    Wide64,
+)
 from honesty_tables import Adult, AdultStrict, AdultWide, Age, Rare, Survey
 
 PROBLEMS: dict[str, type[Problem]] = {
     "vectors": Vectors,
     "wide": Wide,
+    "wide_16": Wide16,
+    "wide_64": Wide64,
     "strong": Strong,
     "labels": Labels,
     "few_labels": FewLabels,

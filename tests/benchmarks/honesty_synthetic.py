@@ -118,6 +118,20 @@ class Wide(Vectors):
     best = 543.6
 
 
+class Wide16(Wide):
+    """The factors of `wide`, and codes of 16 features."""
+
+    pi_features = alpha_features = 16
+    best = None
+
+
+class Wide64(Wide):
+    """The factors of `wide`, and codes of 64 features."""
+
+    pi_features = alpha_features = 64
+    best = None
+
+
 class Strong(Vectors):
     """Encoders that are much stronger than the critics: four layers of 256 units against two of 64."""
 
