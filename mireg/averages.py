@@ -27,6 +27,12 @@ class Controller(nn.Module):
     """Creates a module whose state stays in double precision if the model is cast.
 
     In half precision, steps of 1e-4 on a weight of 7 would be lost.
+
+    Example:
+        >>> weight = Controller(7.0).half()
+        >>> weight.move(weight.state + 1e-4)
+        >>> weight.value
+        tensor(7.0001, dtype=torch.float64)
     """
 
     state: Tensor

@@ -58,6 +58,10 @@ def divergence_radius(degrees: int, error: float, units: int) -> float:
             independent distributions.
         error: The error probability :math:`\delta`.
         units: The number n of independent units.
+
+    Example:
+        >>> round(divergence_radius(degrees=9, error=0.05, units=10_000), 5)
+        0.00185
     """
     return 2 * (math.log(1 / error) + degrees * math.log(2)) / units
 
@@ -118,6 +122,11 @@ def information_interval(table: np.ndarray, units: int, error: float) -> tuple[f
 
     Returns:
         The limits in nats, from 0 to the logarithm of the number of labels.
+
+    Example:
+        >>> table = np.array([[[0.4, 0.1], [0.1, 0.4]]])  # two cells by two labels
+        >>> [round(limit, 3) for limit in information_interval(table, units=5000, error=0.05)]
+        [0.161, 0.221]
     """
     p = table / table.sum()
     p = p[p.sum((1, 2)) > 0]

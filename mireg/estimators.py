@@ -16,7 +16,13 @@ from .ranks import Ranks
 
 
 class Logits(NamedTuple):
-    """The logits of a critic for the pairs of a batch."""
+    """The logits of a critic for the pairs of a batch.
+
+    Example:
+        >>> logits = Logits(joint=torch.ones(4), marginal=torch.zeros(3, 4))
+        >>> mireg.functional.nwj(*logits), mireg.functional.nwj(*logits.scaled(0.5))
+        (tensor(1.), tensor(0.5000))
+    """
 
     joint: Tensor
     """The logits of joint pairs, with shape :math:`(N,)`."""
@@ -79,21 +85,39 @@ class Estimator(nn.Module):
 
 
 class MeanLogit(Estimator):
-    """Creates the estimate of eq. (12): :func:`mireg.functional.mean_logit`."""
+    """Creates the estimate of eq. (12): :func:`mireg.functional.mean_logit`.
+
+    Example:
+        >>> constraint = mireg.ClassifierMI(2, 3, estimator=MeanLogit())
+        >>> MeanLogit()(Logits(torch.tensor([1.0, 0.0]), torch.zeros(2)), mireg.Ranks())
+        tensor(0.5000)
+    """
 
     def value(self, logits: Logits) -> Tensor:
         return functional.mean_logit(*logits)
 
 
 class NWJ(Estimator):
-    """Creates the lower bound of Nguyen, Wainwright and Jordan: :func:`mireg.functional.nwj`."""
+    """Creates the lower bound of Nguyen, Wainwright and Jordan: :func:`mireg.functional.nwj`.
+
+    Example:
+        >>> constraint = mireg.ClassifierMI(2, 3, estimator=NWJ())
+        >>> NWJ()(Logits(torch.ones(4), torch.zeros(4)), mireg.Ranks())
+        tensor(1.)
+    """
 
     def value(self, logits: Logits) -> Tensor:
         return functional.nwj(*logits)
 
 
 class DonskerVaradhan(Estimator):
-    """Creates the Donsker-Varadhan bound: :func:`mireg.functional.donsker_varadhan`."""
+    """Creates the Donsker-Varadhan bound: :func:`mireg.functional.donsker_varadhan`.
+
+    Example:
+        >>> constraint = mireg.ClassifierMI(2, 3, estimator=DonskerVaradhan())
+        >>> DonskerVaradhan()(Logits(torch.ones(4), torch.ones(4)), mireg.Ranks())
+        tensor(0.)
+    """
 
     def value(self, logits: Logits) -> Tensor:
         return functional.donsker_varadhan(*logits)
@@ -117,6 +141,11 @@ class SMILE(DonskerVaradhan):
 
     Raises:
         ValueError: If the threshold is not above 0.
+
+    Example:
+        >>> constraint = mireg.ClassifierMI(2, 3, estimator=SMILE(clip=5))
+        >>> SMILE(clip=5)(Logits(torch.full((4,), 7.0), torch.full((4,), 7.0)), mireg.Ranks())
+        tensor(2.)
     """
 
     def __init__(self, clip: float = 5.0, decay: float = 0.95) -> None:

@@ -15,6 +15,10 @@ class LeakyReLU(nn.Module):
     """Creates the nonlinearity of critics, with a slope of 0.2 below 0. It works in place.
 
     At the learning rates that critics need, units with a zero slope die.
+
+    Example:
+        >>> LeakyReLU()(torch.tensor([1.0, -1.0]))
+        tensor([ 1.0000, -0.2000])
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,6 +104,11 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
     Maps :math:`(C, H, W)` and token sequences :math:`(L, C)` pass a projection to `width` channels,
     a convolution and a pooling to a coarse grid, so that the size of a critic does not depend on
     that of a map. Vectors are unchanged, and other shapes flattened.
+
+    Example:
+        >>> layers, outputs = pooled((8, 16, 16), width=32)
+        >>> outputs, layers(torch.randn(4, 8, 16, 16)).shape
+        (128, torch.Size([4, 128]))
     """
     shape = as_shape(features)
     if len(shape) not in (2, 3):

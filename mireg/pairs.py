@@ -25,6 +25,12 @@ class Pairs(NamedTuple):
 
     Weights are those of an expectation. They sum to 1 (on average over ranks). `None` means equal
     weights.
+
+    Example:
+        >>> pool = torch.tensor([10, 20, 30])
+        >>> pairs = Pairs(joint=torch.tensor([0, 1, 2]), marginal=torch.tensor([[1, 2, 0]]))
+        >>> pool[pairs.joint], pool[pairs.marginal]
+        (tensor([10, 20, 30]), tensor([[20, 30, 10]]))
     """
 
     joint: Tensor
@@ -100,7 +106,15 @@ def by_block(x: Tensor, n: int, block: int) -> Tensor:
 
 
 class Negatives(nn.Module):
-    """The interface of a rule that selects marginal pairs."""
+    """The interface of a rule that selects marginal pairs.
+
+    Example:
+        >>> class BySize(Negatives):  # all pairs of small batches, fewer of large ones
+        ...     def forward(self, alpha, *labels, **strata):
+        ...         rule = AllNegatives() if len(alpha) <= 512 else ShiftedNegatives(64)
+        ...         return rule(alpha, *labels, **strata)
+        >>> constraint = mireg.ClassifierMI(2, 3, negatives=BySize())
+    """
 
     def forward(
         self,

@@ -25,7 +25,16 @@ from .averages import Controller, MovingAverage
 
 
 class Estimates(NamedTuple):
-    """The estimates that move the weights, in nats, as detached scalars except `epsilon`."""
+    """The estimates that move the weights, in nats, as detached scalars except `epsilon`.
+
+    Example:
+        >>> mi, mi_shadow, held_out = torch.tensor([0.3, 0.4, 0.0])
+        >>> seen = Estimates(mi, mi_shadow, mi, mi_shadow, held_out, epsilon=0.1)
+        >>> multiplier = Multiplier(mu=0.1)
+        >>> multiplier.update(seen)
+        >>> multiplier
+        Multiplier(mu=0.1, value=0.02)
+    """
 
     mi: Tensor
     """The estimate of T for the batch."""

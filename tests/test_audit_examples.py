@@ -14,7 +14,7 @@ from mireg.auditing.verdict import decide
 
 
 @pytest.mark.slow
-def test_income_as_integers_is_no_all_clear():
+def test_income_as_integers_is_not_cleared():
     found = mireg.audit(*income(np.random.default_rng(0)), epsilon=0.05, folds=2)
     assert found.classes == 0 and "ordered numbers" in found.title
     assert found.verdict == "above"
@@ -33,7 +33,7 @@ def test_income_as_names_is_not_cleared_even_where_it_is_asked_for():
 
 @pytest.mark.usefixtures("short_audits")
 @pytest.mark.slow
-def test_a_rare_label_is_told_by_the_auc_and_not_by_the_accuracy():
+def test_the_auc_reveals_a_rare_label_and_the_accuracy_does_not():
     random = np.random.default_rng(0)
     income(random)
     found = mireg.audit(*rare(random), epsilon=0.02, folds=2)

@@ -27,7 +27,13 @@ LINEAR, PRODUCTS = 4, 10
 
 
 class Correlations(NamedTuple):
-    """What the correlations of a code with alpha amount to."""
+    """The information that correlations of a code with alpha amount to.
+
+    Example:
+        >>> found = Correlations(nats=0.12, error=0.02, chance=0.01)
+        >>> found.significant, round(found.lowest, 2)
+        (True, 0.08)
+    """
 
     nats: float
     """The information in nats, if coordinates are nearly Gaussian; below 0 only by chance."""

@@ -33,6 +33,12 @@ class LearningCurve(NamedTuple):
     """The estimates of one critic, combined with the linear one, for three training sizes.
 
     All estimates use the same held-out samples.
+
+    Example:
+        >>> sizes, estimates, errors = (1000, 2000, 4000), (0.06, 0.09, 0.13), (0.01, 0.01, 0.01)
+        >>> curve = LearningCurve(sizes, sizes, estimates, errors, rise=0.04, rise_error=0.005)
+        >>> curve.rises, curve.points[-1]
+        (True, (4000, 0.13, 0.01))
     """
 
     sizes: tuple[int, ...]
@@ -69,7 +75,9 @@ class LearningCurve(NamedTuple):
 
 
 class Recognition(NamedTuple):
-    r"""How well a classifier recognises the group of a held-out sample of known groups from π.
+    r"""The success of a classifier in recognising the group of a held-out sample from π.
+
+    The sample belongs to a group that the classifier learnt from.
 
     .. math:: I(\pi, \alpha) \leq I(\pi, g) + I(\pi, \alpha | g)
 
@@ -82,6 +90,11 @@ class Recognition(NamedTuple):
     from the samples of that group, while critics learn from all groups with similar α. If the
     classifier finds less about the group than the panel finds about α, it is not a ceiling, and
     :meth:`meaning` says so.
+
+    Example:
+        >>> recognition = Recognition(0.44, 0.02, 0.04, 265)
+        >>> recognition.meaning(0.58)
+        'less than was found about alpha, so this is not a ceiling'
     """
 
     mi: float

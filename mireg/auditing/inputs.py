@@ -169,7 +169,7 @@ def _as_groups(groups: Array | None, codes: dict[str, Array], warnings: list[str
         )
     if groups is not None and count < FEW_GROUPS:
         warnings.append(
-            f"only {count} groups: critics see too few different alpha to learn from, so a small "
+            f"only {count} groups: critics learn from too few different alpha, so a small "
             "estimate shows little"
         )
     return group

@@ -67,8 +67,8 @@ class AuditReport:
     """
 
     mi: float
-    r"""The estimate in nats, which is the mean held-out logit of joint pairs, minus log Z if that is
-    below 0."""
+    r"""The estimate in nats, which is the mean held-out logit of joint pairs, minus log Z if that
+    is below 0."""
     standard_error: float
     """The standard error of the estimate, over groups if groups were given."""
     log_z: float

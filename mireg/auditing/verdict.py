@@ -192,8 +192,8 @@ def sentence(report: "AuditReport") -> str:
     likely = report.p_value <= RARE and report.interval[1] >= 0
     if likely and report.lower_bound <= 0 and report.verdict != "above":
         text += (
-            f" Random pairings of the same codes look less dependent (p = {report.p_value:.3f}), so "
-            "the code probably reveals a little, too little to certify with these samples."
+            f" Random pairings of the same codes look less dependent (p = {report.p_value:.3f}), "
+            "so the code probably reveals a little, too little to certify with these samples."
         )
     if report.label_balanced_accuracy is not None:
         chance = 1 / max(2, report.classes)

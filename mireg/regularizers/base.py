@@ -124,7 +124,8 @@ class Regularizer(nn.Module):
                 from it.
 
         Raises:
-            TypeError: If λ ignores held-out codes, as that of :meth:`RobustMIConstraint.paper` does.
+            TypeError: If λ ignores held-out codes, as that of :meth:`RobustMIConstraint.paper`
+                does.
             ValueError: If a penalty was not returned by this regularizer, or both are the same.
 
         References:

@@ -22,7 +22,13 @@ MetricName = Literal[
 
 
 class Metrics(Protocol):
-    """A read-only `dict[str, Tensor]` of detached scalars, whose names editors can complete."""
+    """A read-only `dict[str, Tensor]` of detached scalars, whose names editors can complete.
+
+    Example:
+        >>> penalty = mireg.ClassifierMI(2, 3)(torch.randn(8, 2), torch.randn(8, 3))
+        >>> list(penalty.metrics), penalty.metrics["multiplier"]
+        (['mi', 'mi_average', 'accuracy', 'multiplier'], tensor(1.))
+    """
 
     def __getitem__(self, name: MetricName | str, /) -> Tensor:
         """Returns the metric with a name."""
