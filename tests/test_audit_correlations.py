@@ -90,6 +90,18 @@ def test_codes_of_too_many_features_are_not_compared():
     assert "correlations" not in names
 
 
+def test_more_labels_than_groups_can_show_are_not_compared():
+    groups = np.repeat(np.arange(50), 20)
+    assert found_of(normal(0, 1000, 4), groups % 40, groups) == (0, 0, 0)
+    assert found_of(normal(0, 1000, 4), groups % 10, groups) != (0, 0, 0)
+
+
+def test_a_constant_code_shows_nothing():
+    found = pillai(torch.ones(300, 2), torch.randn(300, 3))
+    assert found == (0, 0, 0)
+    assert not found.significant
+
+
 def test_a_monotone_map_of_a_coordinate_changes_nothing():
     x, y = weakly_correlated(0, 1000, 4, 0.1)
     assert found_of(x**3, np.exp(y)).nats == pytest.approx(found_of(x, y).nats, rel=1e-6)

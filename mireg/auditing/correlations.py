@@ -124,12 +124,17 @@ def strongest(inputs: AuditInputs, generator: Generator) -> Correlations:
     rows = order[first]
     rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_ROWS]]
     alpha = inputs.alpha[rows]
-    others = [F.one_hot(alpha, inputs.classes)] if inputs.classes else _features(alpha)
+    others = _indicators(alpha, inputs.classes) if inputs.classes else _features(alpha)
     bases = [[_basis(x) for x in part] for part in (_features(inputs.pi[rows]), others)]
     found = [_of_bases(u, v) for u in bases[0] for v in bases[1]]
     counted = [each for each in found if each.significant] or found[:1]
     # Not the largest: of many products, noise alone may amount to more than the truth.
     return max(counted, default=Correlations(0.0, 0.0, 0.0), key=lambda each: each.lowest)
+
+
+def _indicators(labels: Tensor, classes: int) -> list[Tensor]:
+    """Returns labels as indicators, if there are enough samples."""
+    return [F.one_hot(labels, classes)] if LINEAR * classes <= len(labels) else []
 
 
 def _features(code: Tensor) -> list[Tensor]:
