@@ -117,3 +117,12 @@ def test_weak_correlations_that_critics_do_not_find_are_never_below():
     assert any("do not trust a small estimate" in text for text in report.warnings)
     assert report.to_dict()["correlations"]["nats"] == report.correlations.nats
     assert "correlations" in str(report)
+
+
+@pytest.mark.slow
+def test_what_makes_a_small_estimate_doubtful_is_not_said_of_one_above_epsilon():
+    x, noise = normal(0, 2, 300, 2)
+    report = mireg.audit(x, x + 0.3 * noise, epsilon=0.05, folds=2)
+    assert report.verdict == "above"
+    assert not any("small estimate" in text for text in report.warnings)
+    assert sum("may reveal more than the estimate" in text for text in report.warnings) == 1

@@ -34,6 +34,9 @@ CLUSTERED = 0.05
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
 
+NEGATIVE = -0.005
+"""The estimate in nats below which the report warns that it is negative."""
+
 NEARLY_EMPTY = 0.5
 """If the posterior allows fewer nats about anything, the report warns of an empty code."""
 
@@ -196,7 +199,7 @@ def _examine(
         warnings.append(
             f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the certified bound"
         )
-    if mi + 2 * error < 0:
+    if mi + 2 * error < 0 and mi < NEGATIVE:
         warnings.append(
             "the estimate is negative, which information cannot be: what critics learnt does not "
             "hold for other samples, as with few groups. It counts as 0"
@@ -213,15 +216,17 @@ def _examine(
     groups_count = len(of_joint.unique())
     if groups_count == len(inputs.pi):
         warnings.extend(_of_clusters(evidence.panel))
+    # What makes a small estimate doubtful. A verdict of `above` stands in spite of it.
+    doubtful = []
     if len(inputs.pi) < FEW_SAMPLES:
-        warnings.append(
+        doubtful.append(
             f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
             f"small estimate shows little. At most about {certifiable:.1f} nats can be "
             "certified"
         )
     curve, recognition = evidence.curve, evidence.recognition
     reasons = () if curve is None else open_questions(curve, groups_count)
-    warnings.extend(reasons)
+    doubtful.extend(reasons)
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
     rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
     missed = expected_miss(rise, inputs.weights, trained)
@@ -229,7 +234,7 @@ def _examine(
     if correlations.significant:
         beyond = correlations.nats - max(0.0, mi)
         if beyond > 2 * math.hypot(error, correlations.error):
-            warnings.append(correlations.unseen)
+            doubtful.append(correlations.unseen)
         if beyond > missed:
             missed, missed_error = beyond, correlations.error
     # No code reveals more than the entropy of the labels.
@@ -237,7 +242,12 @@ def _examine(
     most = highest(mi, error, missed, missed_error)
     enough = samples_needed(inputs.weights, epsilon) if epsilon else 0
     enough = enough if enough > groups_count else 0
-    warnings.extend(() if reasons or few else doubts(mi, error, most, epsilon, enough))
+    doubtful.extend(() if reasons or few else doubts(mi, error, most, epsilon, enough))
+    verdict = decide(mi, error, log_z, bound, epsilon, not reasons, not few, most)
+    if verdict != "above":
+        warnings.extend(doubtful)
+    elif doubtful:
+        warnings.append("the code may reveal more than the estimate: more samples may show it")
     return AuditReport(
         mi=mi,
         standard_error=error,
@@ -252,7 +262,7 @@ def _examine(
         samples=len(inputs.pi),
         groups=groups_count,
         epsilon=epsilon,
-        verdict=decide(mi, error, log_z, bound, epsilon, not reasons, not few, most),
+        verdict=verdict,
         classes=inputs.classes,
         panel=evidence.panel,
         curve=curve,

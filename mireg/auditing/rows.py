@@ -38,8 +38,9 @@ def _information(r: "AuditReport") -> list[Row]:
         Row(
             "more samples",
             f"may raise the estimate to {fixed(r.highest)} nats",
-            "the estimate, two standard errors, and what critics miss with this number of samples; "
-            "if this number is not below ε, the samples do not show that the target is met",
+            "roughly, with 256 times as many: the estimate, two standard errors, and what critics "
+            "miss now; if this number is not below ε, the samples do not show that the target is "
+            "met",
         ),
         Row(
             "certified",

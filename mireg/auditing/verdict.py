@@ -15,6 +15,8 @@ __all__ = [
 import math
 from typing import TYPE_CHECKING, Literal
 
+from .inputs import FEW_GROUPS
+
 if TYPE_CHECKING:
     from .report import AuditReport
 
@@ -169,6 +171,9 @@ def exit_status(verdict: Verdict, allow_undecided: bool = False) -> int:
 def sentence(report: "AuditReport") -> str:
     """Returns the finding in one to four sentences, without formulas and names of methods."""
     found = f"about {max(0.0, report.mi):.3f} nats"
+    amount = report.correlations
+    if amount is not None and amount.significant and amount.lowest > max(0.0, report.mi):
+        found += f" (correlations amount to {amount.nats:.3f})"
     target = f"the target of {report.epsilon:g} nats" if report.epsilon is not None else ""
     beyond = " beyond what is given" if report.given else ""
     proved = f"at least {report.lower_bound:.3f} with {100 * report.confidence:g} % confidence"
@@ -178,13 +183,16 @@ def sentence(report: "AuditReport") -> str:
     more = ""
     if report.epsilon is not None and report.highest >= report.epsilon:
         more = f"; more samples may show {report.highest:.3f}"
+    unsettled = "More samples may raise the estimate"
+    if report.groups < FEW_GROUPS:
+        unsettled = f"{report.groups} groups are too few"
     text = {
         "above": f"The code reveals more {about}, {proved}.",
         "below": f"The critics found less {about}. "
         "This is not a proof: other critics may find more.",
         "undecided": f"These samples do not show whether the code reveals less {about}, "
         f"{proved}{more}.",
-        "not settled": f"More samples may raise the estimate, so {target} is not shown to be met: "
+        "not settled": f"{unsettled}, so {target} is not shown to be met: "
         f"{found} so far, {proved}{more}.",
         "not asked": f"The code reveals {found} about alpha{beyond}, {proved}. "
         "No target was given.",
@@ -195,8 +203,9 @@ def sentence(report: "AuditReport") -> str:
             f" Random pairings of the same codes look less dependent (p = {report.p_value:.3f}), "
             "so the code probably reveals a little, too little to certify with these samples."
         )
-    if report.label_balanced_accuracy is not None:
-        chance = 1 / max(2, report.classes)
+    chance = 1 / max(2, report.classes)
+    recognised = report.label_balanced_accuracy_interval
+    if report.label_balanced_accuracy is not None and (not recognised or recognised[0] > chance):
         text += (
             f" From the code, a label is recognised in {100 * report.label_balanced_accuracy:.0f} "
             f"% of cases, averaged over the labels; chance is {100 * chance:.0f} %."
