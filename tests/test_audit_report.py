@@ -72,7 +72,7 @@ def test_verdicts_and_their_exit_status(arguments, verdict, status):
 @pytest.mark.parametrize("verdict", ["below", "above", "undecided", "not settled", "not asked"])
 def test_every_verdict_has_a_title_and_a_sentence(verdict):
     epsilon = None if verdict == "not asked" else 0.125
-    report = dataclasses.dataclasses.replace(PLAIN, verdict=verdict, epsilon=epsilon)
+    report = dataclasses.replace(PLAIN, verdict=verdict, epsilon=epsilon)
     first, second = str(report).splitlines()[:2]
     assert first.startswith(f"Verdict: {verdict}")
     assert "alpha read as label, 2 classes (names: ill, well)" in first
@@ -83,24 +83,22 @@ def test_every_verdict_has_a_title_and_a_sentence(verdict):
 
 
 def test_what_is_too_little_to_certify_and_probably_there_is_said():
-    report = dataclasses.dataclasses.replace(
-        PLAIN, lower_bound=0.0, p_value=0.01, verdict="undecided"
-    )
+    report = dataclasses.replace(PLAIN, lower_bound=0.0, p_value=0.01, verdict="undecided")
     assert "the code probably reveals a little, too little to certify" in report.summary
     for other in ({"p_value": 0.3}, {"lower_bound": 0.01}):
         assert "probably" not in dataclasses.replace(report, **other).summary
 
 
 def test_below_never_says_that_no_one_can_find_more():
-    report = dataclasses.dataclasses.replace(PLAIN, verdict="below", epsilon=0.5)
+    report = dataclasses.replace(PLAIN, verdict="below", epsilon=0.5)
     assert "This is not a proof: other critics may find more" in report.summary
 
 
 def test_a_bound_of_zero_is_called_nothing():
-    report = dataclasses.dataclasses.replace(PLAIN, lower_bound=0.0)
+    report = dataclasses.replace(PLAIN, lower_bound=0.0)
     assert "none of it certified" in report.summary
     assert {row.name: row.text for row in report.rows()}["certified"] == "nothing"
-    assert dataclasses.dataclasses.replace(PLAIN, verdict="not settled").title.startswith(
+    assert dataclasses.replace(PLAIN, verdict="not settled").title.startswith(
         "Verdict: not settled, ε = 0.125"
     )
 
@@ -263,7 +261,7 @@ def test_the_page_says_it_all_and_needs_nothing():
     assert "certified" not in legends[1].split("</figcaption>")[0]
     assert "does not rise by more than noise" in page
     rising = PLAIN.curve._replace(rise=0.03)
-    assert "still rises" in dataclasses.dataclasses.replace(PLAIN, curve=rising).to_html()
+    assert "still rises" in dataclasses.replace(PLAIN, curve=rising).to_html()
 
 
 def test_nothing_is_drawn_or_explained_that_is_not_there():
@@ -298,7 +296,7 @@ def test_plot_draws_the_curve_too():
     assert [axis.get_xlabel() for axis in ax.figure.axes][1] == "training codes"
     labels = ax.get_legend_handles_labels()[1]
     assert set(labels) == {"estimate, 95 % interval", "more samples", "certified", "target ε"}
-    assert len(dataclasses.dataclasses.replace(PLAIN, curve=None).plot().figure.axes) == 1
+    assert len(dataclasses.replace(PLAIN, curve=None).plot().figure.axes) == 1
     matplotlib.pyplot.close("all")
 
 
@@ -324,7 +322,7 @@ def test_the_summary_names_groups_that_are_too_few():
 
 
 def test_labels_that_are_recognised_by_chance_are_not_in_the_summary():
-    of_chance = replace(
+    of_chance = dataclasses.replace(
         PLAIN,
         classes=2,
         label_balanced_accuracy=0.56,
