@@ -218,7 +218,7 @@ def test_what_is_all_found_is_settled():
 def test_two_hundred_samples_say_what_they_cannot_show():
     random = np.random.default_rng(0)
     x = random.standard_normal((200, 2))
-    report = mireg.audit(x, x + 0.5 * random.standard_normal((200, 2)), epsilon=0.125, folds=2)
+    report = mireg.audit(x, x + 0.5 * random.standard_normal((200, 2)), folds=2)
     # Twice half the logarithm of 5.
     assert 0.8 < report.mi < 2.4
     assert any("only 200 samples" in text for text in report.warnings)
