@@ -23,6 +23,9 @@ from . import functional
 from ._checks import check_number
 from .averages import Controller, MovingAverage
 
+LEAST = 1e-6
+"""The smallest target in nats that the weights distinguish from 0."""
+
 
 class Estimates(NamedTuple):
     """The estimates that move the weights, in nats, as detached scalars except `epsilon`.
@@ -140,7 +143,7 @@ class LogMultiplier(Controller):
         unlimited = 2 * seen.mi_shadow_average - seen.mi_average.clamp(min=0)
         greatest = torch.maximum(seen.mi_average, unlimited)
         greatest = torch.maximum(greatest, seen.held_out_average)
-        return greatest / max(seen.epsilon, 1e-6)
+        return greatest / max(seen.epsilon, LEAST)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
         r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""
@@ -336,7 +339,7 @@ class RelativeGamma(Controller):
         """Takes a step, if `accepted`."""
         if not self.rate:
             return
-        gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, 1e-6)
+        gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, LEAST)
         step = (gap - self.bias).clamp(-0.3, 1)
         excess = LogMultiplier.excess(seen)
         moves = (step > 0) | ((excess > 0.5) & (excess < 2))

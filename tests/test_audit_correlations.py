@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mi_tasks import gaussian
 
 import mireg
 from mireg.auditing.correlations import pillai, strongest
@@ -21,9 +22,7 @@ def normal(seed, *shape):
 
 def weakly_correlated(seed, n, features, nats):
     """Codes that share so many nats, spread evenly over their features."""
-    rho = math.sqrt(1 - math.exp(-2 * nats / features))
-    x, noise = normal(seed, 2, n, features)
-    return x, rho * x + math.sqrt(1 - rho**2) * noise
+    return gaussian(features, nats).sample(n, np.random.default_rng(seed))
 
 
 def test_it_is_half_the_sum_of_squared_canonical_correlations_less_chance():

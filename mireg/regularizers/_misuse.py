@@ -14,12 +14,10 @@ from torch.distributions import Distribution
 from torch.utils.hooks import unserializable_hook
 
 from .._checks import is_transformed
+from ..weights import LEAST
 
 FIRST_CHECK = 100
 """The first update at which the state is checked, then at 2, 4, 8 times as many: few syncs."""
-
-LEAST = 1e-6
-"""The smallest target in nats that the weights distinguish from 0."""
 
 
 class Misuse:

@@ -103,7 +103,7 @@ def test_a_broken_norb_file_is_named(packed, name, damage, tmp_path):
         {
             "truncated": content[: len(content) * 2 // 3],
             "longer": content + b"more",
-            "text": b"hello world, this is no matrix",
+            "text": b"hello world, this is not a matrix",
             "empty": b"",
             "header only": content[:12],
         }[damage]
@@ -249,7 +249,7 @@ def test_files_that_are_no_pictures_are_named_once(tmp_path):
     for name in ("query/readme.txt", "query/list.csv", "bounding_box_train/notes.pdf"):
         (tmp_path / name).write_text("not a picture")
     with pytest.warns(
-        UserWarning, match=r"market1501: 3 files that are no pictures .* left out"
+        UserWarning, match=r"market1501: 3 files that are not pictures .* left out"
     ) as said:
         load("market1501", tmp_path, size=SIZE)
     assert len(said) == 1

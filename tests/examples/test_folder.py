@@ -30,7 +30,7 @@ def test_images_come_sorted_by_identity_and_name_with_any_suffix(tmp_path):
     (tmp_path / "ann" / "notes.txt").write_text("not an image")
     (tmp_path / "ann" / "._3.png").write_text("nor this")
     (tmp_path / ".cache").mkdir()
-    with pytest.warns(UserWarning, match=r"1 files that are no pictures .*notes\.txt\) left out"):
+    with pytest.warns(UserWarning, match=r"1 files that are not pictures .*notes\.txt\) left out"):
         images = folder(tmp_path, size=8)
     assert images.images.shape == (4, 8, 8, 3)
     np.testing.assert_array_equal(images.identity, [0, 0, 1, 1])
@@ -110,7 +110,7 @@ def test_what_is_left_out_is_named_once_for_all_identities(people):
     for name in ("a/Thumbs.db", "a/._run.png", ".DS_Store"):
         (people / name).write_bytes(b"clutter")
     (people / "__MACOSX" / "a").mkdir(parents=True)
-    with pytest.warns(UserWarning, match=r"5 files that are no pictures \(.*left out") as said:
+    with pytest.warns(UserWarning, match=r"5 files that are not pictures \(.*left out") as said:
         assert len(folder(people, size=8)) == 20
     assert len(said) == 1
 

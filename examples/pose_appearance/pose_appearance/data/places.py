@@ -40,7 +40,7 @@ def say_left_out(paths: Iterable[Path], name: str) -> None:
     left = list(paths)
     if left:
         warnings.warn(
-            f"{name}: {_some('files that are no pictures', [str(p) for p in left])} left out",
+            f"{name}: {_some('files that are not pictures', [str(p) for p in left])} left out",
             UserWarning,
             stacklevel=3,
         )
