@@ -73,6 +73,17 @@ def test_products_of_coordinates_are_compared():
     assert found_of(x, y).nats > 0.05
 
 
+def test_products_of_the_principal_components_of_wide_codes_are_compared():
+    """The products of two coordinates of such a code are more than its samples."""
+    x, y = normal(0, 4000, 2), normal(1, 4000, 2)
+    y[:, 0] += x[:, 0] * x[:, 1]
+    wide = [
+        z @ normal(seed, 2, 60) + 0.5 * normal(seed + 2, 4000, 60) for seed, z in ((2, x), (3, y))
+    ]
+    assert not pillai(*map(torch.from_numpy, wide)).significant
+    assert found_of(*wide).nats > 0.15
+
+
 def test_samples_of_one_group_count_once():
     x, y = (np.repeat(normal(seed, 100, 4), 10, axis=0) for seed in (0, 1))
     assert found_of(x, y).significant

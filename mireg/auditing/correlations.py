@@ -138,13 +138,22 @@ def _indicators(labels: Tensor, classes: int) -> list[Tensor]:
 
 
 def _features(code: Tensor) -> list[Tensor]:
-    """Returns normal scores of a code, and with their products, if there are enough samples."""
+    """Returns normal scores of a code, and with products of two, if there are enough samples."""
     n, d = code.shape
     if LINEAR * d > n:
         return []
     scores = NormalScores(code)(code).double()
-    width = d * (d + 3) // 2
-    if width > min(MOST_FEATURES, n // PRODUCTS):
+    left = min(MOST_FEATURES, n // PRODUCTS) - d
+    if left < 1:
         return [scores]
-    i, j = torch.triu_indices(d, d)
-    return [scores, torch.cat((scores, scores[:, i] * scores[:, j]), dim=1)]
+    # The largest k with k (k + 1) / 2 products.
+    k = (math.isqrt(8 * left + 1) - 1) // 2
+    parts = scores if k >= d else _principal(scores, k)
+    i, j = torch.triu_indices(parts.shape[1], parts.shape[1])
+    return [scores, torch.cat((scores, parts[:, i] * parts[:, j]), dim=1)]
+
+
+def _principal(x: Tensor, count: int) -> Tensor:
+    """Returns the principal components of most variance."""
+    x = x - x.mean(0)
+    return x @ torch.linalg.eigh(x.T @ x).eigenvectors[:, -count:]
