@@ -156,4 +156,5 @@ def _features(code: Tensor) -> list[Tensor]:
 def _principal(x: Tensor, count: int) -> Tensor:
     """Returns the principal components of most variance."""
     x = x - x.mean(0)
-    return x @ torch.linalg.eigh(x.T @ x).eigenvectors[:, -count:]
+    _, directions = torch.linalg.eigh(x.T @ x)
+    return torch.matmul(x, directions[:, -count:])
