@@ -7,6 +7,7 @@ from functools import partial
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import functional
@@ -30,12 +31,16 @@ from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
 from ..weights import MovingAverage
+from ._correlations import correlations
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .penalty import Penalty
 
 BLOCK = 128
 """The smallest number of consecutive codes that critics see together."""
+
+ENOUGH = 2.0
+"""How many ε codes may share without a warning."""
 
 MakeCritic = Callable[[], nn.Module]
 
@@ -345,3 +350,24 @@ class Critics(nn.Module):
                     f"{len(known):,} labels: every code meets this target, so choose a smaller one"
                 )
         return found
+
+    def missed(self, epsilon: float, estimate: float) -> dict[str, str]:
+        """Returns a warning by its short name if codes share more than ε, unlike the estimate."""
+        most = ENOUGH * epsilon
+        if self.memory is None or self.given is not None or estimate > most:
+            return {}
+        held = self.memory.recall(self.memory.capacity, 0, 0)
+        known = held.written if self.classes is None else held.written & (held.alpha >= 0)
+        pi, alpha, groups = (x[known].cpu() for x in (held.pi, held.alpha, held.groups))
+        if self.classes is not None:
+            alpha = F.one_hot(alpha, self.classes)
+        found = correlations(pi, alpha, groups)
+        if found is None or found.lowest <= most:
+            return {}
+        text = (
+            f"correlations of the last {len(pi):,} codes amount to {found.nats:.3g} nats "
+            f"(standard error {found.error:.2g}), and the critics estimate {estimate:.3g}: they "
+            "miss what the codes share. Audit new samples before you believe mi_average, and use "
+            "codes of fewer features"
+        )
+        return {"missed": text}

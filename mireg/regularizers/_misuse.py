@@ -56,6 +56,11 @@ class Misuse:
         return self.updates >= 4 * FIRST_CHECK
 
     @property
+    def late(self) -> bool:
+        """Whether codes have had time to lose what they revealed at first."""
+        return self.updates >= 8 * FIRST_CHECK
+
+    @property
     def starting(self) -> bool:
         """Whether the training has just begun, when a code may still be empty."""
         return 0 < self.updates < FIRST_CHECK

@@ -153,10 +153,17 @@ class ClassifierMI(Regularizer):
         average, held = self.average.value, self.held_out_average.value
         self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
         self.critics.update(penalty, accepted)
-        self.misuse.on_update(self.critics, penalty.loss, lambda: self.critics.faults(self.epsilon))
+        self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def faults(self) -> dict[str, str]:
-        return self.misuse.with_loop(self.critics.faults(self.epsilon))
+        return self.misuse.with_loop(self.of_state())
+
+    def of_state(self) -> dict[str, str]:
+        """Returns warnings about the state by short names. Waits for the device."""
+        found = self.critics.faults(self.epsilon)
+        if self.misuse.late:
+            found |= self.critics.missed(self.epsilon, float(self.average.value))
+        return found
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

@@ -312,6 +312,8 @@ class RobustMIConstraint(Regularizer):
                 f"{mi_shadow:.3g}, although T' learns from more codes. Lower the learning rate of "
                 "the critics, and that of the encoders with it"
             )
+        if self.misuse.late:
+            found |= self.critics.missed(self.epsilon, max(mi, mi_shadow))
         return found
 
     def extra_repr(self) -> str:
