@@ -69,29 +69,43 @@ class Standardization(nn.Module):
         # The weight of the average, then mean and variance multiplied by it.
         self.moments = Controller(*[0.0] * (1 + 2 * self.channels))
 
-    def measure(self, x: Tensor, ranks: Ranks) -> "Unit":
+    def measure(self, x: Tensor, ranks: Ranks, counted: Tensor | None = None) -> "Unit":
         r"""
         Arguments:
             x: The codes of a batch, with shape :math:`(N, *)`.
             ranks: The ranks that share the batch.
+            counted: Which codes count, with shape :math:`(N,)`; all by default.
 
         Returns:
             The map to zero mean and unit variance, with the moments of the batch.
         """
         seen = full_precision(x.detach())
+        share: Tensor | None = None
+        if counted is not None:
+            share = ranks.average(counted.to(seen.dtype).mean())
+
+        def mean_of(x: Tensor) -> Tensor:
+            if counted is None or share is None:
+                return ranks.average(x.mean(self.others))
+            x = torch.where(counted.view(-1, *[1] * (x.ndim - 1)), x, 0)
+            return ranks.average(x.mean(self.others)) / share.clamp(min=1e-12)
+
         weight, mean, variance = self.moments.state.to(seen.dtype).split(
             (1, self.channels, self.channels)
         )
         known = weight > 0
         total = torch.where(known, weight, 1)
-        batch_mean = ranks.average(seen.mean(self.others))
+        batch_mean = mean_of(seen)
         centre = torch.where(known, mean / total, batch_mean)
         # Deviations from the running mean, since those from 0 lose small variances of large
         # numbers.
-        squares = ranks.average((seen - centre.view(self.view)).square().mean(self.others))
+        squares = mean_of((seen - centre.view(self.view)).square())
         scale = torch.where(known, variance / total, squares).sqrt()
         scale = torch.maximum(scale, 1e-6 * centre.abs()).clamp(min=1e-12)
         observed = torch.cat((batch_mean, squares))
+        if share is not None:
+            # No counted codes have no moments, and NaN moves no average.
+            observed = torch.where(share > 0, observed, torch.nan)
         return Unit(centre.view(self.view), scale.view(self.view), observed)
 
     def forward(self, x: Tensor, ranks: Ranks | None = None) -> Tensor:

@@ -107,6 +107,12 @@ def no_label_known(constraint, seed):
     train_on(constraint, constraint.optimizer, pi, labels, posterior)
 
 
+def one_label_known(constraint, seed):
+    pi, _, posterior = batch(seed)
+    labels = torch.where(torch.arange(16) % 3 == 0, -1, 1)
+    train_on(constraint, constraint.optimizer, pi, labels, posterior)
+
+
 def takes_the_mean(constraint, seed):
     _, alpha, posterior = batch(seed)
     train_on(constraint, constraint.optimizer, posterior.mean, alpha, posterior)
@@ -151,6 +157,11 @@ FAULTS = {
         "T estimates 0.09.* nats and T' -0.09.*Lower the learning",
     ),
     "labels all alike": (one_label, {"classes": 2}, "labels of nearly every batch are all alike"),
+    "known labels all alike": (
+        one_label_known,
+        {"classes": 2},
+        "labels of nearly every batch are all alike",
+    ),
 }
 
 
@@ -228,8 +239,8 @@ def test_a_target_above_the_entropy_of_a_rare_label_is_named(epsilon, warned):
 
 
 def test_that_no_label_is_known_is_said():
-    messages = said(constraint_of(classes=2), no_label_known, 9 * EVERY)
-    assert "whose labels are known (0 or above)" in messages[0]
+    (message,) = said(constraint_of(classes=2), no_label_known, 9 * EVERY)
+    assert "whose labels are known (0 or above)" in message
 
 
 def test_a_target_that_no_code_can_exceed_is_named():
@@ -255,6 +266,52 @@ def test_an_empty_code_is_no_fault_while_a_training_starts():
     assert not constraint.faults()
     assert said(constraint, tells_nothing, 1)
     assert constraint.faults().keys() == {"kl"}
+
+
+def test_a_training_in_evaluation_mode_is_told_what_one_in_training_mode_is():
+    constraint = constraint_of().eval()
+    assert "critics have not learnt" in said(constraint, never_learns, 2 * EVERY)[0]
+    assert "no update" in said(constraint_of().eval(), never_updates, 2 * EVERY)[0]
+
+
+def test_critics_that_never_learn_in_compiled_calls_are_named():
+    constraint = constraint_of()
+    eager = constraint.forward
+    constraint.forward = torch.compile(eager, backend="eager")
+    assert "critics have not learnt" in said(constraint, never_learns, 2 * EVERY)[0]
+
+
+class OnFrozenFeatures(torch.nn.Module):
+    """A critic whose first layer is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torch.nn.Linear(PI + ALPHA, 8).requires_grad_(False)
+        self.head = torch.nn.Linear(8, 1)
+
+    def forward(self, pi, alpha):
+        return self.head(self.features(torch.cat((pi, alpha), 1)).relu()).squeeze(1)
+
+
+def test_a_critic_on_frozen_features_learns():
+    assert not said(constraint_of(critic=OnFrozenFeatures), trains, 2 * EVERY)
+    messages = said(constraint_of(critic=OnFrozenFeatures), never_learns, 2 * EVERY)
+    assert "critics have not learnt" in messages[0]
+
+
+def test_each_attribute_is_named():
+    constraint = mireg.PerAttribute({k: constraint_of(classes=2) for k in ("sex", "race")})
+
+    def step(constraint, seed):
+        pi, _, posterior = batch(seed)
+        labels = dict.fromkeys(("sex", "race"), torch.ones(16, dtype=torch.int64))
+        train_on(constraint, constraint.optimizer, pi, labels, posterior)
+
+    messages = said(constraint, step, 9 * EVERY)
+    assert [m.split(":")[0] for m in messages] == [
+        "RobustMIConstraint of sex",
+        "RobustMIConstraint of race",
+    ]
 
 
 @pytest.mark.parametrize("step", [never_updates, leaves_the_loss_out])

@@ -240,12 +240,19 @@ class Critics(nn.Module):
         if self.classes is not None:
             known = parts["alpha"] >= 0
             labels = self.ranks.collect(codes["alpha"])
-            observed["alike"] = self.on_all_ranks((labels == labels[0]).all())
+            highest, lowest = labels.amax(), labels.where(labels >= 0, self.classes).amin()
+            observed["alike"] = self.on_all_ranks(highest == lowest)
             counted = known if counted is None else counted & known
             parts["alpha"] = parts["alpha"].clamp(min=0)
         if y is not None and self.given is not None and self.given.classes is not None:
             known = parts["given"] >= 0
             counted = known if counted is None else counted & known
+        of_batch = None
+        if self.labelled() and counted is not None:
+            # Codes without a label may be anything, even NaN: they take no part.
+            of_batch = counted[: len(pi)]
+            parts = {k: only(x, counted) for k, x in parts.items()}
+            felt = only(felt, of_batch)
         kind = self.kind(pi)
         for name in [x for x in parts if x != "groups" and x not in self.scales]:
             # Codes that are not standardised must also have the dtype of the critics.
@@ -253,16 +260,22 @@ class Critics(nn.Module):
                 parts[name] = parts[name].to(kind)
             felt = felt.to(kind) if name == "pi" else felt
         for name, scale in self.scales.items():
-            unit = cast(Standardization, scale).measure(codes[name], self.ranks)
+            unit = cast(Standardization, scale).measure(codes[name], self.ranks, of_batch)
             observed[name] = unit.observed
             parts[name] = unit(parts[name]).to(kind)
-            felt = unit(pi).to(kind) if name == "pi" else felt
+            felt = unit(felt).to(kind) if name == "pi" else felt
         identity, y = parts.get("groups", groups), parts.get("given")
         if self.given is not None and y is not None:
             parts["pi"] = self.given.append(parts["pi"], y)
             felt = self.given.append(felt, y[: len(felt)])
         batch = Batch(parts["pi"], parts["alpha"], identity, counted, y, block)
         return batch, felt, observed, codes
+
+    def labelled(self) -> bool:
+        """Returns whether alpha or the condition y is a label, which may be unknown."""
+        return self.classes is not None or (
+            self.given is not None and self.given.classes is not None
+        )
 
     def condition(self) -> tuple[tuple[int, ...] | None, int | None]:
         """Returns the shape of the condition y, `None` without one, and its number of classes."""
@@ -371,3 +384,10 @@ class Critics(nn.Module):
             "codes of fewer features"
         )
         return {"missed": text}
+
+
+def only(x: Tensor, rows: Tensor) -> Tensor:
+    """Returns codes with all other rows set to 0, and labels unchanged."""
+    if not x.is_floating_point():
+        return x
+    return torch.where(rows.view(-1, *[1] * (x.ndim - 1)), x, 0)

@@ -88,7 +88,12 @@ class Misuse:
             loss: The loss of the encoders that the call returns.
             posterior: The distribution that `pi` was drawn from.
         """
-        if torch.compiler.is_compiling() or not training:
+        if torch.compiler.is_compiling():
+            return
+        if not training:
+            # An evaluation, unless its loss is differentiated.
+            if torch.is_grad_enabled() and loss.requires_grad and not is_transformed(pi):
+                loss.register_hook(self.on_backward_in_evaluation)
             return
         if not torch.is_grad_enabled():
             self.silent += 1
@@ -129,6 +134,14 @@ class Misuse:
         """Notes that the loss of a call has been differentiated."""
         self.used = True
 
+    @unserializable_hook  # type: ignore[untyped-decorator]
+    def on_backward_in_evaluation(self, _: Tensor) -> None:
+        """Counts a step that is taken in evaluation mode."""
+        self.asked += 1
+        self.reached = self.used = True
+        if self.asked == 2 * FIRST_CHECK and not self.updates:
+            self.say("update", self.no_update())
+
     def on_update(
         self, critics: nn.Module, loss: Tensor, faults: Callable[[], dict[str, str]]
     ) -> None:
@@ -142,6 +155,9 @@ class Misuse:
         if torch.compiler.is_compiling():
             return
         self.updates += 1
+        if self.first is None:
+            # Calls in compiled code, or in evaluation mode, have not noted it.
+            self.first = first_of(critics)
         if self.updates % FIRST_CHECK or (self.updates // FIRST_CHECK) & (
             self.updates // FIRST_CHECK - 1
         ):
@@ -163,7 +179,7 @@ class Misuse:
             self.of_loop["critics"] = (
                 "the critics have not learnt since the first step, so their estimates mean "
                 "nothing. Add penalty.critic_loss to the loss, and constraint.parameters() to "
-                "the optimizer"
+                "the optimizer. Under torch.utils.checkpoint, a critic needs use_reentrant=False"
             )
         if self.of_mean:
             self.of_loop["mean"] = (
@@ -189,8 +205,9 @@ class Misuse:
 
 
 def first_of(critics: nn.Module) -> Tensor | None:
-    """Returns a copy of the first parameter of the critics, if any."""
-    parameter = next(critics.parameters(), None)
+    """Returns a copy of the first parameter of the critics that is trained, if any."""
+    trained = (parameter for parameter in critics.parameters() if parameter.requires_grad)
+    parameter = next(trained, None)
     return None if parameter is None else parameter.detach().clone()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .._checks import check_labels, check_positive
+from ._misuse import Misuse
 from .base import Composition, Regularizer, added, condition_of
 from .penalty import Penalty
 from .robust import RobustMIConstraint
@@ -74,6 +75,9 @@ class PerAttribute(Composition):
                     "names of attributes must be words without a dot, since metrics use them, "
                     f"got {name!r}"
                 )
+            misuse = getattr(constraint, "misuse", None)
+            if isinstance(misuse, Misuse):
+                misuse.name = f"{misuse.name} of {name}"
         # The prefix avoids clashes with attributes of torch modules, such as "type".
         self.constraints = nn.ModuleDict({f"of_{name}": x for name, x in constraints.items()})
 
