@@ -82,6 +82,10 @@ def check_given(
             fix = "make the regularizer with given_features= if y is a code"
             if given.shape == (n, 1):
                 fix = "pass given.squeeze(1).long()"
+            elif given.shape == (n, classes):
+                fix = f"pass given.argmax(1) if rows are one-hot, or {fix}"
+            elif given.shape == (n,):
+                fix = f"pass given.long() if the values are class numbers, or {fix}"
             raise ValueError(
                 f"given must be integer labels with shape ({n},), got {given.dtype} with shape "
                 f"{tuple(given.shape)}: {fix}"
@@ -204,6 +208,11 @@ def check_codes(
             f"groups must have shape ({len(pi)},), one identity per sample, got "
             f"{tuple(groups.shape)}"
         )
+    if groups is not None and (groups.is_floating_point() or groups.is_complex()):
+        raise ValueError(
+            f"groups must be integers, got {groups.dtype}: number the identities, such as with "
+            "groups.unique(return_inverse=True)[1]"
+        )
 
 
 def _conversion(x: object, name: str) -> str:
@@ -212,9 +221,11 @@ def _conversion(x: object, name: str) -> str:
         return f": pass a sample, {name}.rsample()"
     if isinstance(x, Mapping):
         return ": several attributes by name need mireg.PerAttribute"
-    of_numbers = hasattr(x, "__array__") or (
-        isinstance(x, list) and x and not torch.is_tensor(x[0])
-    )
+    first = x[0] if isinstance(x, list) and x else None
+    kind = getattr(getattr(x, "dtype", None), "kind", None)
+    if isinstance(first, str) or kind in ("O", "S", "U"):
+        return f": number the names, such as with numpy.unique({name}, return_inverse=True)[1]"
+    of_numbers = hasattr(x, "__array__") or (first is not None and not torch.is_tensor(first))
     return f": pass torch.as_tensor({name})" if of_numbers else ""
 
 
@@ -223,17 +234,18 @@ def _check_label_shape(alpha: Tensor) -> None:
     if alpha.ndim == 1 and not alpha.is_floating_point() and not alpha.is_complex():
         return
     fix = "use alpha_features= instead of classes= if alpha is a continuous attribute"
-    if alpha.ndim == 2 and alpha.shape[1] == 1:
+    column = ".squeeze(1)" if alpha.ndim == 2 and alpha.shape[1] == 1 else ""
+    if column and not alpha.is_floating_point():
         fix = "pass alpha.squeeze(1).long()"
-    elif alpha.ndim == 2:
+    elif alpha.ndim == 2 and not column:
         fix = (
             "pass alpha.argmax(1) if rows are one-hot; use alpha_features= instead of classes=, "
             "and pass alpha.float(), if several may be true at once"
         )
-    elif alpha.ndim == 1:
+    elif alpha.ndim == 1 or column:
         fix = (
-            "pass alpha.nan_to_num(nan=-1).long() if the values are class numbers, so that NaN is "
-            f"-1, which means unknown; otherwise {fix}"
+            f"pass alpha{column}.nan_to_num(nan=-1).long() if the values are class numbers, so "
+            f"that NaN is -1, which means unknown; otherwise {fix}"
         )
     raise ValueError(
         f"labels must be integers with shape (N,), got {alpha.dtype} with shape "

@@ -216,8 +216,11 @@ NOT_LABELS = {
     "several at once": (torch.ones(16, CLASSES).bool(), r"alpha_features=.*several may be true"),
     "floats": (LABELS.float(), r"pass alpha.nan_to_num\(nan=-1\).long\(\) if the values are class"),
     "a column": (LABELS[:, None], r"pass alpha.squeeze\(1\).long\(\)"),
-    "a column of floats": (LABELS[:, None].float(), r"pass alpha.squeeze\(1\).long\(\)"),
-    "a map": (LABELS.view(16, 1, 1), r"shape \(N,\).*got torch.int64 with shape \(16, 1, 1\)"),
+    "a column of floats": (
+        LABELS[:, None].float(),
+        r"pass alpha.squeeze\(1\).nan_to_num\(nan=-1\).long\(\) if the values are class",
+    ),
+    "a map": (LABELS.view(16, 1, 1), r"shape \(16, 1, 1\): use alpha_features= instead"),
 }
 
 
@@ -225,10 +228,43 @@ NOT_LABELS = {
 @pytest.mark.parametrize("kind", NOT_LABELS)
 def test_labels_of_another_kind_get_an_error_that_says_what_to_do(make, kind):
     alpha, fix = NOT_LABELS[kind]
-    with pytest.raises(
-        ValueError, match=rf"labels must be integers with shape \(N,\), got.*{fix}|{fix}"
-    ):
+    with pytest.raises(ValueError, match=rf"labels must be integers with shape \(N,\), got.*{fix}"):
         call(labelled(make), alpha=alpha)
+
+
+NOT_NUMBERED = {
+    "names in a list": ("alpha", ["a", "b"] * 8),
+    "names in an array": ("alpha", np.array(["a", "b"] * 8)),
+    "names of groups": ("groups", ["a", "b"] * 8),
+}
+
+
+@pytest.mark.parametrize("name", NOT_NUMBERED)
+def test_names_get_an_error_that_says_how_to_number_them(name):
+    argument, values = NOT_NUMBERED[name]
+    fix = rf"number the names, such as with numpy.unique\({argument}, return_inverse=True\)\[1\]"
+    with pytest.raises(TypeError, match=fix):
+        call(labelled(mireg.RobustMIConstraint), **{"alpha": LABELS, argument: values})
+
+
+def test_groups_are_integers():
+    with pytest.raises(ValueError, match=r"groups must be integers, got torch.float32: number"):
+        call(labelled(mireg.RobustMIConstraint), alpha=LABELS, groups=torch.rand(16))
+
+
+GIVEN = {
+    "one-hot": (torch.eye(16, CLASSES), r"pass given.argmax\(1\) if rows are one-hot, or make"),
+    "floats": (LABELS.float(), r"pass given.long\(\) if the values are class numbers, or make"),
+    "a column": (LABELS[:, None], r"pass given.squeeze\(1\).long\(\)"),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_given_labels_of_another_kind_get_an_error_that_says_what_to_do(kind):
+    constraint = mireg.RobustMIConstraint(PI, classes=CLASSES, given_classes=CLASSES)
+    given, fix = GIVEN[kind]
+    with pytest.raises(ValueError, match=fix):
+        call(constraint, alpha=LABELS, given=given)
 
 
 def test_the_fixes_that_errors_name_work():

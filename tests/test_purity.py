@@ -84,7 +84,9 @@ def test_a_replay_batch_leaves_the_readings_of_the_step(with_critics, between):
     """A loss of the critics alone that is not stepped on yet, and one that is: only a step of the optimizer changes what is read."""
     after_steps(with_critics)
     optimizer = optimizer_of(with_critics)
-    expected = copy.deepcopy(with_critics)(*codes()[1:])
+    twin = copy.deepcopy(with_critics)
+    expected = twin(*codes()[1:])
+    twin.update(expected)
     replay = codes(seed=1)[1:3]
     if not between:
         with_critics.critic_loss(*replay)
@@ -95,6 +97,9 @@ def test_a_replay_batch_leaves_the_readings_of_the_step(with_critics, between):
         optimizer.step()
     with_critics.update(penalty)
     torch.testing.assert_close(tensors(penalty), tensors(expected), rtol=0, atol=0)
+    # Averages, weights and the memory are those of a step without a replay.
+    states = [dict(one.named_buffers()) for one in (with_critics, twin)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
