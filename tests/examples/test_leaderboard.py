@@ -1,16 +1,23 @@
 """The judge of the leaderboard finds what is there, and nothing where nothing is."""
 
+import json
+import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "leaderboard"))
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "benchmarks" / "leaderboard"
+sys.path.insert(0, str(FOLDER))
 
 import controls
 import figures
 import judge
+import run
+import table
 
 SIZES = (4000, 1000, 4000)
 FAST = ("logistic", "perceptron 64", "boosting")
@@ -87,3 +94,37 @@ def test_trainings_are_counted_from_what_is_asked_or_in_random_order():
 def test_no_area_is_left_over_a_curve_that_loses_nothing():
     assert figures.area([row(1, 0.0, 0.9)], best=0.9) == pytest.approx(0)
     assert figures.area([row(1, 0.5, 0.9, trivial_quality=0.4)], best=0.9) == pytest.approx(0.5)
+
+
+def test_the_judge_imports_nothing_of_mireg():
+    program = "import sys, attackers, controls, judge; print([m for m in sys.modules if m.startswith('mireg')])"
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=FOLDER, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "[]"
+
+
+def options_of(path, **changed):
+    settings = dict(tasks=["adult"], only=["mireg", "PCA"], seeds=[0], settings=2, steps=5)
+    rest = dict(device="cpu", judge="cpu", data=None, out=path, no_codes=True, audit=0)
+    return Namespace(**{**settings, **rest, **changed})
+
+
+def test_a_run_that_was_stopped_does_what_is_left(tmp_path):
+    whole = list(run.plan(options_of(tmp_path), set()))
+    assert len({job.key for job in whole}) == len(whole) == 6
+    left = list(run.plan(options_of(tmp_path), {job.key for job in whole[:4]}))
+    assert left == whole[4:]
+    # A row of another number of steps, or of another seed, is another one.
+    assert len(list(run.plan(options_of(tmp_path, steps=6), {job.key for job in whole}))) == 6
+
+
+def test_rows_are_read_from_files_and_folders(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"a": 1}) + "\n" + json.dumps({"a": 2}) + "\n")
+    assert table.read([tmp_path, tmp_path / "rows.jsonl"]) == [{"a": 1}, {"a": 2}]
+
+
+def test_the_tables_of_the_page_are_those_of_the_rows():
+    rows = table.read([ROOT / "docs" / "results" / "leaderboard.jsonl"])
+    page = (ROOT / "docs" / "results" / "leaderboard_tables.md").read_text()
+    assert page == table.page(rows) + "\n"

@@ -233,15 +233,16 @@ def of_listing(rows: list[Row], task: str) -> Iterator[str]:
             f"{row['setting']:g}",
             number(row["leak"]) + ("" if row["settled"] else "*"),
             f"{number(row['low'])} to {number(row['high'])}",
+            number(row.get("auc")),
+            number(row.get("leak_of_means")),
             number(row["quality"]),
             number(row.get("parity_gap")),
             row["attacker"],
         ]
         for row in sorted(first, key=lambda row: row["leak"])
-        if row["method"] != "raw"
     ]
-    head = ["method", "setting", "nats", "interval", "accuracy", "parity gap", "chosen attacker"]
-    yield from lines(head, body)
+    head = ["method", "setting", "nats", "interval", "AUC", "nats of means"]
+    yield from lines([*head, "quality", "parity gap", "chosen attacker"], body)
 
 
 def of_published(rows: list[Row]) -> Iterator[str]:
@@ -273,14 +274,20 @@ def page(rows: list[Row]) -> str:
     return "\n".join(parts)
 
 
+def read(paths: list[Path]) -> list[Row]:
+    """Returns the rows of files, or of the folders that `run.py` writes."""
+    files = [path / "rows.jsonl" if path.is_dir() else path for path in paths]
+    texts = [line for path in files for line in path.read_text().splitlines()]
+    return [json.loads(text) for text in dict.fromkeys(texts)]
+
+
 def main() -> None:
-    """Writes `tables.md`, `pareto.png` and `asked.png`."""
+    """Writes `tables.md`, `pareto.png` and `asked.png`, from files or folders of rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard/page"))
     options = parser.parse_args()
-    texts = [line for path in options.rows for line in path.read_text().splitlines()]
-    rows = [json.loads(text) for text in dict.fromkeys(texts)]
+    rows = read(options.rows)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "tables.md").write_text(page(rows) + "\n")
     import plots
