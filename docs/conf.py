@@ -27,7 +27,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["honesty_results.md", "pictures/*.md"]
+exclude_patterns = ["honesty_results.md", "pictures/*.md", "results/*.md"]
 
 html_theme = "furo"
 html_title = f"mireg {release}"

@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import processes
@@ -15,6 +16,7 @@ from PIL import Image
 from pose_appearance.data.image_set import ImageSet
 from pose_appearance.methods import METHODS, RecipeOptions
 from pose_appearance.methods.replay import Replay
+from pose_appearance.studies import STUDIES, Effort
 from pose_appearance.studies.audit import audit_body, audit_of
 from pose_appearance.studies.codes import paired_codes
 from pose_appearance.training.checkpoint import load_checkpoint, save_checkpoint
@@ -133,6 +135,25 @@ def test_codes_of_held_out_characters_are_audited():
     assert report.samples == 600
     assert report.groups == 24
     assert report.epsilon == TINY.epsilon
+
+
+@pytest.mark.usefixtures("short_audits")
+@pytest.mark.slow
+def test_codes_of_training_characters_are_audited_apart(tmp_path):
+    images = load_images(replace(TINY, identities=24))
+    run = SimpleNamespace(
+        trainer=trainer_of(images),
+        train_set=images,
+        seed=0,
+        folder=tmp_path,
+        effort=Effort(audit_samples=600),
+    )
+    study = STUDIES["audit_training"]
+    found = study.measure(run, study.gather(run))
+    assert found.keys() == {"audit_training"}
+    assert found["audit_training"]["groups"] == 24
+    assert (tmp_path / "audit_training.html").exists()
+    assert "The audit of pose codes" in study.text(found)
 
 
 @pytest.mark.usefixtures("short_audits")

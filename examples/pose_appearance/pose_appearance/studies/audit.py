@@ -53,21 +53,25 @@ class Audit(Study):
 
     help = "Let fresh critics judge the codes of held-out characters: a minute or two more."
 
+    def images(self, run: Run) -> ImageSet:
+        """Returns the images whose codes are judged."""
+        return run.held_out
+
     def gather(self, run: Run) -> Codes:
-        return paired_codes(run.trainer, run.held_out, run.seed, run.effort.audit_samples)
+        return paired_codes(run.trainer, self.images(run), run.seed, run.effort.audit_samples)
 
     def measure(self, run: Run, gathered: Codes) -> dict[str, Any]:
         report = audit_of(run.trainer, gathered, run.seed)
-        report.save_html(run.folder / "audit.html")
-        result = {"audit": report.to_dict()}
-        if (body := audit_body(run.trainer, run.held_out, gathered, run.seed)) is not None:
-            result["audit_body"] = body.to_dict()
+        report.save_html(run.folder / f"{self.name}.html")
+        result = {self.name: report.to_dict()}
+        if (body := audit_body(run.trainer, self.images(run), gathered, run.seed)) is not None:
+            result[f"{self.name}_body"] = body.to_dict()
         return result
 
     def text(self, result: dict[str, Any]) -> str:
         parts = {
-            "audit": "The audit of pose codes",
-            "audit_body": "The type of body, told from them",
+            self.name: "The audit of pose codes",
+            f"{self.name}_body": "The type of body, recognised from them",
         }
         return "\n".join(_text(parts[name], report) for name, report in result.items())
 
