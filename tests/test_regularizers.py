@@ -210,7 +210,7 @@ def test_a_batch_that_changes_its_size_goes_on():
 def test_a_batch_of_one_identity_teaches_no_critic(negatives):
     constraint = mireg.RobustMIConstraint(PI, ALPHA, negatives=negatives)
     _, pi, alpha, posterior = codes()
-    penalty = constraint(pi, alpha, posterior, groups=torch.zeros(16))
+    penalty = constraint(pi, alpha, posterior, groups=torch.zeros(16, dtype=torch.int64))
     (penalty.loss + penalty.critic_loss).backward()
     assert all(not p.grad.any() for p in constraint.critic_parameters())
 

@@ -57,6 +57,7 @@ def test_what_is_not_accepted_moves_no_weight(name):
     assert weight.state.equal(before)
 
 
+@pytest.mark.filterwarnings("ignore:.*critics have not learnt")
 @no_encoder
 def test_log_multiplier_follows_its_formula_over_200_steps():
     constraint = mireg.RobustMIConstraint(
@@ -173,6 +174,7 @@ def penalty_of(constraint, mi, mi_shadow):
     return penalty._replace(metrics={**penalty.metrics, **metrics})
 
 
+@pytest.mark.filterwarnings("ignore:.*critics have not learnt")
 @no_encoder
 def test_gamma_and_multiplier_match_a_reference_by_hand_over_200_steps():
     constraint = mireg.RobustMIConstraint.paper(
