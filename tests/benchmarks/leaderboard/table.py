@@ -262,15 +262,15 @@ def of_published(rows: list[Row]) -> Iterator[str]:
 def page(rows: list[Row]) -> str:
     """Returns all tables."""
     judged = figures.codes(rows)
-    parts = ["### Controls", "", *of_controls(rows), ""]
+    parts = ["## Controls", "", *of_controls(rows), ""]
     for task in dict.fromkeys(row["task"] for row in judged):
-        parts += [f"### {task.capitalize()}", "", *of_task(judged, task), ""]
-        parts += [f"### {task.capitalize()}, row by row", "", *of_listing(judged, task), ""]
-    parts += ["### What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
-    parts += ["### As asked, beside the best rival", "", *of_promise(judged), ""]
-    parts += ["### Asked and audited", "", *of_targets(judged), ""]
+        parts += [f"## {task.capitalize()}", "", *of_task(judged, task), ""]
+        parts += [f"## {task.capitalize()}, row by row", "", *of_listing(judged, task), ""]
+    parts += ["## What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
+    parts += ["## As asked, beside the best rival", "", *of_promise(judged), ""]
+    parts += ["## Asked and audited", "", *of_targets(judged), ""]
     if figures.of(judged, task="health, age at 60"):
-        parts += ["### Beside published figures", "", *of_published(judged), ""]
+        parts += ["## Beside published figures", "", *of_published(judged), ""]
     return "\n".join(parts)
 
 
