@@ -1,6 +1,6 @@
 r"""Correlations of remembered codes: what critics may miss, without a critic."""
 
-__all__ = ["Correlations", "correlations"]
+__all__ = ["Shared", "correlations"]
 
 import math
 from typing import NamedTuple
@@ -27,11 +27,11 @@ ERRORS = 2.0
 """The number of standard errors below the estimate at which it counts."""
 
 
-class Correlations(NamedTuple):
+class Shared(NamedTuple):
     """What correlations amount to.
 
     Example:
-        >>> round(Correlations(nats=0.5, error=0.1).lowest, 2)
+        >>> round(Shared(nats=0.5, error=0.1).lowest, 2)
         0.3
     """
 
@@ -46,7 +46,7 @@ class Correlations(NamedTuple):
         return self.nats - ERRORS * self.error
 
 
-def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Correlations | None:
+def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
     r"""Returns what correlations of consecutive codes amount to, or `None` for too few codes.
 
     .. math:: \hat{I} = \frac{1}{2} \sum_i r_i^2
@@ -123,7 +123,7 @@ def _whitened(x: Tensor, most: int) -> Tensor:
     return torch.matmul(x, directions[:, kept] / variances[kept].sqrt())
 
 
-def _of_blocks(u: Tensor, v: Tensor, chosen: list[Tensor]) -> Correlations:
+def _of_blocks(u: Tensor, v: Tensor, chosen: list[Tensor]) -> Shared:
     """Returns the sum over all blocks, with the larger of its theoretical and observed error."""
     totals, pairs = [], 0
     for x, y, rows in zip(u, v, chosen, strict=True):
@@ -137,4 +137,4 @@ def _of_blocks(u: Tensor, v: Tensor, chosen: list[Tensor]) -> Correlations:
     each = torch.stack(totals) / pairs / 2
     theoretical = math.sqrt(2 * u.shape[-1] * v.shape[-1] / min(pairs, FEWEST_SAMPLES**2)) / 2
     observed = float(each.std()) * math.sqrt(len(each))
-    return Correlations(float(each.sum()), max(theoretical, observed))
+    return Shared(float(each.sum()), max(theoretical, observed))
