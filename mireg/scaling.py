@@ -28,9 +28,18 @@ class Unit(NamedTuple):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns `x` standardised. The distances of outliers are logarithmic."""
-        x = (full_precision(x) - self.centre) / self.scale
-        beyond = (x.abs() - OUTLIER).relu()
-        return x.clamp(-OUTLIER, OUTLIER) + x.sign() * beyond.log1p()
+        return logarithmic((full_precision(x) - self.centre) / self.scale)
+
+
+def logarithmic(x: Tensor) -> Tensor:
+    """Returns standardised values, beyond 3 deviations with logarithmic distances.
+
+    Example:
+        >>> logarithmic(torch.tensor([-2.0, 4.0]))
+        tensor([-2.0000,  3.6931])
+    """
+    beyond = (x.abs() - OUTLIER).relu()
+    return x.clamp(-OUTLIER, OUTLIER) + x.sign() * beyond.log1p()
 
 
 class Standardization(nn.Module):
@@ -80,15 +89,14 @@ class Standardization(nn.Module):
             The map to zero mean and unit variance, with the moments of the batch.
         """
         seen = full_precision(x.detach())
-        share: Tensor | None = None
+        share: Tensor | float = 1.0
         if counted is not None:
-            share = ranks.average(counted.to(seen.dtype).mean())
+            share = ranks.average(counted.to(seen.dtype).mean()).clamp(min=1e-12)
 
         def mean_of(x: Tensor) -> Tensor:
-            if counted is None or share is None:
-                return ranks.average(x.mean(self.others))
-            x = torch.where(counted.view(-1, *[1] * (x.ndim - 1)), x, 0)
-            return ranks.average(x.mean(self.others)) / share.clamp(min=1e-12)
+            if counted is not None:
+                x = torch.where(counted.view(-1, *[1] * (x.ndim - 1)), x, 0)
+            return ranks.average(x.mean(self.others)) / share
 
         weight, mean, variance = self.moments.state.to(seen.dtype).split(
             (1, self.channels, self.channels)
@@ -103,9 +111,9 @@ class Standardization(nn.Module):
         scale = torch.where(known, variance / total, squares).sqrt()
         scale = torch.maximum(scale, 1e-6 * centre.abs()).clamp(min=1e-12)
         observed = torch.cat((batch_mean, squares))
-        if share is not None:
+        if isinstance(share, Tensor):
             # No counted codes have no moments, and NaN moves no average.
-            observed = torch.where(share > 0, observed, torch.nan)
+            observed = torch.where(share > 1e-12, observed, torch.nan)
         return Unit(centre.view(self.view), scale.view(self.view), observed)
 
     def forward(self, x: Tensor, ranks: Ranks | None = None) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from .._components import first_of_groups, principal, products, whitening
 from .features import NormalScores
 from .inputs import AuditInputs
-from .linear import whitening
 
 ERRORS = 3.0
 """The number of standard deviations of chance from which correlations count."""
@@ -119,9 +119,7 @@ def strongest(inputs: AuditInputs, generator: Generator) -> Correlations:
         generator: The source of the choice of samples.
     """
     rows = torch.randperm(len(inputs.pi), generator=generator)
-    order = rows[inputs.groups[rows].argsort(stable=True)]
-    first = inputs.groups[order].diff(prepend=torch.tensor([-1])) != 0
-    rows = order[first]
+    rows = rows[first_of_groups(inputs.groups[rows])]
     rows = rows[torch.randperm(len(rows), generator=generator)[:MOST_ROWS]]
     alpha = inputs.alpha[rows]
     others = _indicators(alpha, inputs.classes) if inputs.classes else _features(alpha)
@@ -148,13 +146,5 @@ def _features(code: Tensor) -> list[Tensor]:
         return [scores]
     # The largest k with k (k + 1) / 2 products.
     k = (math.isqrt(8 * left + 1) - 1) // 2
-    parts = scores if k >= d else _principal(scores, k)
-    i, j = torch.triu_indices(parts.shape[1], parts.shape[1])
-    return [scores, torch.cat((scores, parts[:, i] * parts[:, j]), dim=1)]
-
-
-def _principal(x: Tensor, count: int) -> Tensor:
-    """Returns the principal components of most variance."""
-    x = x - x.mean(0)
-    _, directions = torch.linalg.eigh(x.T @ x)
-    return torch.matmul(x, directions[:, -count:])
+    parts = scores if k >= d else principal(scores - scores.mean(0), k)
+    return [scores, torch.cat((scores, products(parts)), dim=1)]

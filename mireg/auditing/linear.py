@@ -1,11 +1,12 @@
 r"""Linear critics: of codes in closed form, and of labels by logistic regression."""
 
-__all__ = ["CanonicalCritic", "are_judges", "logistic_regression", "whitening"]
+__all__ = ["CanonicalCritic", "are_judges", "logistic_regression"]
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._components import whitening
 from ..functional import critic_loss
 from .networks import FoldLinear
 
@@ -80,15 +81,6 @@ class CanonicalCritic:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return _log_ratios(*self.variables(x, y), self.rho[: self.count]).sum(-1).clamp(-50, 50)
-
-
-def whitening(x: Tensor) -> Tensor:
-    """Returns the map (D, R) of centred samples (N, D) to uncorrelated ones of unit variance."""
-    covariance = x.T @ x / len(x)
-    values, vectors = torch.linalg.eigh(covariance)
-    # Directions without variance, such as repeated columns, are dropped.
-    kept = values > 1e-6 * values.max()
-    return torch.mul(vectors[:, kept], values[kept].rsqrt())
 
 
 def _log_ratios(u: Tensor, v: Tensor, rho: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .linear import whitening
+from .._components import whitening
 
 CLIP = 3.0
 """Coordinates are clipped to this number before they are multiplied."""

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .._components import first_of_groups, principal, products
+from ..scaling import logarithmic
+
 BLOCK = 256
 """The number of consecutive codes that are paired. Samples of a data set rarely repeat in them."""
 
@@ -75,19 +78,12 @@ def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
         return None
     rows = slice(len(pi) - count * BLOCK, None)
     blocks = groups[rows].unflatten(0, (count, BLOCK))
-    chosen = [_first_of_groups(block) for block in blocks]
+    chosen = [first_of_groups(block) for block in blocks]
     if min(map(len, chosen)) < BLOCK // 8:
         return None
     sides = [_features(x[rows].flatten(1), count) for x in (pi, alpha)]
     found = [_of_blocks(u, v, chosen) for u in sides[0] for v in sides[1]]
     return max(found, default=None, key=lambda each: each.lowest)
-
-
-def _first_of_groups(groups: Tensor) -> Tensor:
-    """Returns the rows of one sample of each group."""
-    order = groups.argsort(stable=True)
-    first = groups[order].diff(prepend=groups[order][:1] - 1) != 0
-    return order[first]
 
 
 def _features(x: Tensor, count: int) -> list[Tensor]:
@@ -96,16 +92,13 @@ def _features(x: Tensor, count: int) -> list[Tensor]:
     if d > COORDINATES:
         generator = torch.Generator().manual_seed(0)
         x = x[:, torch.randperm(d, generator=generator)[:COORDINATES].to(x.device)]
-    x = x.double()
-    x = _centred((x - x.mean(0)) / x.std(0).clamp(min=1e-12), count)
-    x = torch.where(x.abs() > 3, x.sign() * (2 + (x.abs() - 2).clamp(min=1).log()), x)
-    parts = _whitened(_centred(x, count), COMPONENTS)
+    x = _centred(x.double(), count)
+    x = logarithmic(x / x.std(0).clamp(min=1e-12))
+    parts = principal(_centred(x, count), COMPONENTS)
     if not parts.shape[1]:
         return []
-    strongest = parts[:, -MULTIPLIED:]
-    i, j = torch.triu_indices(strongest.shape[1], strongest.shape[1], device=x.device)
-    products = _centred(strongest[:, i] * strongest[:, j], count)
-    both = _whitened(torch.cat((parts, products), dim=1), len(parts))
+    multiplied = _centred(products(parts[:, -MULTIPLIED:]), count)
+    both = principal(torch.cat((parts, multiplied), dim=1), len(parts))
     return [each.unflatten(0, (count, BLOCK)) for each in (parts, both)]
 
 
@@ -113,14 +106,6 @@ def _centred(x: Tensor, count: int) -> Tensor:
     """Returns values less the mean of their block, since codes move between blocks."""
     blocks: Tensor = x.unflatten(0, (count, BLOCK))
     return torch.sub(blocks, blocks.mean(1, keepdim=True)).flatten(0, 1)
-
-
-def _whitened(x: Tensor, most: int) -> Tensor:
-    """Returns the principal components with unit variance, those of most variance last."""
-    variances, directions = torch.linalg.eigh(x.T @ x / len(x))
-    kept = variances > 1e-3 * variances.mean().clamp(min=1e-12)
-    kept[:-most] = False
-    return torch.matmul(x, directions[:, kept] / variances[kept].sqrt())
 
 
 def _of_blocks(u: Tensor, v: Tensor, chosen: list[Tensor]) -> Shared:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import functional
@@ -23,7 +22,6 @@ from .._checks import (
     check_part,
 )
 from .._frozen import call_frozen
-from .._numerics import label_entropy
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator
 from ..memory import Memory
@@ -31,16 +29,12 @@ from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
 from ..weights import MovingAverage
-from ._correlations import correlations
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .penalty import Penalty
 
 BLOCK = 128
 """The smallest number of consecutive codes that critics see together."""
-
-ENOUGH = 2.0
-"""How many ε codes may share without a warning."""
 
 MakeCritic = Callable[[], nn.Module]
 
@@ -337,53 +331,6 @@ class Critics(nn.Module):
                 codes["groups"] = self.identities(len(codes["pi"]))
             self.memory.remember(codes, accepted)
         self.negatives.update()
-
-    def faults(self, epsilon: float) -> dict[str, str]:
-        """Returns warnings about recent batches by short names. Waits for the device."""
-        found = {}
-        if self.empty.value > 0.99:
-            found["negatives"] = (
-                "the batches leave no negatives, so that the critics learn nothing: use batches of "
-                "several groups, and of several samples whose labels are known (0 or above)"
-            )
-        if self.alike.value > 0.9:
-            found["labels"] = (
-                "the labels of nearly every batch are all alike, so that the critics learn "
-                "almost nothing: shuffle the data, or use larger batches if a label is rare"
-            )
-        if "alpha" in self.scales and cast(Standardization, self.scales["alpha"]).constant():
-            found["alpha"] = "alpha is constant, so that pi cannot reveal it: check its encoder"
-        if self.classes is not None and self.memory is not None:
-            labels = self.memory.recall(self.memory.capacity, 0, 0)
-            known = labels.alpha[labels.written & (labels.alpha >= 0)]
-            entropy = label_entropy(known)
-            if 0 < entropy <= epsilon:
-                found["epsilon"] = (
-                    f"epsilon={epsilon:g} is not below {entropy:.3g} nats, the entropy of the last "
-                    f"{len(known):,} labels: every code meets this target, so choose a smaller one"
-                )
-        return found
-
-    def missed(self, epsilon: float, estimate: float) -> dict[str, str]:
-        """Returns a warning by its short name if codes share more than ε, unlike the estimate."""
-        most = ENOUGH * epsilon
-        if self.memory is None or self.given is not None or estimate > most:
-            return {}
-        held = self.memory.recall(self.memory.capacity, 0, 0)
-        known = held.written if self.classes is None else held.written & (held.alpha >= 0)
-        pi, alpha, groups = (x[known].cpu() for x in (held.pi, held.alpha, held.groups))
-        if self.classes is not None:
-            alpha = F.one_hot(alpha, self.classes)
-        found = correlations(pi, alpha, groups)
-        if found is None or found.lowest <= most:
-            return {}
-        text = (
-            f"correlations of the last {len(pi):,} codes amount to {found.nats:.3g} nats "
-            f"(standard error {found.error:.2g}), and the critics estimate {estimate:.3g}: they "
-            "miss what the codes share. Audit new samples before you believe mi_average, and use "
-            "codes of fewer features"
-        )
-        return {"missed": text}
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

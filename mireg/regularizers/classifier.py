@@ -14,6 +14,7 @@ from ..pairs import Negatives
 from ..ranks import Ranks
 from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
 from ._critics import Critics, MakeCritic
+from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
 from .penalty import Penalty, check_held_out, check_parts
@@ -160,10 +161,8 @@ class ClassifierMI(Regularizer):
 
     def of_state(self) -> dict[str, str]:
         """Returns warnings about the state by short names. Waits for the device."""
-        found = self.critics.faults(self.epsilon)
-        if self.misuse.late:
-            found |= self.critics.missed(self.epsilon, float(self.average.value))
-        return found
+        estimate = float(self.average.value) if self.misuse.late else None
+        return faults_of(self.critics, self.epsilon, estimate)
 
     def extra_repr(self) -> str:
         return f"epsilon={self.epsilon}"

@@ -26,6 +26,7 @@ from ..weights import (
     RobustGamma,
 )
 from ._critics import Critics, MakeCritic
+from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
 from .penalty import Penalty, check_held_out, check_parts
@@ -294,7 +295,9 @@ class RobustMIConstraint(Regularizer):
 
     def of_state(self) -> dict[str, str]:
         """Returns warnings about the state by short names. Waits for the device."""
-        found = self.critics.faults(self.epsilon)
+        mi, mi_shadow = (float(average.value) for average in self.moving_averages())
+        estimate = max(mi, mi_shadow) if self.misuse.late else None
+        found = faults_of(self.critics, self.epsilon, estimate)
         kl, updated = float(self.kl_average.value), bool(self.kl_average.state.any())
         if updated and kl < self.epsilon and not self.misuse.starting:
             found["kl"] = (
@@ -304,7 +307,6 @@ class RobustMIConstraint(Regularizer):
                 "the posterior that you pass, that the task loss reaches its encoder, that the "
                 "task needs this code, and that no KL term of your own empties it"
             )
-        mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         low = min(mi, mi_shadow) < -self.epsilon - LOST
         if self.misuse.settled and (low or mi_shadow < mi - max(self.epsilon / 2, LOST)):
             found["shadow"] = (
@@ -312,8 +314,6 @@ class RobustMIConstraint(Regularizer):
                 f"{mi_shadow:.3g}, although T' learns from more codes. Lower the learning rate of "
                 "the critics, and that of the encoders with it"
             )
-        if self.misuse.late:
-            found |= self.critics.missed(self.epsilon, max(mi, mi_shadow))
         return found
 
     def extra_repr(self) -> str:

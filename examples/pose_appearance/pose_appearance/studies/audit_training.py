@@ -15,7 +15,7 @@ class AuditTraining(Audit):
     There are more identities than among held-out ones, so that fresh critics learn more.
     """
 
-    help = "The same with the codes of training characters, which are more."
+    help = "The same with the codes of training characters, of which there are more."
     scope = "main"
 
     def images(self, run: Run) -> ImageSet:
