@@ -337,7 +337,7 @@ def as_critic(module: nn.Module) -> nn.Module:
 def default_critic(
     pi_features: Shape, alpha_features: Shape | None = None, classes: int | None = None
 ) -> Critic:
-    r"""Returns a critic for labels, or for codes that are vectors, maps or token sequences.
+    r"""Returns a critic for labels, or for vectors, token sequences, maps or volumes.
 
     Arguments:
         pi_features: The number of features of :math:`\pi`, or its shape.

@@ -67,10 +67,10 @@ class EncoderPair(nn.Module):
     r"""Creates a pair of encoders that returns the arguments of a regularizer.
 
     Each encoder is a module that returns a tensor, a pair `(mean, log_var)`, or a torch
-    Distribution. Codes are vectors :math:`(N, D)`, feature maps :math:`(N, C, H, W)` or token
-    sequences :math:`(N, L, C)`. The encoder of :math:`\alpha` may also return integer labels
-    :math:`(N,)`, as `nn.Identity()` does for a known attribute. Distributions are sampled, also in
-    evaluation mode: the bound holds for samples.
+    Distribution. Codes are vectors :math:`(N, D)`, token sequences :math:`(N, L, C)`, feature maps
+    :math:`(N, C, H, W)` or volumes :math:`(N, C, D, H, W)`. The encoder of :math:`\alpha` may also
+    return integer labels :math:`(N,)`, as `nn.Identity()` does for a known attribute. Distributions
+    are sampled, also in evaluation mode: the bound holds for samples.
 
     Programs of `torch.export` return only tensors. Their posterior is `None`.
 
@@ -169,9 +169,10 @@ def read_code(output: Any, name: str) -> tuple[Tensor, Distribution | None]:
             f"Distribution, got {given}: wrap the encoder in a module that returns only the code"
         )
     labels = code.ndim == 1 and not code.is_floating_point()
-    if not labels and code.ndim not in (2, 3, 4):
+    if not labels and not 2 <= code.ndim <= 5:
         raise ValueError(
-            f"{name} must return vectors (N, D), token sequences (N, L, C), maps (N, C, H, W) or "
-            f"integer labels (N,), got shape {tuple(code.shape)} of {code.dtype}"
+            f"{name} must return vectors (N, D), token sequences (N, L, C), maps (N, C, H, W), "
+            f"volumes (N, C, D, H, W) or integer labels (N,), got shape "
+            f"{tuple(code.shape)} of {code.dtype}"
         )
     return code, posterior

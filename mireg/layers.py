@@ -101,9 +101,9 @@ class _LastFirst(nn.Module):
 def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
     """Returns the first layers of a critic for codes of any shape, and the width of their output.
 
-    Maps :math:`(C, H, W)` and token sequences :math:`(L, C)` pass a projection to `width` channels,
-    a convolution and a pooling to a coarse grid, so that the size of a critic does not depend on
-    that of a map. Vectors are unchanged, and other shapes flattened.
+    Token sequences :math:`(L, C)`, maps :math:`(C, H, W)` and volumes :math:`(C, D, H, W)` pass a
+    projection to `width` channels, a convolution and a pooling to a coarse grid, so that the size
+    of a critic does not depend on theirs. Vectors are unchanged, and other shapes flattened.
 
     Example:
         >>> layers, outputs = pooled((8, 16, 16), width=32)
@@ -111,21 +111,15 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
         (128, torch.Size([4, 128]))
     """
     shape = as_shape(features)
-    if len(shape) not in (2, 3):
+    if not 2 <= len(shape) <= 4:
         return nn.Flatten(), math.prod(shape)
-    layers: list[nn.Module] = []
-    convolve: type[nn.Module]
-    pool: nn.Module
-    if len(shape) == 3:
-        # A coarse grid keeps the position of a feature, which matters as much as its presence.
-        cells = min(2, shape[1]), min(2, shape[2])
-        convolve, pool = nn.Conv2d, nn.AdaptiveAvgPool2d(cells)
-        parts = math.prod(cells)
-    else:
-        parts = min(4, shape[0])
-        convolve, pool = nn.Conv1d, nn.AdaptiveAvgPool1d(parts)
-        layers = [_LastFirst()]
-    channels = shape[0] if len(shape) == 3 else shape[1]
+    tokens = len(shape) == 2
+    channels, *sides = reversed(shape) if tokens else shape
+    # A coarse grid keeps the position of a feature, which matters as much as its presence.
+    cells = tuple(min(4 if tokens else 2, side) for side in sides)
+    convolve: type[nn.Module] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(sides) - 1]
+    pool = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)[len(sides) - 1]
+    layers: list[nn.Module] = [_LastFirst()] if tokens else []
     layers += [convolve(channels, width, 1), LeakyReLU()]
-    layers += [convolve(width, width, 3, padding=1), LeakyReLU(), pool, nn.Flatten()]
-    return nn.Sequential(*layers), width * parts
+    layers += [convolve(width, width, 3, padding=1), LeakyReLU(), pool(cells), nn.Flatten()]
+    return nn.Sequential(*layers), width * math.prod(cells)

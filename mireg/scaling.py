@@ -45,10 +45,10 @@ def logarithmic(x: Tensor) -> Tensor:
 class Standardization(nn.Module):
     r"""Creates a layer that standardises codes by their running mean and standard deviation.
 
-    Moments are per channel for maps :math:`(C, H, W)`, and per feature for token sequences
-    :math:`(L, C)`. :meth:`measure` changes no state: it returns the moments of a batch, by which
-    :meth:`update` moves the running ones. Before the first update, the moments of the batch are
-    used.
+    Moments are per channel for maps :math:`(C, H, W)` and volumes :math:`(C, D, H, W)`, and per
+    feature for token sequences :math:`(L, C)`. :meth:`measure` changes no state: it returns the
+    moments of a batch, by which :meth:`update` moves the running ones. Before the first update, the
+    moments of the batch are used.
 
     The distance of a value to the mean is logarithmic beyond 3 standard deviations. No information
     is lost. Without this, one large income in a batch has logits that outweigh all other pairs, and
@@ -69,9 +69,10 @@ class Standardization(nn.Module):
         super().__init__()
 
         shape = as_shape(features)
-        self.channels = shape[0] if len(shape) == 3 else shape[-1]
+        of_maps = len(shape) >= 3
+        self.channels = shape[0] if of_maps else shape[-1]
         # The dimension of channels of x, and all other dimensions.
-        self.at = 1 if len(shape) == 3 else len(shape)
+        self.at = 1 if of_maps else len(shape)
         self.others = [i for i in range(len(shape) + 1) if i != self.at]
         self.view = [self.channels if i == self.at else 1 for i in range(len(shape) + 1)]
         self.decay = check_number("the decay of running moments", decay, least=0)

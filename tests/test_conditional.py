@@ -204,9 +204,9 @@ def test_samples_of_unknown_condition_take_no_part(of_alpha):
         assert again.critic_loss.item() == pytest.approx(penalty.critic_loss.item(), abs=0.05)
 
 
-@pytest.mark.parametrize("shape", [(6,), (3, 4, 4), (5, 6)])
+@pytest.mark.parametrize("shape", [(6,), (3, 4, 4), (5, 6), (3, 2, 4, 4)])
 @pytest.mark.parametrize("given", ["label", "code"])
-def test_vectors_maps_and_tokens_have_conditions(shape, given):
+def test_vectors_maps_tokens_and_volumes_have_conditions(shape, given):
     parts = {"given_classes": 3} if given == "label" else {"given_features": 2}
     constraint = mireg.RobustMIConstraint(shape, 4, **parts)
     pi = torch.randn(16, *shape, requires_grad=True)

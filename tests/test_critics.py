@@ -124,7 +124,7 @@ def test_repr_tells_the_sizes_on_one_line():
 
 
 def test_the_default_critic_suits_the_codes():
-    for shape in (3, (3, 4, 4), (7, 3)):
+    for shape in (3, (3, 4, 4), (7, 3), (3, 2, 4, 4)):
         assert isinstance(mireg.default_critic(shape, 5), mireg.SeparableCritic)
     assert isinstance(mireg.default_critic(3, classes=4), mireg.LabelCritic)
 
@@ -132,6 +132,7 @@ def test_the_default_critic_suits_the_codes():
 SIZES = {
     "a map and ten classes": ((2048, 7, 7), dict(classes=10)),
     "tokens and two classes": ((512, 1024), dict(classes=2)),
+    "a film and ten classes": ((2048, 4, 7, 7), dict(classes=10)),
     "two maps": ((2048, 7, 7), dict(alpha_features=(1024, 14, 14))),
     "tokens and a vector": ((512, 1024), dict(alpha_features=64)),
     "vectors": (1024, dict(alpha_features=1024)),

@@ -20,7 +20,12 @@ class Returns(nn.Module):
         return self.output
 
 
-SHAPES = {"vectors": (8, 3), "maps": (8, 3, 4, 4), "tokens": (8, 6, 3)}
+SHAPES = {
+    "vectors": (8, 3),
+    "maps": (8, 3, 4, 4),
+    "tokens": (8, 6, 3),
+    "volumes": (8, 3, 2, 4, 4),
+}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

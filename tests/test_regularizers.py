@@ -162,7 +162,7 @@ def test_labels_can_be_removed():
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4), (6, 3), (2, 2, 2, 2)])
-def test_maps_and_tokens_are_codes_too(shape):
+def test_maps_tokens_and_volumes_are_codes_too(shape):
     mean = torch.randn(8, *shape, requires_grad=True)
     posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
     constraint = pulling(mireg.RobustMIConstraint(shape, shape))

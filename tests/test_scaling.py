@@ -19,7 +19,8 @@ UNITS = {
 
 
 def test_codes_have_zero_mean_and_unit_variance_at_once():
-    for shape, over in (((3,), 0), ((3, 5, 5), (0, 2, 3)), ((6, 3), (0, 1))):
+    shapes = {(3,): 0, (3, 5, 5): (0, 2, 3), (6, 3): (0, 1), (3, 2, 5, 5): (0, 2, 3, 4)}
+    for shape, over in shapes.items():
         x = 7 + 3 * torch.rand(256, *shape)
         y = Standardization(shape)(x)
         torch.testing.assert_close(y.mean(over), torch.zeros(3), atol=1e-4, rtol=0)

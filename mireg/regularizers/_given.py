@@ -50,7 +50,7 @@ class Given(nn.Module):
 
     def beside(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         r"""Returns the shape of a code :math:`\pi` with y appended to its features or channels."""
-        if len(shape) == 3:
+        if len(shape) >= 3:
             return (shape[0] + self.width, *shape[1:])
         return (*shape[:-1], shape[-1] + self.width)
 
@@ -59,8 +59,10 @@ class Given(nn.Module):
         if self.classes is not None:
             y = F.one_hot(y.clamp(min=0), self.classes)
         y = y.to(pi.dtype)
-        if pi.ndim == 4:
-            return torch.cat((pi, y[:, :, None, None].expand(-1, -1, *pi.shape[2:])), 1)
+        if pi.ndim >= 4:
+            sides = pi.shape[2:]
+            y = y.view(*y.shape, *[1] * len(sides)).expand(-1, -1, *sides)
+            return torch.cat((pi, y), 1)
         if pi.ndim == 3:
             y = y[:, None].expand(-1, pi.shape[1], -1)
         return torch.cat((pi, y), -1)
