@@ -91,6 +91,16 @@ def test_trainings_are_counted_from_what_is_asked_or_in_random_order():
     assert figures.kept_word(rows) == pytest.approx(2 / 3)
 
 
+def test_rivals_are_chosen_within_epsilon_on_validation_rows_and_by_our_leak_on_the_test():
+    common = {"task": "t", "seed": 0, "settled": True, "fit_seconds": 2.0}
+    ours = row(0.05, 0.045, 0.7, **common, method="mireg")
+    promised = row(1, 0.06, 0.8, **common, method="A") | {"validation_leak": 0.05}
+    quiet = row(2, 0.04, 0.75, **common, method="B", fit_cpu_seconds=1.0)
+    louder = row(3, 0.2, 0.9, **common, method="B")
+    *_, line = table.of_promise([ours, promised, quiet, louder])
+    assert "A: 0.800 (0.060) | B: 0.750 (0.040) | 3 |" in line
+
+
 def test_no_area_is_left_over_a_curve_that_loses_nothing():
     assert figures.area([row(1, 0.0, 0.9)], best=0.9) == pytest.approx(0)
     assert figures.area([row(1, 0.5, 0.9, trivial_quality=0.4)], best=0.9) == pytest.approx(0.5)

@@ -37,6 +37,11 @@ def chosen(rows: list[Row], budget: float) -> Row | None:
     return max(within, key=lambda row: row["validation_quality"], default=None)
 
 
+def seconds(rows: list[Row]) -> float:
+    """Returns the seconds of training: of the processor if known, else of the clock."""
+    return sum(row.get("fit_cpu_seconds", row.get("fit_seconds", 0.0)) for row in rows)
+
+
 def asked(rows: list[Row], budget: float) -> Row | None:
     """Returns the row that was asked for a leak: no choice was made."""
     return next((row for row in rows if math.isclose(row["setting"], budget)), None)

@@ -86,7 +86,7 @@ def of_task(rows: list[Row], task: str) -> Iterator[str]:
         gap = mean([r["parity_gap"] for r in within[1] if r and "parity_gap" in r])
         tries = mean([figures.trainings(part, BUDGETS[1], method in TARGETS) for part in by_seed])
         space = mean([figures.area(part, best) for part in by_seed])
-        seconds = [sum(row.get("fit_seconds", 0) for row in part) for part in by_seed]
+        seconds = [figures.seconds(part) for part in by_seed]
         name = method + (" (needs s)" if method in ORACLES else "")
         body.append(
             [
@@ -162,8 +162,8 @@ def of_asked(rows: list[Row], method: str = "mireg") -> Iterator[str]:
 
 
 def of_promise(rows: list[Row]) -> Iterator[str]:
-    """Gives mireg as asked, one training, beside the best rival within the same leak, which was
-    chosen from all of its trainings.
+    """Gives mireg as asked, one training, beside the best of all trainings of a rival: within ε as
+    chosen on validation rows, and with no more nats than mireg as chosen on the test.
     """
     body = []
     for task in dict.fromkeys(row["task"] for row in rows):
@@ -172,41 +172,63 @@ def of_promise(rows: list[Row]) -> Iterator[str]:
             for seed in sorted({row["seed"] for row in of_here}):
                 here = figures.of(of_here, seed=seed)
                 ours = figures.asked(figures.of(here, method="mireg"), budget)
-                rivals = [
-                    (row, sum(r["fit_seconds"] for r in own))
-                    for method in dict.fromkeys(row["method"] for row in here)
-                    if not method.startswith("mireg") and method not in ORACLES
-                    if (row := figures.chosen(own := figures.of(here, method=method), budget))
-                ]
-                if ours is None or not rivals:
+                rivals = {
+                    name: figures.of(here, method=name)
+                    for name in dict.fromkeys(row["method"] for row in here)
+                    if not name.startswith("mireg") and name not in ORACLES
+                }
+                within = [row for own in rivals.values() if (row := figures.chosen(own, budget))]
+                if ours is None or not within:
                     continue
-                best, seconds = max(rivals, key=lambda pair: pair[0]["validation_quality"])
-                kept = "yes" if ours["high"] <= figures.SLACK * budget else "no"
+                quiet = [r for own in rivals.values() for r in own if r["leak"] <= ours["leak"]]
+                validated = max(within, key=lambda row: row["validation_quality"])
+                best = max(quiet, key=lambda row: row["quality"], default=None)
+                trained = rivals[best["method"]] if best else []
                 body.append(
                     [
                         task,
                         f"{budget:g}",
                         str(seed),
                         f"{cell([ours])} to {number(ours['high'])}",
-                        kept,
-                        f"{ours['fit_seconds']:.0f}",
-                        best["method"],
-                        cell([best]),
-                        f"{seconds:.0f}",
+                        "yes" if ours["high"] <= figures.SLACK * budget else "no",
+                        f"{figures.seconds([ours]):.0f}",
+                        f"{validated['method']}: {cell([validated])}",
+                        f"{best['method']}: {cell([best])}" if best else "–",
+                        f"{figures.seconds(trained):.0f}",
                     ]
                 )
     head = [
         "task",
         "ε",
         "seed",
-        "mireg as asked: quality (leak) upper end",
+        "mireg as asked: quality (nats) to upper end",
         "≤ 1.25 ε",
         "s",
-        "best rival",
-        "quality (leak)",
-        "s, all trainings",
+        "best rival within ε on validation rows",
+        "best rival with no more nats on the test",
+        "s, all its trainings",
     ]
     yield from lines(head, body)
+
+
+def of_budgets(rows: list[Row]) -> Iterator[str]:
+    """Gives the quality within each budget and the number of settings, of the methods that most
+    tasks have.
+    """
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    body = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = figures.of(rows, method=method)
+        by_task = [figures.of(own, task=task) for task in tasks]
+        if method == "encoder alone" or 2 * sum(map(bool, by_task)) <= len(tasks):
+            continue
+        cells = []
+        for here in by_task:
+            within = [figures.chosen(here, budget) for budget in BUDGETS]
+            found = ", ".join(number(row["quality"] if row else None) for row in within)
+            cells.append(f"{found} ({len(here)})" if here else "")
+        body.append([method, *cells])
+    yield from lines(["method", *tasks], body)
 
 
 def of_controls(rows: list[Row]) -> Iterator[str]:
@@ -268,6 +290,7 @@ def page(rows: list[Row]) -> str:
         parts += [f"## {task.capitalize()}, row by row", "", *of_listing(judged, task), ""]
     parts += ["## What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
     parts += ["## As asked, beside the best rival", "", *of_promise(judged), ""]
+    parts += ["## Within each budget", "", *of_budgets(judged), ""]
     parts += ["## Asked and audited", "", *of_targets(judged), ""]
     if figures.of(judged, task="health, age at 60"):
         parts += ["## Beside published figures", "", *of_published(judged), ""]
