@@ -113,7 +113,7 @@ def test_a_log_variance_is_a_tensor():
             r"reparametrised samples \(rsample\), got Categorical",
         ),
         (torch.zeros(8), ValueError, r"vectors \(N, D\).*got shape \(8,\)"),
-        (torch.zeros(8, 1, 1, 1, 1), ValueError, r"got shape \(8, 1, 1, 1, 1\)"),
+        (torch.zeros(8, 1, 1, 1, 1, 1), ValueError, r"got shape \(8, 1, 1, 1, 1, 1\)"),
         (torch.zeros(8, 3, dtype=torch.int64), ValueError, "floating-point codes.*int64"),
         (torch.zeros(7, 3), ValueError, "one code per sample, got 7 of pi and 8 of alpha"),
     ],
