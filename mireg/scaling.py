@@ -42,6 +42,16 @@ def logarithmic(x: Tensor) -> Tensor:
     return x.clamp(-OUTLIER, OUTLIER) + x.sign() * beyond.log1p()
 
 
+def channels_at(shape: tuple[int, ...]) -> int:
+    """Returns the dimension of channels or features in a batch of codes of a shape.
+
+    Example:
+        >>> channels_at((64, 8, 8)), channels_at((10, 64)), channels_at((64,))
+        (1, 2, 1)
+    """
+    return 1 if len(shape) >= 3 else len(shape)
+
+
 class Standardization(nn.Module):
     r"""Creates a layer that standardises codes by their running mean and standard deviation.
 
@@ -69,10 +79,9 @@ class Standardization(nn.Module):
         super().__init__()
 
         shape = as_shape(features)
-        of_maps = len(shape) >= 3
-        self.channels = shape[0] if of_maps else shape[-1]
         # The dimension of channels of x, and all other dimensions.
-        self.at = 1 if of_maps else len(shape)
+        self.at = channels_at(shape)
+        self.channels = shape[self.at - 1]
         self.others = [i for i in range(len(shape) + 1) if i != self.at]
         self.view = [self.channels if i == self.at else 1 for i in range(len(shape) + 1)]
         self.decay = check_number("the decay of running moments", decay, least=0)

@@ -119,6 +119,12 @@ def test_critic_and_shadow_start_apart():
     )
 
 
+def ask(encoder, constraint, x, alpha, seed):
+    torch.manual_seed(seed)
+    posterior = mireg.diagonal_gaussian(encoder(x), torch.zeros(len(x), PI))
+    return constraint(posterior.rsample(), alpha, posterior)
+
+
 def test_one_optimizer_with_two_groups_and_two_optimizers_train_alike():
     torch.manual_seed(0)
     encoder = torch.nn.Linear(3, PI)
@@ -131,19 +137,13 @@ def test_one_optimizer_with_two_groups_and_two_optimizers_train_alike():
     of_critics = torch.optim.Adam(twin.parameters(), lr=3e-3)
     for seed in range(5):
         x, alpha = torch.randn(16, 3), torch.randn(16, ALPHA)
-
-        def ask(encoder, constraint, x=x, alpha=alpha, seed=seed):
-            torch.manual_seed(seed)
-            posterior = mireg.diagonal_gaussian(encoder(x), torch.zeros(16, PI))
-            return constraint(posterior.rsample(), alpha, posterior)
-
-        penalty = ask(encoder, constraint)
+        penalty = ask(encoder, constraint, x, alpha, seed)
         one.zero_grad()
         (penalty.loss + penalty.critic_loss).backward()
         one.step()
         constraint.update(penalty)
 
-        penalty = ask(twin_encoder, twin)
+        penalty = ask(twin_encoder, twin, x, alpha, seed)
         for optimizer, loss in ((of_encoder, penalty.loss), (of_critics, penalty.critic_loss)):
             optimizer.zero_grad()
             loss.backward()

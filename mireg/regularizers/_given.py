@@ -21,6 +21,7 @@ from .._checks import Shape, as_shape, check_given_classes
 from ..critics import default_critic
 from ..pairs import Pairs, normalized, normalized_rows
 from ..ranks import Ranks
+from ..scaling import channels_at
 
 
 class Given(nn.Module):
@@ -50,22 +51,19 @@ class Given(nn.Module):
 
     def beside(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         r"""Returns the shape of a code :math:`\pi` with y appended to its features or channels."""
-        if len(shape) >= 3:
-            return (shape[0] + self.width, *shape[1:])
-        return (*shape[:-1], shape[-1] + self.width)
+        at = channels_at(shape) - 1
+        return (*shape[:at], shape[at] + self.width, *shape[at + 1 :])
 
     def append(self, pi: Tensor, y: Tensor) -> Tensor:
         r"""Returns codes :math:`\pi` with y appended at each position, one-hot if y is a label."""
         if self.classes is not None:
             y = F.one_hot(y.clamp(min=0), self.classes)
-        y = y.to(pi.dtype)
-        if pi.ndim >= 4:
-            sides = pi.shape[2:]
-            y = y.view(*y.shape, *[1] * len(sides)).expand(-1, -1, *sides)
-            return torch.cat((pi, y), 1)
-        if pi.ndim == 3:
-            y = y[:, None].expand(-1, pi.shape[1], -1)
-        return torch.cat((pi, y), -1)
+        at = channels_at(pi.shape[1:])
+        y = y.to(pi.dtype).reshape(
+            len(y), *[self.width if i == at else 1 for i in range(1, pi.ndim)]
+        )
+        sizes = [-1 if i == at else size for i, size in enumerate(pi.shape)]
+        return torch.cat((pi, y.expand(sizes)), at)
 
     def learn(self, y: Tensor, pool: Tensor, pairs: Pairs, ranks: Ranks) -> tuple[Pairs, Tensor]:
         """Returns pairs weighted by the ratio of the critic of y, and the loss of that critic.
