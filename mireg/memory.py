@@ -101,9 +101,9 @@ class Memory(nn.Module):
         """
         place = torch.arange(blocks, device=self.count.device)
         filled = torch.where(self.whole(), self.count.clamp(max=self.capacity), 0)
-        # Multiples of the golden ratio visit all rows evenly. Integers stay exact in long
-        # trainings.
-        phase = self.count * GOLDEN % 2**16 / 2**16
+        # Regular phases would move with the codes at some batch sizes, and recall one block in
+        # many consecutive steps.
+        phase = scattered(self.count + place)
         age = size + ((place + phase) / max(blocks, 1) * (filled - size).clamp(min=0)).long()
         row = torch.arange(size, device=self.count.device) - age[:, None]
         latest = torch.arange(newest, device=self.count.device) - newest
@@ -138,6 +138,13 @@ class Memory(nn.Module):
 
     def extra_repr(self) -> str:
         return f"capacity={self.capacity}"
+
+
+def scattered(x: Tensor) -> Tensor:
+    """Returns numbers in [0, 1) for integers. Close integers have unrelated numbers."""
+    for _ in range(2):
+        x = (x % 2**32 ^ x % 2**32 >> 16) * 0x45D9F3B
+    return x % 2**32 // 2**8 / 2**24
 
 
 def sealed(count: Tensor) -> Tensor:

@@ -86,6 +86,19 @@ def test_other_blocks_are_recalled_after_each_batch():
     assert len(seen) > 64
 
 
+@pytest.mark.parametrize("n", [32, 64, 128, 256])
+def test_consecutive_steps_recall_unrelated_blocks(n):
+    # Regular places had the same codes nine times in a row, for 128 rows and a memory of 3,906.
+    memory = filled(3906, *[n] * (4000 // n))
+    places = []
+    for _ in range(200):
+        places.append(memory.recall(0, 3, 128).alpha.view(3, 128)[:, 0])
+        newest = torch.arange(n) + memory.count
+        memory.remember({"pi": newest[:, None].float(), "alpha": newest, "groups": newest})
+    moved = torch.stack(places).diff(dim=0).abs()
+    assert (moved < 128).float().mean() < 0.25
+
+
 def test_a_batch_that_is_not_accepted_is_not_remembered():
     memory = filled(8, 6)
     before = copied(memory)
