@@ -101,6 +101,15 @@ def test_rivals_are_chosen_within_epsilon_on_validation_rows_and_by_our_leak_on_
     assert "A: 0.800 (0.060) | B: 0.750 (0.040) | 3 |" in line
 
 
+def test_methods_are_compared_over_the_seeds_that_all_of_them_have():
+    common = {"task": "t", "settled": True}
+    ours = [row(0.05, 0.04 + s / 100, 0.7, **common, method="mireg", seed=s) for s in (0, 1)]
+    rival = row(3, 0.04, 0.9, **common, method="A", seed=0)
+    assert figures.shared([*ours, rival]) == [ours[0], rival]
+    *_, line = table.of_seeds([*ours, rival])
+    assert line == "| t | 0.05 | 0, 1 | 0.040, 0.050 | 0.050 | 0.700, 0.700 |"
+
+
 def test_no_area_is_left_over_a_curve_that_loses_nothing():
     assert figures.area([row(1, 0.0, 0.9)], best=0.9) == pytest.approx(0)
     assert figures.area([row(1, 0.5, 0.9, trivial_quality=0.4)], best=0.9) == pytest.approx(0.5)

@@ -29,6 +29,18 @@ def codes(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if "quality" in row]
 
 
+def shared(rows: list[Row]) -> list[Row]:
+    """Returns the rows of the seeds that all methods of a task have, to compare them alike."""
+    kept = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        here = of(rows, task=task)
+        methods = {row["method"] for row in here}
+        for seed in sorted({row["seed"] for row in here}):
+            part = of(here, seed=seed)
+            kept += part if {row["method"] for row in part} == methods else []
+    return kept
+
+
 def chosen(rows: list[Row], budget: float) -> Row | None:
     """Returns the row of the best task quality among those that leak no more than a budget, all on
     validation data.

@@ -161,6 +161,30 @@ def of_asked(rows: list[Row], method: str = "mireg") -> Iterator[str]:
     yield from lines(["task", *asked, "encoder alone"], body)
 
 
+def of_seeds(rows: list[Row], method: str = "mireg") -> Iterator[str]:
+    """Gives what the judge found for each target of a method, where several seeds were trained."""
+    body = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        here = figures.of(rows, task=task, method=method)
+        by_seed = [figures.of(here, seed=seed) for seed in sorted({row["seed"] for row in here})]
+        for budget in BUDGETS:
+            own = [row for part in by_seed if (row := figures.asked(part, budget))]
+            if len(own) < 2:
+                continue
+            body.append(
+                [
+                    task,
+                    f"{budget:g}",
+                    ", ".join(str(row["seed"]) for row in own),
+                    ", ".join(number(row["leak"]) for row in own),
+                    number(max(row["high"] for row in own)),
+                    ", ".join(number(row["quality"]) for row in own),
+                ]
+            )
+    head = ["task", "ε", "seeds", "nats", "highest upper end", "quality"]
+    yield from lines(head, body)
+
+
 def of_promise(rows: list[Row]) -> Iterator[str]:
     """Gives mireg as asked, one training, beside the best of all trainings of a rival: within ε as
     chosen on validation rows, and with no more nats than mireg as chosen on the test.
@@ -284,16 +308,18 @@ def of_published(rows: list[Row]) -> Iterator[str]:
 def page(rows: list[Row]) -> str:
     """Returns all tables."""
     judged = figures.codes(rows)
+    alike = figures.shared(judged)
     parts = ["## Controls", "", *of_controls(rows), ""]
     for task in dict.fromkeys(row["task"] for row in judged):
-        parts += [f"## {task.capitalize()}", "", *of_task(judged, task), ""]
+        parts += [f"## {task.capitalize()}", "", *of_task(alike, task), ""]
         parts += [f"## {task.capitalize()}, row by row", "", *of_listing(judged, task), ""]
     parts += ["## What mireg was asked for, and what the judge found", "", *of_asked(judged), ""]
-    parts += ["## As asked, beside the best rival", "", *of_promise(judged), ""]
-    parts += ["## Within each budget", "", *of_budgets(judged), ""]
+    parts += ["## Several seeds", "", *of_seeds(judged), ""]
+    parts += ["## As asked, beside the best rival", "", *of_promise(alike), ""]
+    parts += ["## Within each budget", "", *of_budgets(alike), ""]
     parts += ["## Asked and audited", "", *of_targets(judged), ""]
     if figures.of(judged, task="health, age at 60"):
-        parts += ["## Beside published figures", "", *of_published(judged), ""]
+        parts += ["## Beside published figures", "", *of_published(alike), ""]
     return "\n".join(parts)
 
 
