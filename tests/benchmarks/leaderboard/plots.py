@@ -95,6 +95,7 @@ def asked(rows: list[Row], methods: Sequence[str], path: Path) -> None:
         ax.axhline(1, color="grey", lw=1)
         ax.axhline(figures.SLACK, color="grey", lw=1, ls=":")
         ax.set_xticks(range(len(settings)), [f"{x:g}" for x in settings])
+        ax.tick_params(labelbottom=True)
         ax.set(
             title=method, xlabel="asked, nats", ylabel="audited / asked" if ax in axes[:, 0] else ""
         )
