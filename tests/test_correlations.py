@@ -62,6 +62,13 @@ def test_one_sample_of_each_group_counts():
     assert found_of(x, y, torch.arange(N) // 128) is None
 
 
+def test_products_are_compared_if_asked():
+    x, y = normal(0, N, 4), normal(1, N, 1)
+    y = x[:, :1] * x[:, 1:2] + y
+    found = [correlations(x, y, torch.arange(N), multiplied) for multiplied in (0, 16)]
+    assert found[0].lowest < 0.01 and found[1].lowest > 0.1
+
+
 def test_few_or_broken_codes_are_not_compared():
     x, y = normal(0, N, 3), normal(1, N, 3)
     assert found_of(x[:1024], y[:1024]) is None

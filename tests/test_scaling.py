@@ -45,10 +45,8 @@ def test_the_distances_of_outliers_are_logarithmic():
             assert x.grad.item() == pytest.approx(slope / 2, rel=1e-4)
 
 
-@no_encoder
-def test_one_outlier_does_not_outweigh_the_batch():
-    """With plain distances, this income gives an estimate of -103 nats."""
-    torch.manual_seed(0)
+def estimates_with_an_outlier(seed):
+    torch.manual_seed(seed)
     constraint = mireg.RobustMIConstraint(2, 1)
     optimizer = torch.optim.Adam(constraint.parameters(), 3e-3)
 
@@ -67,7 +65,13 @@ def test_one_outlier_does_not_outweigh_the_batch():
     income = torch.randn(64, 1)
     income[0] = 100.0
     penalty = penalty_of(income)
-    assert min(penalty.metrics["mi"], penalty.metrics["mi_shadow"]) > -0.5
+    return [penalty.metrics["mi"].item(), penalty.metrics["mi_shadow"].item()]
+
+
+@no_encoder
+def test_one_outlier_does_not_outweigh_the_batch():
+    """With plain distances, this income gives an estimate of -103 nats. Here, seeds reach -3.6."""
+    assert min(x for seed in range(5) for x in estimates_with_an_outlier(seed)) > -5
 
 
 def test_a_call_writes_nothing():

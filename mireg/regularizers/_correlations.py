@@ -49,7 +49,9 @@ class Shared(NamedTuple):
         return self.nats - ERRORS * self.error
 
 
-def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
+def correlations(
+    pi: Tensor, alpha: Tensor, groups: Tensor, multiplied: int = MULTIPLIED
+) -> Shared | None:
     r"""Returns what correlations of consecutive codes amount to, or `None` for too few codes.
 
     .. math:: \hat{I} = \frac{1}{2} \sum_i r_i^2
@@ -57,7 +59,7 @@ def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
     The sum of squared correlations :math:`r_i` of whitened components is estimated without bias,
     from pairs of samples of one block. Samples that the memory holds several times, and codes that
     move between blocks, then add nothing. Components are the principal ones. Products of two are
-    also compared, and count if they show more.
+    also compared, and count if they show more. With labels, they show up to six times too much.
 
     References:
         | Feature Selection via Dependence Maximization (Song et al., 2012), for the estimate
@@ -66,6 +68,7 @@ def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
         pi: Consecutive codes, with shape (N, D).
         alpha: Their partners, with shape (N, E).
         groups: Their groups, with shape (N,). One sample of each group in a block is used.
+        multiplied: The most principal components whose products are compared; 0 for none.
 
     Example:
         >>> x = torch.randn(4096, 3)
@@ -81,12 +84,12 @@ def correlations(pi: Tensor, alpha: Tensor, groups: Tensor) -> Shared | None:
     chosen = [first_of_groups(block) for block in blocks]
     if min(map(len, chosen)) < BLOCK // 8:
         return None
-    sides = [_features(x[rows].flatten(1), count) for x in (pi, alpha)]
+    sides = [_features(x[rows].flatten(1), count, multiplied) for x in (pi, alpha)]
     found = [_of_blocks(u, v, chosen) for u in sides[0] for v in sides[1]]
     return max(found, default=None, key=lambda each: each.lowest)
 
 
-def _features(x: Tensor, count: int) -> list[Tensor]:
+def _features(x: Tensor, count: int, multiplied: int) -> list[Tensor]:
     """Returns principal components, and with products of two, with shape (blocks, B, P)."""
     d = x.shape[1]
     if d > COORDINATES:
@@ -95,11 +98,11 @@ def _features(x: Tensor, count: int) -> list[Tensor]:
     x = _centred(x.double(), count)
     x = logarithmic(x / x.std(0).clamp(min=1e-12))
     parts = principal(_centred(x, count), COMPONENTS)
-    if not parts.shape[1]:
-        return []
-    multiplied = _centred(products(parts[:, -MULTIPLIED:]), count)
-    both = principal(torch.cat((parts, multiplied), dim=1), len(parts))
-    return [each.unflatten(0, (count, BLOCK)) for each in (parts, both)]
+    found = [parts] if parts.shape[1] else []
+    if found and multiplied:
+        more = _centred(products(parts[:, -multiplied:]), count)
+        found.append(principal(torch.cat((parts, more), dim=1), len(parts)))
+    return [each.unflatten(0, (count, BLOCK)) for each in found]
 
 
 def _centred(x: Tensor, count: int) -> Tensor:

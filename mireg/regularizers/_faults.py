@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from .._numerics import label_entropy
 from ..scaling import Standardization
-from ._correlations import correlations
+from ._correlations import MULTIPLIED, correlations
 from ._critics import Critics
 
 ENOUGH = 2.0
@@ -59,7 +59,8 @@ def of_memory(critics: Critics, epsilon: float, estimate: float | None) -> dict[
         alpha = F.one_hot(alpha, critics.classes)
     if not compared:
         return found
-    shared = correlations(held.pi[known].cpu(), alpha, held.groups[known].cpu())
+    multiplied = MULTIPLIED if critics.classes is None else 0
+    shared = correlations(held.pi[known].cpu(), alpha, held.groups[known].cpu(), multiplied)
     if shared is not None and shared.lowest > ENOUGH * epsilon:
         found["missed"] = (
             f"correlations of the last {len(alpha):,} codes amount to {shared.nats:.3g} nats "
