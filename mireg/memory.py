@@ -143,7 +143,9 @@ class Memory(nn.Module):
 def scattered(x: Tensor) -> Tensor:
     """Returns numbers in [0, 1) for integers. Close integers have unrelated numbers."""
     for _ in range(2):
-        x = (x % 2**32 ^ x % 2**32 >> 16) * 0x45D9F3B
+        x = x % 2**32
+        # High bits change the low ones, and a product with any large odd number the high ones.
+        x = (x ^ x >> 16) * 0x45D9F3B
     return x % 2**32 // 2**8 / 2**24
 
 

@@ -28,12 +28,15 @@ from mireg.memory import Memory
 def filled(capacity, *sizes):
     """Returns a memory that has seen the numbers 1, 2, … in batches of these sizes."""
     memory = Memory((1,), (), capacity)
-    start = 1
     for n in sizes:
-        numbers = torch.arange(start, start + n)
-        memory.remember({"pi": numbers[:, None].float(), "alpha": numbers, "groups": numbers})
-        start += n
+        write(memory, n)
     return memory
+
+
+def write(memory, n):
+    """Writes the next n numbers."""
+    numbers = memory.count + 1 + torch.arange(n)
+    memory.remember({"pi": numbers[:, None].float(), "alpha": numbers, "groups": numbers})
 
 
 @given(capacity=st.integers(4, 40), sizes=st.lists(st.integers(1, 30), max_size=6))
@@ -81,8 +84,7 @@ def test_other_blocks_are_recalled_after_each_batch():
     seen = set()
     for _ in range(8):
         seen |= set(memory.recall(0, 2, 8).alpha.tolist())
-        newest = torch.arange(16) + memory.count
-        memory.remember({"pi": newest[:, None].float(), "alpha": newest, "groups": newest})
+        write(memory, 16)
     assert len(seen) > 64
 
 
@@ -93,8 +95,7 @@ def test_consecutive_steps_recall_unrelated_blocks(n):
     places = []
     for _ in range(200):
         places.append(memory.recall(0, 3, 128).alpha.view(3, 128)[:, 0])
-        newest = torch.arange(n) + memory.count
-        memory.remember({"pi": newest[:, None].float(), "alpha": newest, "groups": newest})
+        write(memory, n)
     moved = torch.stack(places).diff(dim=0).abs()
     assert (moved < 128).float().mean() < 0.25
 

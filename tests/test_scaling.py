@@ -1,6 +1,7 @@
 """Codes in any unit: what is read does not change."""
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -70,8 +71,10 @@ def estimates_with_an_outlier(seed):
 
 @no_encoder
 def test_one_outlier_does_not_outweigh_the_batch():
-    """With plain distances, this income gives an estimate of -103 nats. Here, seeds reach -3.6."""
-    assert min(x for seed in range(5) for x in estimates_with_an_outlier(seed)) > -5
+    """With plain distances, this income gives estimates of -29 to -152 nats in these seeds."""
+    found = [x for seed in range(5) for x in estimates_with_an_outlier(seed)]
+    assert statistics.median(found) > -0.5
+    assert min(found) > -5
 
 
 def test_a_call_writes_nothing():

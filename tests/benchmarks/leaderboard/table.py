@@ -73,7 +73,9 @@ def cell(found: list[Row | None]) -> str:
 
 
 def of_task(rows: list[Row], task: str) -> Iterator[str]:
-    """Gives the table of a task: quality at audited leakage within each budget."""
+    """Gives the table of a task: quality at audited leakage within each budget. All methods must
+    have the same seeds.
+    """
     rows = figures.of(rows, task=task)
     seeds = sorted({row["seed"] for row in rows})
     alone = [row["quality"] for row in figures.of(rows, method="encoder alone")]
@@ -81,7 +83,7 @@ def of_task(rows: list[Row], task: str) -> Iterator[str]:
     body, places = [], []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = figures.of(rows, method=method)
-        by_seed = [part for seed in seeds if (part := figures.of(own, seed=seed))]
+        by_seed = [figures.of(own, seed=seed) for seed in seeds]
         within = [[figures.chosen(part, budget) for part in by_seed] for budget in BUDGETS]
         gap = mean([r["parity_gap"] for r in within[1] if r and "parity_gap" in r])
         tries = mean([figures.trainings(part, BUDGETS[1], method in TARGETS) for part in by_seed])
