@@ -125,7 +125,7 @@ def test_the_judge_imports_nothing_of_mireg():
 
 def options_of(path, **changed):
     settings = dict(tasks=["adult"], only=["mireg", "PCA"], seeds=[0], settings=2, steps=5)
-    rest = dict(device="cpu", judge="cpu", data=None, out=path, no_codes=True, audit=0)
+    rest = dict(device="cpu", judge="cpu", data=None, out=path, no_codes=True)
     return Namespace(**{**settings, **rest, **changed})
 
 
@@ -138,9 +138,21 @@ def test_a_run_that_was_stopped_does_what_is_left(tmp_path):
     assert len(list(run.plan(options_of(tmp_path, steps=6), {job.key for job in whole}))) == 6
 
 
-def test_rows_are_read_from_files_and_folders(tmp_path):
-    (tmp_path / "rows.jsonl").write_text(json.dumps({"a": 1}) + "\n" + json.dumps({"a": 2}) + "\n")
-    assert table.read([tmp_path, tmp_path / "rows.jsonl"]) == [{"a": 1}, {"a": 2}]
+def test_controls_have_no_seed(tmp_path):
+    done = {job.key for job in run.plan(options_of(tmp_path), set())}
+    seeds = [job.seed for job in run.plan(options_of(tmp_path, seeds=[1, 2]), done)]
+    assert len(seeds) == 8 and set(seeds) == {1, 2}
+
+
+def test_rows_are_read_from_files_and_folders_and_joined_with_their_audits(tmp_path):
+    rows = [dict(zip(figures.KEY, ("t", "A", 0.05, seed, 10), strict=True)) for seed in (0, 1)]
+    found = {"mi": 0.04, "low": 0.03, "high": 0.05, "settled": False, "verdict": "undecided"}
+    judged = [{**row, "leak": 0.05} for row in rows]
+    written = [*judged, {**rows[0], "audit": found}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
+    read = table.read([tmp_path, tmp_path / "rows.jsonl"])
+    assert read == [{**judged[0], "audit": found}, judged[1]]
+    assert [table.audit_of(row) for row in read] == ["0.040* (0.030 to 0.050)", "–"]
 
 
 def test_the_tables_of_the_page_are_those_of_the_rows():

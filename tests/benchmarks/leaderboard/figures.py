@@ -17,6 +17,21 @@ BUDGETS = (0.01, 0.05, 0.1)
 GRID = np.geomspace(0.01, 0.2, 14)
 """The leaks over which the area is taken."""
 SLACK = 1.25
+KEY = ("task", "method", "setting", "seed", "steps")
+"""What makes a row another one."""
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    """Returns what makes a row another one."""
+    return tuple(row[name] for name in KEY)
+
+
+def merged(rows: Iterable[Row]) -> list[Row]:
+    """Returns one row for each key: the audit of a row is a line of its own in a file."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        found[key(row)] = {**found.get(key(row), {}), **row}
+    return list(found.values())
 
 
 def of(rows: Iterable[Row], **wanted: Any) -> list[Row]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # One thread a worker: it has to be said before numpy and torch are loaded.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,13 +27,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import controls
 import numpy as np
 import torch
+from figures import Row, key
 from judge import Labelled, Splits, leakage, quality
 from methods import METHODS
 from tasks import MODULES, Missing, load
 from training import STEPS, Codes
 
-Row = dict[str, Any]
-CONTROLS = ("shuffled", "planted XOR")
 ORDER = (3, 4, 1, 5, 2, 0)
 """The order of a method's settings. A run that is stopped early has rows of all methods."""
 QUICK = (
@@ -67,7 +66,6 @@ class Job(NamedTuple):
     data: Path | None
     out: Path
     keep: bool
-    audit: int = 0
 
     @property
     def key(self) -> tuple:
@@ -79,11 +77,6 @@ class Job(NamedTuple):
         """Where the codes are kept."""
         words = f"{self.task}-{self.method}-{self.setting:g}-{self.seed}-{self.steps}"
         return self.out / "codes" / (words.replace(" ", "_").replace(",", "") + ".npz")
-
-
-def key(row: Row) -> tuple:
-    """Returns what makes a row another one."""
-    return tuple(row[name] for name in ("task", "method", "setting", "seed", "steps"))
 
 
 def make_codes(job: Job) -> Codes:
@@ -105,15 +98,6 @@ def make_codes(job: Job) -> Codes:
         np.savez(part, **arrays, notes=json.dumps(codes.notes))
         os.replace(part, job.path)
     return codes
-
-
-def audited(codes: torch.Tensor, s: torch.Tensor) -> dict[str, float]:
-    """Returns what `mireg.audit` says of test codes: beside the judge, never instead of it."""
-    import mireg
-
-    report = mireg.audit(codes, s, kind="label")
-    low, high = report.interval
-    return {"mi": report.mi, "low": low, "high": high, "settled": report.settled}
 
 
 def work(job: Job) -> Row:
@@ -146,45 +130,29 @@ def work(job: Job) -> Row:
         means = Splits(*(Labelled(c, p.s) for c, p in zip(codes.means, parts, strict=True)))
         found = leakage(means, task.classes, job.judge, ("perceptron 2 x 256", "boosting"))
         row["leak_of_means"] = found["leak"]
-    if job.audit:
-        row["mireg_audit"] = audited(codes.test[: job.audit], task.test.s[: job.audit])
     row["all_seconds"] = round(time.monotonic() - start, 1)
     row["device"], row["torch"] = job.device, torch.__version__
     return row
 
 
 def plan(options: argparse.Namespace, done: set[tuple]) -> Iterator[Job]:
-    """Gives what is to be run, less what is done: seeds first, then settings in `ORDER`."""
-    jobs = []
+    """Gives what is to be run, less what is done: controls, which have no seed, first. Then seeds
+    first, then settings in `ORDER`.
+    """
+    rows: list[tuple[str, str, float, int]] = [("planted", "planted XOR", 0.0, 0)]
+    rows += [(task, "shuffled", 0.0, 0) for task in options.tasks]
     for seed in options.seeds:
-        for place in range(6):
+        for place in range(len(ORDER)):
             for task in options.tasks:
-                for name in (*CONTROLS, *options.only):
-                    if name in CONTROLS:
-                        settings = (0.0,) if seed == options.seeds[0] else ()
-                    else:
-                        settings = METHODS[name].settings
+                for name in options.only:
+                    settings = METHODS[name].settings
                     if len(settings) == len(ORDER):
                         settings = tuple(settings[i] for i in ORDER)
-                    settings = settings[: options.settings]
-                    if place < len(settings):
-                        steps = options.steps
-                        jobs.append(
-                            Job(
-                                "planted" if name == "planted XOR" else task,
-                                name,
-                                settings[place],
-                                seed,
-                                steps,
-                                options.device,
-                                options.judge,
-                                options.data,
-                                options.out,
-                                not options.no_codes,
-                                options.audit,
-                            )
-                        )
-    for job in {job.key: job for job in jobs}.values():
+                    kept = settings[: options.settings]
+                    rows += [(task, name, x, seed) for x in kept[place : place + 1]]
+    made_on = (options.steps, options.device, options.judge, options.data, options.out)
+    for row in rows:
+        job = Job(*row, *made_on, not options.no_codes)
         if job.key not in done:
             yield job
 
@@ -244,7 +212,6 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="two tasks, twelve methods, three settings"
     )
-    parser.add_argument("--audit", type=int, default=0, help="test codes that mireg.audit sees")
     parser.add_argument("--data", type=Path, help="the folder that prepare.py writes")
     parser.add_argument("--no-codes", action="store_true", help="keep rows alone")
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard"))

@@ -293,6 +293,36 @@ def of_listing(rows: list[Row], task: str) -> Iterator[str]:
     yield from lines([*head, "quality", "parity gap", "chosen attacker"], body)
 
 
+def audit_of(row: Row) -> str:
+    """Returns what `mireg.audit` found in the codes of a row, if it was asked."""
+    if "audit" not in row:
+        return "–"
+    found = row["audit"]
+    mark = "" if found["settled"] else "*"
+    return f"{number(found['mi'])}{mark} ({number(found['low'])} to {number(found['high'])})"
+
+
+def of_audits(rows: list[Row]) -> Iterator[str]:
+    """Gives what the judge and `mireg.audit` found in the same codes, and the audit's verdict."""
+    body = []
+    for row in rows:
+        if "audit" in row:
+            mark = "" if row["settled"] else "*"
+            body.append(
+                [
+                    row["task"],
+                    row["method"],
+                    f"{row['setting']:g}",
+                    str(row["seed"]),
+                    f"{number(row['leak'])}{mark} ({number(row['low'])} to {number(row['high'])})",
+                    audit_of(row),
+                    row["audit"]["verdict"],
+                ]
+            )
+    head = ["task", "method", "setting", "seed", "judge", "mireg.audit", "verdict"]
+    yield from lines(head, body)
+
+
 def of_published(rows: list[Row]) -> Iterator[str]:
     """Gives the best accuracy at a parity gap, on the test as published ones are, beside these."""
     own = figures.of(rows, task="health, age at 60")
@@ -320,6 +350,7 @@ def page(rows: list[Row]) -> str:
     parts += ["## As asked, beside the best rival", "", *of_promise(alike), ""]
     parts += ["## Within each budget", "", *of_budgets(alike), ""]
     parts += ["## Asked and audited", "", *of_targets(judged), ""]
+    parts += ["## The judge beside the audit of the library", "", *of_audits(judged), ""]
     if figures.of(judged, task="health, age at 60"):
         parts += ["## Beside published figures", "", *of_published(alike), ""]
     return "\n".join(parts)
@@ -329,11 +360,11 @@ def read(paths: list[Path]) -> list[Row]:
     """Returns the rows of files, or of the folders that `run.py` writes."""
     files = [path / "rows.jsonl" if path.is_dir() else path for path in paths]
     texts = [line for path in files for line in path.read_text().splitlines()]
-    return [json.loads(text) for text in dict.fromkeys(texts)]
+    return figures.merged(json.loads(text) for text in texts)
 
 
 def main() -> None:
-    """Writes `tables.md`, `pareto.png` and `asked.png`, from files or folders of rows."""
+    """Writes `tables.md`, `pareto.png`, `asked.png` and the rows in one file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("runs/leaderboard/page"))
@@ -341,6 +372,7 @@ def main() -> None:
     rows = read(options.rows)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "tables.md").write_text(page(rows) + "\n")
+    (options.out / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     import plots
 
     plots.pareto(figures.codes(rows), options.out / "pareto.png")
