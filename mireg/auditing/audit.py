@@ -18,7 +18,7 @@ from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
 from .correlations import strongest
 from .crossfit import NEIGHBOURS
-from .curve import estimate, log_partition, open_questions
+from .curve import LearningCurve, estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import AuditInputs, make_folds, read_inputs
 from .kinds import Kind
@@ -195,17 +195,7 @@ def _examine(
         bound = code_bound(blocks, evidence.stop, confidence)
     few = inputs.inconclusive
     warnings = [*inputs.warnings, *([few] if few else [])]
-    if not normalized(mi, log_z):
-        warnings.append(
-            f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the certified bound"
-        )
-    if mi + 2 * error < 0 and mi < NEGATIVE:
-        warnings.append(
-            "the estimate is negative, which information cannot be: what critics learnt does not "
-            "hold for other samples, as with few groups. It counts as 0"
-        )
-    if mi > 0.6 * math.log(units):
-        warnings.append("the information is larger than this number of samples can measure")
+    warnings.extend(_of_estimate(mi, error, log_z, units))
     entropy = label_entropy(inputs.alpha) if inputs.classes else math.inf
     certifiable = min(ceiling(units), entropy)
     if epsilon is not None and epsilon >= entropy:
@@ -216,21 +206,18 @@ def _examine(
     groups_count = len(of_joint.unique())
     if groups_count == len(inputs.pi):
         warnings.extend(_of_clusters(evidence.panel))
+    trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
+    correlations = strongest(inputs, torch.Generator().manual_seed(seed))
+    missed, missed_error, reasons = _missed(evidence.curve, inputs.weights, trained, groups_count)
     # What makes a small estimate doubtful. A verdict of `above` stands in spite of it.
-    doubtful = []
+    doubtful = list(reasons)
     if len(inputs.pi) < FEW_SAMPLES:
-        doubtful.append(
+        doubtful.insert(
+            0,
             f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
             f"small estimate shows little. At most about {certifiable:.1f} nats can be "
-            "certified"
+            "certified",
         )
-    curve, recognition = evidence.curve, evidence.recognition
-    reasons = () if curve is None else open_questions(curve, groups_count)
-    doubtful.extend(reasons)
-    trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
-    rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
-    missed = expected_miss(rise, inputs.weights, trained)
-    correlations = strongest(inputs, torch.Generator().manual_seed(seed))
     if correlations.significant:
         beyond = correlations.nats - max(0.0, mi)
         if beyond > 2 * math.hypot(error, correlations.error):
@@ -265,9 +252,9 @@ def _examine(
         verdict=verdict,
         classes=inputs.classes,
         panel=evidence.panel,
-        curve=curve,
+        curve=evidence.curve,
         settled=not reasons,
-        recognition=recognition,
+        recognition=evidence.recognition,
         warnings=tuple(warnings),
         alpha=inputs.words,
         missed=missed,
@@ -275,6 +262,30 @@ def _examine(
         correlations=correlations,
         **_of_labels(inputs, evidence),
     )
+
+
+def _of_estimate(mi: float, error: float, log_z: float, units: int) -> Iterator[str]:
+    """Gives warnings about the estimate itself."""
+    if not normalized(mi, log_z):
+        text = f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the "
+        yield text + "certified bound"
+    if mi + 2 * error < 0 and mi < NEGATIVE:
+        yield (
+            "the estimate is negative, which information cannot be: what critics learnt does not "
+            "hold for other samples, as with few groups. It counts as 0"
+        )
+    if mi > 0.6 * math.log(units):
+        yield "the information is larger than this number of samples can measure"
+
+
+def _missed(
+    curve: LearningCurve | None, weights: int, trained: float, groups: int
+) -> tuple[float, float, tuple[str, ...]]:
+    """Returns what critics are expected to miss, its error, and why the estimate is not settled."""
+    if curve is None:
+        return expected_miss(0.0, weights, trained), 0.0, ()
+    missed = expected_miss(curve.expected_rise, weights, trained)
+    return missed, curve.rise_error, open_questions(curve, groups)
 
 
 def _of_clusters(panel: dict[str, float]) -> tuple[str, ...]:
