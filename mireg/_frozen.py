@@ -2,7 +2,7 @@
 
 __all__ = ["call_frozen"]
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -36,6 +36,8 @@ def _replica(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     `torch.utils.checkpoint` runs a module again in the backward pass. By then, `functional_call`
     has restored the trainable parameters; a replica still holds its constants.
     """
+    # A compiled module calls its original, and so would a copy.
+    module = cast(nn.Module, getattr(module, "_orig_mod", module))
     if id(module) in made:
         return made[id(module)]
     # `copy.copy` fails for parametrized modules, which cannot be pickled.
@@ -43,6 +45,7 @@ def _replica(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     made[id(module)] = twin
     state = twin.__dict__
     state.update(module.__dict__)
+    state.pop("_compiled_call_impl", None)
     state["_parameters"] = {
         name: None if p is None else nn.Parameter(p.detach(), requires_grad=False)
         for name, p in module._parameters.items()

@@ -324,6 +324,11 @@ def as_critic(module: nn.Module) -> nn.Module:
         raise TypeError(
             f"a critic must be a module that takes (pi, alpha), got {type(module).__name__}"
         )
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise TypeError(
+            "a critic must be a module of Python, got one that is scripted, whose parameters "
+            "cannot be held constant: pass the module without torch.jit.script"
+        )
     if not isinstance(module, Critic | SumCritic | Rows):
         return Rows(module)
     if isinstance(module, Critic) and "pairs" not in signature(module.forward).parameters:

@@ -3,11 +3,12 @@
 __all__ = ["Memory"]
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from .pairs import GOLDEN
 
@@ -77,6 +78,18 @@ class Memory(nn.Module):
         self.register_buffer("groups", torch.zeros(capacity, dtype=torch.int64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("seal", torch.zeros((), dtype=torch.int64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Codes are kept as they are: an income is infinite in half precision.
+        before = dict(self.named_buffers())
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, x in self.named_buffers():
+            if x.dtype in (torch.float16, torch.bfloat16):
+                exact = torch.float32
+                setattr(
+                    self, name, (x if before[name].is_meta else before[name]).to(x.device, exact)
+                )
+        return self
 
     @property
     def capacity(self) -> int:

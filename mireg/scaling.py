@@ -12,6 +12,10 @@ from ._numerics import full_precision
 from .averages import Controller
 from .ranks import Ranks
 
+FLAT = 1e-6
+"""A feature whose variance is smaller by this factor, or whose deviation relative to its mean is,
+is taken for constant in a batch: it is 0 and gets no gradient."""
+
 OUTLIER = 3.0
 """The number of standard deviations beyond which distances are logarithmic."""
 
@@ -118,8 +122,12 @@ class Standardization(nn.Module):
         # Deviations from the running mean, since those from 0 lose small variances of large
         # numbers.
         squares = mean_of((seen - centre.view(self.view)).square())
-        scale = torch.where(known, variance / total, squares).sqrt()
-        scale = torch.maximum(scale, 1e-6 * centre.abs()).clamp(min=1e-12)
+        variance = torch.where(known, variance / total, squares)
+        resolved = (FLAT * centre).square()
+        scale = torch.maximum(variance, resolved).sqrt().clamp(min=1e-12)
+        # A tiny scale would be a huge gradient for a feature that tells nothing.
+        flat = squares <= torch.maximum(FLAT * variance, resolved)
+        scale = torch.where(flat, torch.inf, scale)
         observed = torch.cat((batch_mean, squares))
         if isinstance(share, Tensor):
             # No counted codes have no moments, and NaN moves no average.

@@ -125,7 +125,13 @@ class LogMultiplier(Controller):
     possible = (LOWEST, HIGHEST)
 
     def __init__(self, rate: float = 0.02, initial: float = 1.0) -> None:
-        super().__init__(math.log(check_number("the multiplier λ", initial, above=0)))
+        log = math.log(check_number("the multiplier λ", initial, above=0))
+        if not self.LOWEST <= log <= self.HIGHEST:
+            low, high = math.exp(self.LOWEST), math.exp(self.HIGHEST)
+            raise ValueError(
+                f"the multiplier λ must be from {low:.2g} to {high:.2g}, got {initial:g}"
+            )
+        super().__init__(log)
 
         self.rate = check_number("the rate of λ", rate, above=0)
 

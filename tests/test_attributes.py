@@ -7,6 +7,8 @@ from torch.nn import functional as F
 
 import mireg
 
+ATTRIBUTES = {"sex": torch.zeros(4, dtype=torch.int64), "age": torch.zeros(4)}
+
 
 def two(**parts):
     return mireg.PerAttribute(
@@ -79,6 +81,51 @@ def test_what_is_unknown_of_one_attribute_still_counts_for_the_other(missing):
     other = "age" if missing == "sex" else "sex"
     torch.testing.assert_close(after.metrics[f"{other}.mi"], before.metrics[f"{other}.mi"])
     assert after.metrics[f"{missing}.mi"] == 0
+
+
+def posterior_of(pi):
+    return mireg.diagonal_gaussian(pi, torch.full_like(pi, -4.0))
+
+
+@no_encoder
+@pytest.mark.parametrize("kind", [mireg.ClassifierMI, mireg.RobustMIConstraint])
+def test_batches_without_a_known_label_move_no_weight(kind):
+    """They count as 0 nats otherwise: if most batches are of another data set, λ falls to 0."""
+    torch.manual_seed(0)
+    constraint = kind(2, classes=2)
+
+    def step(pi, s):
+        constraint.update(constraint(pi, s, posterior_of(pi)))
+        return {k: x.clone() for k, x in constraint.state_dict().items() if "weights" not in k}
+
+    for _ in range(3):
+        s = torch.randint(2, (32,))
+        before = step(s[:, None] + 0.1 * torch.randn(32, 2), s)
+    for _ in range(3):
+        after = step(torch.randn(32, 2), torch.full((32,), -1))
+    moved = {k for k, x in after.items() if not x.equal(before[k])}
+    of_batches = ("memory", "kl_average", "empty", "alike")
+    assert {k for k in moved if not any(name in k for name in of_batches)} == set()
+    assert (
+        "multiplier.state" in before and "averages.0.state" in before or kind is mireg.ClassifierMI
+    )
+
+
+@no_encoder
+def test_a_micro_batch_without_a_known_label_has_no_part_in_the_mean():
+    torch.manual_seed(0)
+    constraint = mireg.RobustMIConstraint(2, classes=2)
+    pi, s = torch.randn(16, 2), torch.randint(2, (16,))
+    known = constraint(pi, s, posterior_of(pi))
+    unknown = constraint(pi + 1, torch.full((16,), -1), posterior_of(pi + 1))
+    both, none = mireg.Penalty.mean([known, unknown]), mireg.Penalty.mean([unknown, unknown])
+    for name in ("mi", "mi_shadow", "accuracy"):
+        assert both.metrics[name].equal(known.metrics[name])
+    assert both.observed["pi"].equal(known.observed["pi"])
+    torch.testing.assert_close(both.loss, (known.loss + unknown.loss) / 2)
+    kl = (known.metrics["kl"] + unknown.metrics["kl"]) / 2
+    torch.testing.assert_close(both.metrics["kl"], kl)
+    assert (both.observed["known"], none.observed["known"]) == (1, 0)
 
 
 def test_a_condition_goes_to_all_or_by_name():
@@ -160,7 +207,21 @@ def test_three_codes_become_mutually_independent():
             "by attribute name.*got list",
         ),
         (lambda: mireg.PerAttribute({"sex": torch.nn.Linear(2, 2)}), TypeError, "a regularizer"),
-        (lambda: mireg.PerAttribute({"a.b": two()}), ValueError, "without a dot"),
+        (
+            lambda: mireg.PerAttribute({"a.b": mireg.ClassifierMI(4, 1)}),
+            ValueError,
+            "without a dot",
+        ),
+        (
+            lambda: mireg.PerAttribute({"sex": 2 * mireg.RobustMIConstraint(4, classes=2)}),
+            TypeError,
+            "a RobustMIConstraint itself, got a Scaled of one, whose KL would be counted again",
+        ),
+        (
+            lambda: two()(torch.randn(4, 4), ATTRIBUTES, given={"race": torch.zeros(4)}),
+            ValueError,
+            r"given must have names of \['sex', 'age'\], got \['race'\]",
+        ),
         (lambda: two()(torch.randn(4, 4), torch.randn(4)), TypeError, "mapping from names"),
         (lambda: two()(torch.randn(4, 4), {"sex": 0}), ValueError, r"attributes \['sex', 'age'\]"),
     ],
@@ -171,7 +232,8 @@ def test_what_does_not_fit_is_refused(make, error, message):
 
 
 def test_any_word_is_a_name():
-    assert [*mireg.PerAttribute({"type": two(), "keys": two()}).named()] == ["type", "keys"]
+    one, other = mireg.ClassifierMI(4, 1), mireg.ClassifierMI(4, 1)
+    assert [*mireg.PerAttribute({"type": one, "keys": other}).named()] == ["type", "keys"]
 
 
 def test_a_joint_label_counts_all_combinations():

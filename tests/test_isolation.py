@@ -36,6 +36,43 @@ def test_a_penalty_never_trains_a_critic(regularizer):
     assert alpha.grad is None
 
 
+@pytest.mark.parametrize("how", ["a compiled part", "compiled in place"])
+def test_a_penalty_never_trains_a_compiled_critic(how):
+    """A compiled module calls its original, and so would a copy with constant parameters."""
+
+    class Inner(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(PI + ALPHA, 1)
+            if how == "a compiled part":
+                self.net = torch.compile(self.net, backend="eager")
+
+        def forward(self, pi, alpha):
+            return self.net(torch.cat((pi, alpha), 1)).squeeze(1)
+
+    def make():
+        critic = Inner()
+        if how == "compiled in place":
+            critic.compile(backend="eager")
+        return critic
+
+    multiplier = mireg.weights.FixedMultiplier(1.0)
+    constraint = mireg.RobustMIConstraint(PI, ALPHA, critic=make, multiplier=multiplier)
+    mean, pi, alpha, posterior = codes()
+    penalty = constraint(pi, alpha, posterior)
+    penalty.loss.backward()
+    assert all(p.grad is None for p in constraint.critic_parameters())
+    assert mean.grad.abs().sum() > 0
+    penalty.critic_loss.backward()
+    assert all(p.grad is not None for p in constraint.critic_parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+def test_a_scripted_critic_is_refused():
+    with pytest.raises(TypeError, match="one that is scripted.*without torch.jit.script"):
+        mireg.ClassifierMI(PI, ALPHA, critic=lambda: torch.jit.script(torch.nn.Linear(2, 1)))
+
+
 @pytest.mark.parametrize("detached", [True, False], ids=["one backward", "two"])
 def test_the_sum_of_both_losses_gives_each_side_its_own_gradient(with_critics, detached):
     """One backward pass for all is the same as one for the encoders and one for the critics."""

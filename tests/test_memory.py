@@ -22,7 +22,7 @@ from problems import (
 
 import mireg
 from mireg import pairs
-from mireg.memory import Memory
+from mireg.memory import Memory, scattered
 
 
 def filled(capacity, *sizes):
@@ -123,7 +123,26 @@ def test_codes_of_any_size_have_a_constraint(shape):
     with torch.device("meta"):
         constraint = mireg.ClassifierMI(shape, 2, critic=lambda: torch.nn.Linear(1, 1))
     memory = constraint.critics.memory
-    assert memory is None or memory.capacity >= 0
+    assert memory is None or memory.capacity > 0
+
+
+def test_a_memory_of_few_large_codes_gives_no_block_twice():
+    critics = mireg.RobustMIConstraint((64, 32, 32), 2).critics
+    capacity = critics.memory.capacity
+    size, newest, blocks = critics.blocks(8)
+    assert (size, blocks) == (capacity, 1) and newest < capacity < 100
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_memory_stays_exact_when_the_model_is_cast(dtype):
+    constraint = mireg.ClassifierMI(PI, 1).to(dtype)
+    incomes = 50_000 + 30_000 * torch.randn(64, 1).abs()
+    for _ in range(3):
+        pi = torch.randn(64, PI)
+        penalty = constraint(pi, incomes)
+        assert penalty.critic_loss.isfinite()
+        constraint.update(penalty)
+    assert constraint.critics.memory.alpha[:64].equal(incomes)
 
 
 NEGATIVES = {
@@ -278,14 +297,15 @@ def test_critics_that_see_few_fresh_pairs_read_more_with_a_memory():
 
 
 def test_a_large_batch_is_read_whole_and_learnt_from_in_part():
-    """Both learn from the first 256 here, and T reads all."""
+    """Both learn from 256 of 512 here, and T reads all."""
+    order = scattered(torch.arange(512)).argsort()
     constraint = mireg.RobustMIConstraint(PI, ALPHA, rows=128)
     constraint.critics.scales.clear()
     _, pi, alpha, posterior = codes(512)
     told = constraint(pi, alpha, posterior)
     for changed, same in ((255, False), (256, True)):
         other = pi.detach().clone()
-        other[changed:] += 1
+        other[order[changed:]] += 1
         penalty = constraint(other, alpha, posterior)
         assert penalty.critic_loss.equal(told.critic_loss) == same
         assert penalty.metrics["mi_shadow"].equal(told.metrics["mi_shadow"]) == same

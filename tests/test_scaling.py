@@ -122,6 +122,25 @@ def test_a_constant_feature_is_no_reason_for_large_numbers():
     assert not layer.constant()
 
 
+@pytest.mark.parametrize("constant", [0.0, 3.0, 1e4])
+@pytest.mark.parametrize("before", [0, 1], ids=["from the start", "of late"])
+def test_a_feature_that_does_not_vary_gets_no_gradient(constant, before):
+    """A cell that is never drawn would get a gradient times 1e12, which drowns all others."""
+    torch.manual_seed(0)
+    layer = Standardization(2)
+    for step in range(4000):
+        x = torch.randn(16, 2)
+        x[:, 1] = constant + before * (step < 10) * x[:, 1]
+        layer.update(layer.measure(x, RANKS).observed)
+    x.requires_grad_()
+    y = layer(x)
+    y.square().sum().backward()
+    assert y[:, 1].eq(0).all() and x.grad[:, 1].eq(0).all()
+    assert x.grad[:, 0].ne(0).all()
+    # It is back as soon as it varies.
+    assert layer(torch.randn(16, 2) + torch.tensor([0, constant + 0.1]))[:, 1].ne(0).all()
+
+
 @pytest.mark.parametrize("name", UNITS)
 def test_a_reading_does_not_depend_on_the_unit(name):
     """Two features in another unit, steps in which critics learn included: pi[0] = .8 z + .6 n, alpha = z."""

@@ -41,6 +41,26 @@ def entry_of(message):
     return None
 
 
+# --- batches ---------------------------------------------------------------
+
+
+@no_encoder
+@pytest.mark.parametrize("n", [512, 1024])
+@pytest.mark.parametrize("label", [True, False], ids=["label", "code"])
+def test_a_large_batch_ordered_by_alpha_hides_nothing(n, label):
+    """As torch.cat of the batches of two domains does. All of alpha is in pi."""
+    torch.manual_seed(0)
+    parts = {"classes": 2} if label else {"alpha_features": 1}
+    constraint = mireg.RobustMIConstraint(2, **parts)
+    optimizer = torch.optim.Adam(constraint.parameters(), lr=3e-3)
+    s = torch.arange(n) * 2 // n
+    alpha = s if label else s[:, None].float()
+    for _ in range(40):
+        posterior = mireg.diagonal_gaussian(s[:, None].expand(n, 2).float(), torch.full((n, 2), -4))
+        penalty = train_on(constraint, optimizer, posterior.rsample(), alpha, posterior)
+    assert penalty.metrics["mi"] > 0.4 and penalty.metrics["mi_shadow"] > 0.4
+
+
 # --- sensitive attributes -----------------------------------------------------
 
 

@@ -286,6 +286,14 @@ NAN = math.nan
         (lambda: weights.Multiplier(initial=-1), "0 or above, got -1"),
         (lambda: weights.LogMultiplier(initial=0), "above 0, got 0"),
         (lambda: weights.LogMultiplier(initial=NAN), "above 0, got nan"),
+        (
+            lambda: weights.LogMultiplier(initial=1e-6),
+            "λ must be from 6.1e-06 to 8.9e.06, got 1e-06",
+        ),
+        (
+            lambda: weights.LogMultiplier(initial=1e8),
+            "λ must be from 6.1e-06 to 8.9e.06, got 1e.08",
+        ),
         (lambda: weights.LogMultiplier(rate=0), "the rate of λ must be above 0, got 0"),
         (lambda: weights.LogMultiplier(rate=NAN), "the rate of λ must be above 0, got nan"),
         (lambda: weights.FixedMultiplier(-1), "0 or above, got -1"),

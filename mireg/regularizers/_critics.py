@@ -1,6 +1,6 @@
 r"""Critics that are evaluated on the same batch, such as T and T'."""
 
-__all__ = ["Critics", "MakeCritic"]
+__all__ = ["Critics", "MakeCritic", "informed"]
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,7 +24,7 @@ from .._checks import (
 from .._frozen import call_frozen
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator
-from ..memory import Memory
+from ..memory import Memory, scattered
 from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
@@ -100,7 +100,8 @@ class Critics(nn.Module):
         )
         self.memory = None
         if max(rows):
-            self.memory = Memory(self.pi_shape, self.alpha_shape, given_shape=given_shape)
+            memory = Memory(self.pi_shape, self.alpha_shape, given_shape=given_shape)
+            self.memory = memory if memory.capacity else None
         self.rows = tuple(rows)
         # How often recent batches had no marginal pair, and how often only one label.
         self.empty = MovingAverage(0.9)
@@ -212,9 +213,15 @@ class Critics(nn.Module):
             codes["given"] = y
             if self.given is not None and self.given.classes is not None:
                 check_labels(y, self.given.classes, "the labels given")
+        block, newest, blocks = self.blocks(len(pi))
+        if block < len(pi):
+            # Batches may be ordered by alpha, but each block needs samples of all kinds.
+            mixed = scattered(torch.arange(len(pi), device=pi.device)).argsort()
+            pi, alpha = pi[mixed], alpha[mixed]
+            codes = {name: x[mixed] for name, x in codes.items()}
+            groups, y = (None if x is None else x[mixed] for x in (groups, y))
         observed: dict[str, Tensor] = {}
         counted, felt = None, pi
-        block, newest, blocks = self.blocks(len(pi))
         remembered: dict[str, Tensor] = {}
         held = dict(codes)
         if self.memory is not None:
@@ -228,8 +235,7 @@ class Critics(nn.Module):
                     remembered["given"] = given_
                 counted = torch.cat((torch.ones_like(held["groups"], dtype=torch.bool), counted_))
         parts = {
-            name: torch.cat((x, remembered[name].to(x.dtype))) if remembered else x
-            for name, x in held.items()
+            name: torch.cat((x, remembered[name])) if remembered else x for name, x in held.items()
         }
         if self.classes is not None:
             known = parts["alpha"] >= 0
@@ -245,6 +251,7 @@ class Critics(nn.Module):
         if self.labelled() and counted is not None:
             # Codes without a label may be anything, even NaN: they take no part.
             of_batch = counted[: len(pi)]
+            observed["known"] = self.on_any_rank(of_batch.any())
             parts = {k: only(x, counted) for k, x in parts.items()}
             felt = only(felt, of_batch)
         kind = self.kind(pi)
@@ -289,11 +296,16 @@ class Critics(nn.Module):
             sizes = (size for size in range(BLOCK, BLOCK // 2, -1) if n % size == 0)
             return next(sizes, n), 0, 0
         size = min(max(n, BLOCK), max(self.rows), max(n, self.memory.capacity))
-        return size, size - n, -(-max(self.rows) // size) - 1
+        blocks = min(-(-max(self.rows) // size) - 1, self.memory.capacity // size)
+        return size, size - n, blocks
 
     def on_all_ranks(self, fact: Tensor) -> Tensor:
         """Returns 1 if a fact holds on every rank and 0 otherwise, a scalar."""
         return (self.ranks.average(fact.to(torch.float32)) >= 1).to(torch.float32)
+
+    def on_any_rank(self, fact: Tensor) -> Tensor:
+        """Returns 1 if a fact holds on some rank and 0 otherwise, a scalar."""
+        return (self.ranks.average(fact.to(torch.float32)) > 0).to(torch.float32)
 
     def identities(self, n: int) -> Tensor:
         """Returns a unique identity for each sample of a batch, with shape :math:`(N,)`."""
@@ -306,7 +318,9 @@ class Critics(nn.Module):
             penalty.observed,
             {*self.scales, *map("estimator{}".format, range(len(self.rows)))},
         )
-        own = names == seen.keys() - {"empty", "alike"} and ("alike" in seen) == bool(self.classes)
+        own = names == seen.keys() - {"empty", "alike", "known"} and ("alike" in seen) == bool(
+            self.classes
+        )
         own = own and ("given" in penalty.codes) == (self.given is not None)
         own = own and len(penalty.codes) > 0 and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
@@ -320,8 +334,9 @@ class Critics(nn.Module):
         """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`."""
         for name, scale in self.scales.items():
             cast(Standardization, scale).update(penalty.observed[name], accepted)
+        known = accepted & informed(penalty)
         for i, estimator in enumerate(self.estimators):
-            cast(Estimator, estimator).update(penalty.observed[f"estimator{i}"], accepted)
+            cast(Estimator, estimator).update(penalty.observed[f"estimator{i}"], known)
         for name in ("empty", "alike"):
             if name in penalty.observed:
                 cast(MovingAverage, getattr(self, name)).update(penalty.observed[name], accepted)
@@ -331,6 +346,12 @@ class Critics(nn.Module):
                 codes["groups"] = self.identities(len(codes["pi"]))
             self.memory.remember(codes, accepted)
         self.negatives.update()
+
+
+def informed(penalty: Penalty) -> Tensor:
+    """Returns whether a sample took part in the estimates. Without known labels none does."""
+    known = penalty.observed.get("known")
+    return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

@@ -70,6 +70,13 @@ class PerAttribute(Composition):
                 raise TypeError(
                     f"the value of {name!r} must be a regularizer, got {type(constraint).__name__}"
                 )
+            inner = [x for x in constraint.modules() if isinstance(x, RobustMIConstraint)]
+            if inner and inner != [constraint]:
+                raise TypeError(
+                    f"the value of {name!r} must be a RobustMIConstraint itself, got a "
+                    f"{type(constraint).__name__} of one, whose KL would be counted again: λ "
+                    "follows epsilon, so that no factor is needed"
+                )
             if not name or "." in name:
                 raise ValueError(
                     "names of attributes must be words without a dot, since metrics use them, "
@@ -115,6 +122,7 @@ class PerAttribute(Composition):
             ValueError: If a name is missing or unknown, or a shape or dtype does not match.
         """
         values, named = self.by_name(alpha), self.named()
+        self.check_given(given)
         shares = self.shares()
         parts = []
         for name, constraint in named.items():
@@ -155,6 +163,12 @@ class PerAttribute(Composition):
             raise ValueError(f"alpha must have the attributes {names}, got {[*alpha]}")
         return alpha
 
+    def check_given(self, given: object) -> None:
+        """Raises if conditions by name have names that the regularizers do not have."""
+        names = self.named()
+        if isinstance(given, Mapping) and given.keys() - names:
+            raise ValueError(f"given must have names of {[*names]}, got {[*given]}")
+
     def critic_loss(
         self,
         pi: Tensor,
@@ -165,6 +179,7 @@ class PerAttribute(Composition):
         given: Tensor | Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         values = self.by_name(alpha)
+        self.check_given(given)
         losses = []
         for name, constraint in self.named().items():
             condition = condition_of(of_name(given, name))

@@ -13,7 +13,7 @@ from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
 from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
-from ._critics import Critics, MakeCritic
+from ._critics import Critics, MakeCritic, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -147,12 +147,13 @@ class ClassifierMI(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi")
             self.critics.check(held_out)
-            self.held_out_average.update(held_out.metrics["mi"])
+            self.held_out_average.update(held_out.metrics["mi"], informed(held_out))
         mi = penalty.metrics["mi"]
         accepted = mi.isfinite()
-        self.average.update(mi, accepted)
+        known = accepted & informed(penalty)
+        self.average.update(mi, known)
         average, held = self.average.value, self.held_out_average.value
-        self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), accepted)
+        self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), known)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 

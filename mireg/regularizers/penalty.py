@@ -66,13 +66,25 @@ class Penalty(NamedTuple):
         def average(values: Sequence[Tensor]) -> Tensor:
             return torch.stack(list(values)).mean(0)
 
+        # A micro-batch without a known label has no estimate.
+        known = [p.observed.get("known", torch.ones_like(p.loss)) for p in penalties]
+        counted = torch.stack(known).detach() > 0
+        counted = counted | ~counted.any()
+
+        def average_of_known(name: str, values: Sequence[Tensor]) -> Tensor:
+            if name == "kl":
+                return average(values)
+            both = torch.stack(list(values))
+            kept = counted.view(-1, *[1] * (both.ndim - 1))
+            return torch.where(kept, both, 0).sum(0) / counted.sum()
+
         parts = zip(*(p.parts for p in penalties), strict=True)
         return cls(
             average([p.loss for p in penalties]),
             average([p.critic_loss for p in penalties]),
-            {name: average([p.metrics[name] for p in penalties]) for name in first.metrics},
+            {x: average_of_known(x, [p.metrics[x] for p in penalties]) for x in first.metrics},
             tuple(cls.mean(part) for part in parts),
-            {name: average([p.observed[name] for p in penalties]) for name in first.observed},
+            {x: average_of_known(x, [p.observed[x] for p in penalties]) for x in first.observed},
             {name: torch.cat([p.codes[name] for p in penalties]) for name in first.codes},
         )
 

@@ -25,7 +25,7 @@ from ..weights import (
     RelativeGamma,
     RobustGamma,
 )
-from ._critics import Critics, MakeCritic
+from ._critics import Critics, MakeCritic, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -272,17 +272,18 @@ class RobustMIConstraint(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi_shadow")
             self.critics.check(held_out)
-            self.held_out_average.update(held_out.metrics["mi_shadow"])
+            self.held_out_average.update(held_out.metrics["mi_shadow"], informed(held_out))
         mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
         accepted = (mi + mi_shadow + kl).isfinite()
+        known = accepted & informed(penalty)
         for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
-            average.update(estimate, accepted)
+            average.update(estimate, known)
         self.kl_average.update(kl, accepted)
         mi_average, shadow_average = (average.value for average in self.moving_averages())
         held = self.held_out_average.value
         seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
-        self.gamma.update(seen, accepted)
-        self.multiplier.update(seen, accepted)
+        self.gamma.update(seen, known)
+        self.multiplier.update(seen, known)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
