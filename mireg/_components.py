@@ -11,7 +11,7 @@ def whitening(x: Tensor) -> Tensor:
     covariance = x.T @ x / len(x)
     values, vectors = torch.linalg.eigh(covariance)
     # Directions without variance, such as repeated columns, are dropped.
-    kept = values > 1e-6 * values.max()
+    kept = values > 1e-10 * values.max()
     return torch.mul(vectors[:, kept], values[kept].rsqrt())
 
 

@@ -31,8 +31,8 @@ class Estimates(NamedTuple):
     """The estimates that move the weights, in nats, as detached scalars except `epsilon`.
 
     Example:
-        >>> mi, mi_shadow, held_out = torch.tensor([0.3, 0.4, 0.0])
-        >>> seen = Estimates(mi, mi_shadow, mi, mi_shadow, held_out, epsilon=0.1)
+        >>> mi, mi_shadow = torch.tensor([0.3, 0.4])
+        >>> seen = Estimates(mi, mi_shadow, mi, mi_shadow, epsilon=0.1)
         >>> multiplier = Multiplier(mu=0.1)
         >>> multiplier.update(seen)
         >>> multiplier
@@ -44,11 +44,9 @@ class Estimates(NamedTuple):
     mi_shadow: Tensor
     """The estimate of T' for the batch."""
     mi_average: Tensor
-    """The moving average of `mi`."""
+    """The moving average of `mi`: of held-out codes alone, once there are some."""
     mi_shadow_average: Tensor
     """The moving average of `mi_shadow`."""
-    held_out_average: Tensor
-    """The moving average of the estimate on held-out codes; 0 if there are none."""
     epsilon: float
     """The target."""
 
@@ -97,12 +95,13 @@ class LogMultiplier(Controller):
     .. math:: \log \lambda \leftarrow \log \lambda
         + \eta \, \mathrm{clip}(\hat{I} / \epsilon - 1, -1, 1)
 
-    .. math:: \hat{I} = \max \big( I_T, \; 2 I_{T'} - \max(0, I_T), \; I_{held \, out} \big)
+    .. math:: \hat{I} = \max \big( I_T, \; 2 I_{T'} - \max(0, I_T) \big)
 
-    :math:`\hat{I}` is the greatest of the moving averages of :math:`I_T`, of what critics would
-    estimate with unlimited codes, and of the estimate on held-out codes if there are any. A critic
-    that learns from n codes per step misses about :math:`c / n` nats. T' learns from twice as many
-    codes as T and misses half of what T misses, so that :math:`I_{T'} - I_T` is what T' still
+    :math:`\hat{I}` is the greater of the moving average of :math:`I_T` and of what critics would
+    estimate with unlimited codes. The averages are those on held-out codes alone, once
+    :meth:`mireg.Regularizer.update` was given some. A critic that learns from n codes per step
+    misses about :math:`c / n` nats. T' learns from twice as many codes as T and misses half of what
+    T misses, so that :math:`I_{T'} - I_T` is what T' still
     misses. The loss has the slope
     :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
     :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
@@ -147,9 +146,7 @@ class LogMultiplier(Controller):
         r"""Returns :math:`\hat{I} / \epsilon`, a scalar."""
         # At most twice the estimate of T', however far below 0 that of T is.
         unlimited = 2 * seen.mi_shadow_average - seen.mi_average.clamp(min=0)
-        greatest = torch.maximum(seen.mi_average, unlimited)
-        greatest = torch.maximum(greatest, seen.held_out_average)
-        return greatest / max(seen.epsilon, LEAST)
+        return torch.maximum(seen.mi_average, unlimited) / max(seen.epsilon, LEAST)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
         r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""

@@ -25,6 +25,16 @@ def weakly_correlated(seed, n, features, nats):
     return gaussian(features, nats).sample(n, np.random.default_rng(seed))
 
 
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_direction_of_little_variance_counts_as_any_other(labels):
+    """Its scale is a thousandth of the others'. Ranks of rotated coordinates do not show it."""
+    x, noise = normal(0, 2000, 6), normal(1, 2000)
+    y = x[:, 0] + noise
+    x[:, 0] /= 1000
+    x = x @ np.linalg.qr(normal(2, 6, 6))[0]
+    assert found_of(x, (y > 0).astype(int) if labels else y).lowest > 0.1
+
+
 def test_it_is_half_the_sum_of_squared_canonical_correlations_less_chance():
     x, y = normal(0, 300, 3), normal(1, 300, 2)
     y[:, 0] += x[:, 1]

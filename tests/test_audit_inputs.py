@@ -82,14 +82,32 @@ def test_what_is_declared_unknown_takes_no_part(alpha, unknown, left_out):
     assert len(found.values) == found.known.sum()
 
 
+@pytest.mark.parametrize("unit", [1e-50, 1.0, 1e60])
+def test_codes_of_any_unit_keep_their_values(unit):
+    x = unit * np.random.default_rng(0).standard_normal((N, 3))
+    found = read_inputs(x, LABELS).pi
+    assert found.isfinite().all() and found.dtype == torch.float32
+    assert all(len(column.unique()) > 0.99 * N for column in found.T)
+
+
+def test_values_that_single_precision_would_lose_stay_in_double():
+    """Two clusters that are 1e7 apart: near one of them, float32 has steps of 1."""
+    x = np.random.default_rng(0).standard_normal((N, 2))
+    x[::2, 0] += 1e7
+    found = read_inputs(x, LABELS).pi
+    assert found.dtype == torch.float64
+    assert all(len(column.unique()) == N for column in found.T)
+
+
 def test_unknown_samples_leave_with_their_codes_and_groups():
     pi, groups = RANDOM.standard_normal((N, 2)), np.arange(N) // 2
     alpha = np.where(np.arange(N) < 100, np.nan, RANDOM.standard_normal(N))
     found = read_inputs(pi, alpha, groups, unknown=np.nan)
     assert len(found.pi) == len(found.alpha) == len(found.groups) == 500
     assert found.known.sum() == 500
-    expected = torch.tensor(pi[100:] - np.median(pi[100:], axis=0), dtype=torch.float32)
-    torch.testing.assert_close(found.pi, expected)
+    expected = pi[100:] - np.median(pi[100:], axis=0)
+    expected /= np.abs(expected).max(axis=0)
+    torch.testing.assert_close(found.pi, torch.tensor(expected, dtype=torch.float32))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +158,9 @@ def test_names_that_probably_mean_unknown_are_mentioned():
     (text,) = read_variable("alpha", NAMES, unknown="?,").warnings
     assert text == "unknown='?,' is not among the values of alpha"
     assert not read_variable("alpha", LABELS, unknown=-1).warnings
+    (text,) = read_variable("alpha", NAMES, unknown=-1).warnings
+    assert text == "unknown=-1 is not among the values of alpha"
+    assert not read_variable("alpha", NAMES, unknown=float("nan")).warnings
 
 
 def test_a_group_must_be_known():

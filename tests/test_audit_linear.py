@@ -75,6 +75,28 @@ def untrained(x, y, groups=None, seed=0, count=2):
     return found
 
 
+def test_a_label_in_a_direction_of_little_variance_is_found():
+    """Its deviation is 0.001 of the others'. A prior of weights in other coordinates rules it out."""
+    random = np.random.default_rng(0)
+    y, x = random.integers(2, size=1000), random.standard_normal((1000, 6))
+    x[:, 0] = 0.001 * (y + 0.2 * x[:, 0])
+    found = untrained(x @ np.linalg.qr(random.standard_normal((6, 6)))[0], y)
+    assert found["whitened on standard"] > 0.6
+    assert found["squares on standard"] < 0.05
+
+
+def test_a_label_in_the_last_digit_of_one_coordinate_is_found():
+    random = np.random.default_rng(0)
+    y, x = random.integers(2, size=3000), random.standard_normal((3000, 4))
+    digits = np.floor(30 * x[:, 2])
+    x[:, 2] = (digits - digits % 2 + y) / 30
+    found = untrained(x, y)
+    assert found["one coordinate on scores"] > 0.2
+    assert found["10 neighbours on scores"] < 0.02
+    independent = untrained(random.standard_normal((3000, 4)), y)
+    assert independent["one coordinate on scores"] < 0.01
+
+
 def spread(labels, random):
     """Returns codes of 16 features, of which only the spread depends on the label: 0.08 nats."""
     scales = np.random.default_rng(6).standard_normal((2, 16))

@@ -18,6 +18,7 @@ from mireg.auditing.command import main
 from mireg.auditing.evaluation import Evidence, swap_index
 from mireg.auditing.features import NormalScores, Standardize, with_radius
 from mireg.auditing.inputs import make_folds, read_inputs
+from mireg.auditing.posterior import bound_from_above
 
 
 def drawn(task, n, seed=0):
@@ -97,6 +98,17 @@ def test_groups_are_not_recognised_across_the_split():
     assert known.lower_bound == 0
     assert known.groups == 300
     assert mireg.audit(pi, alpha, folds=2).mi > 0.5
+
+
+def test_the_bound_of_categories_is_their_information():
+    """Two independent ones of four, and a half of the rows that is known."""
+    p = torch.tensor([[0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.7]]).repeat(50, 1)
+    both = torch.distributions.Independent(
+        torch.distributions.OneHotCategorical(probs=torch.stack((p, p), 1)), 1
+    )
+    of_one = (p[:2] * (p[:2] / p[:2].mean(0)).log()).sum(1).mean()
+    assert bound_from_above(both) == pytest.approx(2 * of_one)
+    assert bound_from_above(both, torch.arange(100) % 2 == 0) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.usefixtures("short_audits")

@@ -14,7 +14,11 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import mireg
 from mireg.auditing import AuditReport
+from mireg.auditing.correlations import Correlations
+from mireg.auditing.curve import LearningCurve, Recognition
+from mireg.auditing.report import Stratum
 from mireg.erasing import eraser as module
+from mireg.erasing.inputs import labels_of, read_known
 from mireg.erasing.network import Cells, information, linear_eraser
 from mireg.erasing.training import Task, by_chance, merge_cells, place_cells
 
@@ -164,8 +168,17 @@ def test_a_file_holds_all(fitted, data, tmp_path):
     x = data[0]
     path = tmp_path / "eraser.pt"
     fitted.report_ = AuditReport(
-        0.3, 0.02, 0.0, 0.3, 0.2, 0.95, 4.2, 0.01, 0.02, 0.6, 500, 500, warnings=("few",)
+        *(0.3, 0.02, 0.0, 0.3, 0.2, 0.95, 4.2, 0.01, 0.02, 0.6, 500, 500),
+        warnings=("few",),
+        curve=LearningCurve((1, 2, 4), (1, 2, 4), (0.1, 0.2, 0.3), (0.1, 0.1, 0.1), 0.1, 0.1),
+        recognition=Recognition(0.1, 0.01, 0.5, 3),
+        correlations=Correlations(0.3, 0.02, 0.01),
+        strata=(Stratum("y = 0", 0.5, 0.1, 0.02, 0.05, 250),),
     )
+    parts = [
+        x for x in vars(fitted.report_).values() if isinstance(x, tuple) and hasattr(x, "_fields")
+    ]
+    assert len(parts) == 3, "a new part of a report must be in the file too"
     fitted.certificate_ = mireg.certify(np.arange(400) % 4, np.arange(400) // 4 % 2)
     fitted.save(path)
     back = mireg.Eraser.load(path)
@@ -174,6 +187,26 @@ def test_a_file_holds_all(fitted, data, tmp_path):
     assert back.get_params() == fitted.get_params()
     assert [p.name for p in tmp_path.iterdir()] == ["eraser.pt"]
     fitted.report_ = fitted.certificate_ = None
+
+
+def test_settings_may_be_numbers_of_numpy(data, tmp_path):
+    x, s = data
+    given = {"epsilon": np.float32(0.5), "random_state": np.int64(3), "unknown": np.array([-1])}
+    eraser = mireg.Eraser(**given, report=False, steps=2, width=8).fit(x, s)
+    eraser.save(tmp_path / "eraser.pt")
+    back = mireg.Eraser.load(tmp_path / "eraser.pt")
+    assert (back.epsilon, back.random_state, back.unknown) == (0.5, 3, [-1])
+    np.testing.assert_array_equal(back.transform(x), eraser.transform(x))
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("side", [-1, 1], ids=["least", "most"])
+def test_a_number_that_is_nearly_always_at_its_end_has_two_labels(columns, side):
+    random = np.random.default_rng(0)
+    s = side * np.minimum(1.0, 30 * random.random((1500, 1))).repeat(columns, 1)
+    known = read_known("s", s, 1500)
+    labels, count = labels_of(known, torch.arange(1500), torch.Generator().manual_seed(0))
+    assert count >= 2 and labels.unique().tolist() == list(range(count))
 
 
 def test_a_save_that_fails_leaves_the_former_file(fitted, tmp_path, monkeypatch):

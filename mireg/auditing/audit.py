@@ -3,6 +3,7 @@ r"""The auditor: fresh critics on frozen codes, evaluated on held-out samples.""
 __all__ = ["audit"]
 
 import math
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -113,13 +114,19 @@ def audit(
     """
     start = time.monotonic()
     if epsilon is not None:
-        check_epsilon(epsilon)
+        epsilon = check_epsilon(epsilon)
+    seed = operator.index(seed)
     if not 0.5 <= confidence < 1:
         raise ValueError(f"confidence must be in [0.5, 1), got {confidence}")
     inputs = read_inputs(pi, alpha, groups, kind, classes, unknown)
     odd = () if posterior is None else check_posterior(posterior, pi)
     if folds is not None and not 2 <= folds <= 20:
         raise ValueError(f"folds must be from 2 to 20, got {folds}")
+    bound = None
+    if posterior is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            bound = bound_from_above(posterior, inputs.known)
     if given is None:
         report = _examine(inputs, epsilon, seed, confidence, folds, progress)
     else:
@@ -133,7 +140,6 @@ def audit(
         report = combined(inputs, parts, examine, confidence, epsilon, words)
     if progress is not None:
         progress("done", 1.0)
-    bound = None if posterior is None else bound_from_above(posterior, inputs.known)
     if bound is not None and bound < NEARLY_EMPTY:
         text = (
             f"samples of this posterior reveal at most {bound:.3f} nats about anything: the code "

@@ -107,7 +107,7 @@ def _audit(options: argparse.Namespace) -> int:
         given=None if options.given is None else data[options.given],
         kind=options.kind,
         classes=options.classes,
-        unknown=options.unknown,
+        unknown=[_value(x) if data["alpha"].dtype.kind not in "US" else x for x in options.unknown],
         folds=options.folds,
         posterior=posterior,
         progress=None if options.quiet else _show,

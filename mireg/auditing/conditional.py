@@ -160,7 +160,7 @@ def combined(
     whole = sum(w for w, _ in audited) + sum(
         w for w, p in zip(shares, parts, strict=True) if p.zero
     )
-    left_out = 1 - whole
+    left_out = sum(len(p.rows) for p in parts if p.inputs is None and not p.zero) / n
 
     def mean(name: str, of: list[tuple[float, AuditReport]] = audited) -> float:
         return float(sum(w * float(getattr(r, name)) for w, r in of)) / whole

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from .._components import first_of_groups, principal, products, whitening
-from .features import NormalScores
+from .features import NormalScores, Standardize
 from .inputs import AuditInputs
 
 ERRORS = 3.0
@@ -136,15 +136,20 @@ def _indicators(labels: Tensor, classes: int) -> list[Tensor]:
 
 
 def _features(code: Tensor) -> list[Tensor]:
-    """Returns normal scores of a code, and with products of two, if there are enough samples."""
+    """Returns normal scores of a code, its values, and the scores with products of two.
+
+    These are left out if there are too few samples.
+    """
     n, d = code.shape
     if LINEAR * d > n:
         return []
     scores = NormalScores(code)(code).double()
+    # The noise of ranks hides directions of little variance, which the values themselves show.
+    found = [scores, Standardize(code)(code)]
     left = min(MOST_FEATURES, n // PRODUCTS) - d
     if left < 1:
-        return [scores]
+        return found
     # The largest k with k (k + 1) / 2 products.
     k = (math.isqrt(8 * left + 1) - 1) // 2
     parts = scores if k >= d else principal(scores - scores.mean(0), k)
-    return [scores, torch.cat((scores, products(parts)), dim=1)]
+    return [*found, torch.cat((scores, products(parts)), dim=1)]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .evaluation import PAIRS, Evidence, Member, evaluate
-from .features import PREPROCESSING, Squares, with_radius
+from .features import PREPROCESSING, Squares, Whitened, with_radius
 from .fitting import BATCH, FoldData, contrastive_loss, fit, label_loss
 from .inputs import AuditInputs, Folds
 from .linear import CanonicalCritic, are_judges, logistic_regression
@@ -19,6 +19,7 @@ from .members import (
     LabelCritics,
     Nearest,
     Neighbours,
+    OneCoordinate,
     code_members,
     label_members,
 )
@@ -155,11 +156,14 @@ class CrossFit:
         """Returns the members that are not trained on batches, which are made once.
 
         Those of labels are nearest neighbours, those of codes are linear. Both have critics that
-        are linear in the coordinates and their squares, and in products that were chosen.
+        are linear in the coordinates and their squares, and in products that were chosen. Critics
+        of codes whiten the coordinates; of labels, one sees them whitened.
         """
         if preprocessing not in self.made:
             make = self._of_labels if self.inputs.classes else self._of_codes
             made = make(self.prepared[preprocessing])
+            if self.inputs.classes:
+                made |= self._of_one_preprocessing(preprocessing)
             self.made[preprocessing] = {f"{k} on {preprocessing}": x for k, x in made.items()}
         return self.made[preprocessing]
 
@@ -178,6 +182,21 @@ class CrossFit:
                 codes = [products.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
                 made["products"] = self._regressed(of, products, codes)
         return made
+
+    def _of_one_preprocessing(self, name: str) -> dict[str, Member]:
+        """Returns critics of labels that gain nothing from another preprocessing.
+
+        Ranks are noisy, and hide directions of little variance. They hide nothing in a coordinate.
+        """
+        of = self.prepared[name]
+        if self.inputs.pi.shape[1] + self.inputs.classes > MOST_SQUARED:
+            return {}
+        if name == "scores":
+            nearest = OneCoordinate(self.log_prior, of.train, NEIGHBOURS, MOST_ASKED)
+            return {"one coordinate": Member(nearest, of.stop, of.test)}
+        whitened = Whitened([fold.x for fold in of.train])
+        codes = [whitened.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
+        return {"whitened": self._regressed(of, whitened, codes)}
 
     def _regressed(self, of: Prepared, shown: nn.Module, codes: list[Tensor]) -> Member:
         """Returns the logistic regressions on a function of codes.

@@ -15,7 +15,7 @@ from .combining import CodeMixture, LabelMixture
 from .curve import LearningCurve, Recognition
 from .fitting import FoldData, rolls
 from .inputs import AuditInputs, Folds
-from .members import Neighbours
+from .members import Neighbours, OneCoordinate
 from .recognition import clustered_error
 
 BLOCK = 20_000
@@ -200,7 +200,7 @@ def _of_labels(members: dict[str, Member], parts: list[FoldData], classes: int, 
 @torch.no_grad()
 def _of_fold(network: nn.Module, fold: FoldData, index: Tensor, k: int) -> Tensor:
     """Returns the logits of the critic of fold k alone, with the shape of the index."""
-    if isinstance(network, Neighbours):
+    if isinstance(network, Neighbours | OneCoordinate):
         return network.of_fold(k, fold.x)[:, fold.y[index[:, 0]]].T
     tensors = {
         name: x[k : k + 1]

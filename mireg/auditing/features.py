@@ -11,6 +11,7 @@ __all__ = [
     "Preprocessing",
     "Squares",
     "Standardize",
+    "Whitened",
     "with_radius",
 ]
 
@@ -18,7 +19,10 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .._components import whitening
 
 LIMIT = 8.0
 """Values are clipped to this number of standard deviations, so that no outlier dominates."""
@@ -94,6 +98,36 @@ def with_radius(x: Tensor) -> Tensor:
     if x.shape[1] == 1:
         return x
     return torch.cat((x, x.square().mean(1, keepdim=True).add(1e-6).log()), dim=1)
+
+
+class Whitened(nn.Module):
+    """Creates the map of codes (F, N, D) to uncorrelated coordinates of unit variance.
+
+    What a direction of little variance reveals is then as easy to find as all else.
+
+    Arguments:
+        codes: The training codes of each fold, with shape (N, D).
+    """
+
+    mean: Tensor
+    whiten: Tensor
+
+    def __init__(self, codes: list[Tensor]) -> None:
+        super().__init__()
+
+        exact = [x.double() for x in codes]
+        maps = [whitening(x - x.mean(0)) for x in exact]
+        most = max(part.shape[1] for part in maps)
+        self.register_buffer("mean", torch.stack([x.mean(0) for x in exact]))
+        padded = [F.pad(part, (0, most - part.shape[1])) for part in maps]
+        self.register_buffer("whiten", torch.stack(padded))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.of_fold(k, codes) for k, codes in enumerate(x)])
+
+    def of_fold(self, k: int, x: Tensor) -> Tensor:
+        """Returns the coordinates of fold k for codes (N, D), with shape (N, R)."""
+        return ((x.double() - self.mean[k]) @ self.whiten[k]).clamp(-LIMIT, LIMIT).float()
 
 
 class Squares(nn.Module):

@@ -19,6 +19,9 @@ FEW_SAMPLES = 500
 MAXIMUM = 1_000_000
 """The most samples that an audit accepts."""
 
+MOST_COUNTED = 10_000
+"""The most samples whose different values are counted."""
+
 INDEPENDENT_MINIMUM = 20
 """The fewest groups that an audit accepts: all samples of a group count as one."""
 
@@ -30,9 +33,9 @@ class AuditInputs(NamedTuple):
     """Codes in one form, with warnings about them."""
 
     pi: Tensor
-    """The codes π, float32, with shape (N, D)."""
+    """The codes π with shape (N, D), in float32, or in float64 if float32 would lose values."""
     alpha: Tensor
-    """Codes α, float32, with shape (N, E); or labels from 0 to C - 1, int64, with shape (N,)."""
+    """Codes α in the same form, with shape (N, E); or labels from 0 to C - 1, with shape (N,)."""
     groups: Tensor
     """The group of each sample from 0 to G - 1, with shape (N,); by default one per sample."""
     classes: int
@@ -190,9 +193,21 @@ def _as_code(name: str, x: Array, warnings: list[str]) -> Array:
     if constant.any():
         warnings.append(f"{int(constant.sum())} of {x.shape[1]} columns of {name} are constant")
         x = x[:, ~constant]
-    # In double precision first, since float32 would lose small variation on a large offset.
-    x = x.astype(np.float64)
-    return np.ascontiguousarray(x - np.median(x, axis=0)).astype(np.float32)
+    # In double precision first, since float32 would lose small variation on a large offset, and
+    # very small and very large numbers.
+    exact = np.ascontiguousarray(x.astype(np.float64) - np.median(x, axis=0))
+    exact /= np.abs(exact).max(axis=0)
+    single = exact.astype(np.float32)
+    return exact if x.dtype == np.float64 and _merges(exact, single) else single
+
+
+def _merges(exact: Array, rounded: Array) -> bool:
+    """Returns whether rounding makes more than a hundredth of the values of a column equal."""
+    rows = np.linspace(0, len(exact) - 1, min(len(exact), MOST_COUNTED)).round().astype(int)
+    for column, single in zip(exact[rows].T, rounded[rows].T, strict=True):
+        if len(np.unique(single)) < 0.99 * len(np.unique(column)):
+            return True
+    return False
 
 
 class Folds(NamedTuple):

@@ -110,7 +110,8 @@ def read_variable(
     warnings = [
         f"unknown={value!r} is not among the values of {name}"
         for value in _declared(unknown)
-        if isinstance(value, str) and not left_out
+        if (isinstance(value, str) or array.dtype.kind == "U") and not left_out
+        if not _is_missing(value)
     ]
     if labels is None:
         values: Array = array.reshape(len(array), -1)

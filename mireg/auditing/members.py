@@ -3,7 +3,14 @@ r"""The members of the panel: critics of all folds, which return logits for the 
 For labels a critic is a classifier, :math:`T(\pi, \alpha) = \log q(\alpha | \pi) - \log p(\alpha)`.
 """
 
-__all__ = ["CodeCritics", "LabelCritics", "Neighbours", "code_members", "label_members"]
+__all__ = [
+    "CodeCritics",
+    "LabelCritics",
+    "Neighbours",
+    "OneCoordinate",
+    "code_members",
+    "label_members",
+]
 
 from collections.abc import Callable
 from typing import cast
@@ -14,7 +21,7 @@ from torch import Tensor, nn
 
 from ..layers import shown_in_octaves
 from .fitting import FoldData
-from .linear import CanonicalCritic
+from .linear import CanonicalCritic, are_judges
 from .networks import Concatenated, FoldMLP, Separable, Towers
 
 
@@ -139,13 +146,76 @@ class Neighbours(nn.Module):
     def of_fold(self, k: int, x: Tensor) -> Tensor:
         """Returns the logits of fold k for every label, with shape (N, C)."""
         labels = self.nearest.of_fold(k, x)[:, : self.count]
-        prior = self.log_prior[k].exp()
-        votes = x.new_zeros(len(x), len(prior))
+        votes = x.new_zeros(len(x), self.log_prior.shape[1])
         votes.scatter_add_(1, labels, torch.ones_like(labels, dtype=x.dtype))
-        # About a tenth of the votes follows the frequencies, so that no label has probability 0.
-        weight = 1 + 0.1 * self.count
-        probability = (votes + weight * prior) / (self.count + weight)
-        return probability.log() - self.log_prior[k]
+        return _log_ratio(votes, self.log_prior[k])
+
+
+class OneCoordinate(nn.Module):
+    """Creates critics of labels from the nearest training codes in one coordinate.
+
+    What one coordinate shows in fine detail is hidden from neighbours in all coordinates. The
+    judges choose the coordinate and the number of neighbours.
+
+    Arguments:
+        log_prior: The logarithm of each label's frequency, with shape (F, C).
+        train: The training samples of each fold.
+        counts: The numbers of neighbours.
+        most: The number of training samples to choose neighbours from.
+    """
+
+    log_prior: Tensor
+
+    def __init__(
+        self, log_prior: Tensor, train: list[FoldData], counts: tuple[int, ...], most: int
+    ) -> None:
+        super().__init__()
+
+        self.register_buffer("log_prior", log_prior)
+        self.chosen: list[tuple[int, int]] = []
+        self.tables: list[tuple[Tensor, Tensor]] = []
+        for k, fold in enumerate(train):
+            # Samples of one group are neighbours: take rows at equal distances.
+            rows = torch.linspace(0, len(fold.x) - 1, min(most, len(fold.x))).round().long()
+            x, y, judges = fold.x[rows], fold.y[rows], are_judges(fold.groups)[rows]
+            losses = []
+            for column in range(x.shape[1]):
+                table = self._table(x[~judges, column], y[~judges])
+                for count in counts:
+                    ratio = self._ratios(k, table, x[judges, column], count)
+                    said = F.nll_loss(ratio + self.log_prior[k], y[judges])
+                    losses.append((float(said), column, count))
+            _, column, count = min(losses)
+            self.chosen.append((column, count))
+            self.tables.append(self._table(x[:, column], y))
+
+    def _table(self, values: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns sorted values, and how often each label is among the first of them."""
+        order = values.argsort()
+        hits = F.one_hot(labels[order], self.log_prior.shape[1]).float()
+        return values[order], F.pad(hits.cumsum(0), (0, 0, 1, 0))
+
+    def _ratios(self, k: int, table: tuple[Tensor, Tensor], x: Tensor, count: int) -> Tensor:
+        values, sums = table
+        count = min(count, len(values))
+        x = x.contiguous()
+        # The middle, if a value was seen several times.
+        place = torch.searchsorted(values, x) + torch.searchsorted(values, x, right=True)
+        first = (place // 2 - count // 2).clamp(0, len(values) - count)
+        return _log_ratio(sums[first + count] - sums[first], self.log_prior[k])
+
+    def of_fold(self, k: int, x: Tensor) -> Tensor:
+        """Returns the logits of fold k for every label, with shape (N, C)."""
+        column, count = self.chosen[k]
+        return self._ratios(k, self.tables[k], x[:, column], count)
+
+
+def _log_ratio(votes: Tensor, log_prior: Tensor) -> Tensor:
+    """Returns the logits of labels by the votes of neighbours, with shape (N, C)."""
+    count = votes.sum(1, keepdim=True)
+    # About a tenth of the votes follows the frequencies, so that no label has probability 0.
+    weight = 1 + 0.1 * count
+    return ((votes + weight * log_prior.exp()) / (count + weight)).log() - log_prior
 
 
 def code_members(

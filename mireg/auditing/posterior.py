@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    Normal,
+    OneHotCategorical,
+)
 
 from ..functional import variational_bound
 from .kinds import as_values
@@ -59,11 +65,18 @@ def check_posterior(posterior: Distribution, pi: Any) -> tuple[str, ...]:
 def bound_from_above(posterior: Distribution, known: Tensor | None = None) -> float:
     """Returns the upper bound of eq. (9), with a prior that has the moments of the codes.
 
+    The prior of categories has their frequencies: the bound is then the least that eq. (9) allows.
+
     Arguments:
         posterior: The posterior of all samples.
         known: Which samples are audited, with shape (N,). Defaults to all.
     """
     base = _base(posterior)
+    if isinstance(base, Categorical | OneHotCategorical):
+        p = base.probs.detach().cpu().double()
+        p = p if known is None else p[known]
+        ratio = (p.clamp(min=1e-12) / p.mean(0).clamp(min=1e-12)).log()
+        return float((p * ratio).flatten(1).sum(1).mean())
     shape = posterior.batch_shape + posterior.event_shape
     prior: Distribution = Normal(torch.zeros(shape[1:]), torch.ones(shape[1:]))
     if isinstance(base, Normal):

@@ -19,7 +19,7 @@ from ..certificates import Certificate, certify
 from .conventions import Conventions, not_fitted
 from .inputs import Known, labels_of, read_embeddings, read_known
 from .network import Cells, linear_eraser
-from .storage import read, report_of, values_of, write
+from .storage import plain, read, report_of, values_of, write
 from .training import KEPT, Task, train
 
 HELD_OUT, MOST_HELD_OUT = 0.15, 10_000
@@ -322,7 +322,8 @@ class Eraser(Conventions):
         """
         if not hasattr(self, "network_"):
             raise not_fitted()
-        settings = {name: v for name, v in self.get_params().items() if name != "progress"}
+        params = self.get_params().items()
+        settings = {name: plain(value) for name, value in params if name != "progress"}
         write(
             {
                 "settings": settings,

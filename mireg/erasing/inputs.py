@@ -138,9 +138,14 @@ def labels_of(s: Known, rows: torch.Tensor, generator: torch.Generator) -> tuple
     if s.labels:
         return values, s.labels
     if values.shape[1] == 1:
-        edges = values[:, 0].quantile(torch.linspace(0, 1, BINS + 1)[1:-1])
-        found = torch.bucketize(values[:, 0].contiguous(), edges)
+        column = values[:, 0].contiguous()
+        edges = column.quantile(torch.linspace(0, 1, BINS + 1)[1:-1])
+        # A value above all others, if it is frequent, is all of the last quantiles.
+        below = column[column < column.max()].max()
+        found = torch.bucketize(column, torch.where(edges < column.max(), edges, below).unique())
     else:
-        chosen = values[torch.randperm(len(values), generator=generator)[:BINS]]
+        # Not by frequency: all rows but a few may be equal.
+        others = values.unique(dim=0)
+        chosen = others[torch.randperm(len(others), generator=generator)[:BINS]]
         found = torch.cdist(values, chosen).argmin(1)
     return found.unique(return_inverse=True)[1], len(found.unique())

@@ -1,18 +1,23 @@
 """Files of erasers, made of plain values and tensors, so that loading one runs no code."""
 
-__all__ = ["read", "report_of", "values_of", "write"]
+__all__ = ["plain", "read", "report_of", "values_of", "write"]
 
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from ..auditing.correlations import Correlations
 from ..auditing.curve import LearningCurve, Recognition
 from ..auditing.report import AuditReport, Stratum
 
 FORMAT = 1
+
+PARTS = {"curve": LearningCurve, "recognition": Recognition, "correlations": Correlations}
+"""The named tuples of a report, which a file holds as tuples."""
 
 
 def write(state: dict[str, Any], path: str | Path) -> None:
@@ -48,12 +53,17 @@ def read(path: str | Path) -> dict[str, Any]:
     return dict(state)
 
 
+def plain(value: Any) -> Any:
+    """Returns numbers and arrays of numpy as plain values, and other values unchanged."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
 def values_of(report: AuditReport | None) -> dict[str, Any] | None:
     """Returns a report as plain values."""
     if report is None:
         return None
     values = dict(vars(report))
-    for name in ("curve", "recognition"):
+    for name in PARTS:
         values[name] = None if values[name] is None else tuple(values[name])
     return {**values, "strata": [dict(vars(stratum)) for stratum in report.strata]}
 
@@ -62,7 +72,6 @@ def report_of(values: dict[str, Any] | None) -> AuditReport | None:
     """Returns the report for plain values."""
     if values is None:
         return None
-    parts = {"curve": LearningCurve, "recognition": Recognition}
-    made = {name: values[name] and kind(*values[name]) for name, kind in parts.items()}
+    made = {name: values[name] and kind(*values[name]) for name, kind in PARTS.items()}
     strata = tuple(Stratum(**stratum) for stratum in values["strata"])
     return AuditReport(**{**values, **made, "strata": strata})

@@ -1,6 +1,6 @@
 r"""Critics that are evaluated on the same batch, such as T and T'."""
 
-__all__ = ["Critics", "MakeCritic", "informed"]
+__all__ = ["Critics", "MakeCritic", "followed_by", "informed"]
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ from ..memory import Memory, scattered
 from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
-from ..weights import MovingAverage
+from ..weights import Controller, MovingAverage
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .penalty import Penalty
@@ -330,13 +330,15 @@ class Critics(nn.Module):
             )
 
     @torch.no_grad()
-    def update(self, penalty: Penalty, accepted: Tensor) -> None:
-        """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`."""
+    def update(self, penalty: Penalty, accepted: Tensor, source: Penalty, followed: Tensor) -> None:
+        """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`.
+
+        Estimators are calibrated by `source`, if it is `followed`.
+        """
         for name, scale in self.scales.items():
             cast(Standardization, scale).update(penalty.observed[name], accepted)
-        known = accepted & informed(penalty)
         for i, estimator in enumerate(self.estimators):
-            cast(Estimator, estimator).update(penalty.observed[f"estimator{i}"], known)
+            cast(Estimator, estimator).update(source.observed[f"estimator{i}"], followed)
         for name in ("empty", "alike"):
             if name in penalty.observed:
                 cast(MovingAverage, getattr(self, name)).update(penalty.observed[name], accepted)
@@ -352,6 +354,19 @@ def informed(penalty: Penalty) -> Tensor:
     """Returns whether a sample took part in the estimates. Without known labels none does."""
     known = penalty.observed.get("known")
     return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0
+
+
+def followed_by(given: Controller, held_out: Penalty | None) -> Tensor | bool:
+    """Returns whether estimates are followed: those of held-out codes alone, once there are some.
+
+    Arguments:
+        given: Whether there have been some, which this call notes.
+        held_out: The penalty of held-out codes of this step.
+    """
+    if held_out is None:
+        return given.state[0] == 0
+    given.move(torch.ones_like(given.state))
+    return True
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

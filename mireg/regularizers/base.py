@@ -106,9 +106,10 @@ class Regularizer(nn.Module):
     def update(self, penalty: Penalty, held_out: Penalty | None = None) -> None:
         r"""Moves the adaptive weights by the estimates of a penalty. Call it once per step.
 
-        An encoder that memorises its training samples reveals less about them than about new ones.
-        No estimate on training codes shows this. The estimate on `held_out` codes does, and λ then
-        rises until both are at most :math:`\epsilon`:
+        If each sample is seen many times, estimates on training codes are not those of new codes:
+        too high if critics memorise which codes belong together, too low if the encoder memorises
+        its samples. Estimates on `held_out` codes are right. Once there are some, weights follow
+        them alone:
 
         .. code-block:: python
 
@@ -116,7 +117,7 @@ class Regularizer(nn.Module):
                 held_out = constraint(*codes_of(validation_batch))
             constraint.update(penalty, held_out)
 
-        A batch in every few steps is enough. Its rows must not be those of the final audit.
+        A batch in every second step is enough. Its rows must not be those of the final audit.
 
         Arguments:
             penalty: The penalty of this step, or :meth:`Penalty.mean` if gradients are accumulated.

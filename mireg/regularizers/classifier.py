@@ -12,8 +12,15 @@ from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
-from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
-from ._critics import Critics, MakeCritic, informed
+from ..weights import (
+    Controller,
+    Estimates,
+    FixedMultiplier,
+    LogMultiplier,
+    MovingAverage,
+    Multiplier,
+)
+from ._critics import Critics, MakeCritic, followed_by, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -100,7 +107,8 @@ class ClassifierMI(Regularizer):
         check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
-        self.held_out_average = MovingAverage(estimator.decay)
+        # Whether held-out codes were given.
+        self.held_out = Controller(0.0)
         self.misuse = Misuse("ClassifierMI", self.epsilon, classes)
 
     def forward(
@@ -114,8 +122,8 @@ class ClassifierMI(Regularizer):
     ) -> Penalty:
         reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
-        average, held = (x.weight(mi.dtype) for x in (self.average, self.held_out_average))
-        seen = Estimates(mi, mi, average, average, held, self.epsilon)
+        average = self.average.weight(mi.dtype)
+        seen = Estimates(mi, mi, average, average, self.epsilon)
         loss = self.multiplier(reading.mi, seen)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
@@ -147,14 +155,14 @@ class ClassifierMI(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi")
             self.critics.check(held_out)
-            self.held_out_average.update(held_out.metrics["mi"], informed(held_out))
-        mi = penalty.metrics["mi"]
-        accepted = mi.isfinite()
-        known = accepted & informed(penalty)
-        self.average.update(mi, known)
-        average, held = self.average.value, self.held_out_average.value
-        self.multiplier.update(Estimates(mi, mi, average, average, held, self.epsilon), known)
-        self.critics.update(penalty, accepted)
+        source = held_out or penalty
+        accepted, mi = penalty.metrics["mi"].isfinite(), source.metrics["mi"]
+        known = accepted & informed(source)
+        followed = known & followed_by(self.held_out, held_out)
+        self.average.update(mi, followed)
+        average = self.average.value
+        self.multiplier.update(Estimates(mi, mi, average, average, self.epsilon), known)
+        self.critics.update(penalty, accepted, source, followed)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def faults(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ..estimators import Calibrated, Estimator, MeanLogit
 from ..pairs import Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..weights import (
+    Controller,
     Estimates,
     FixedGamma,
     FixedMultiplier,
@@ -25,7 +26,7 @@ from ..weights import (
     RelativeGamma,
     RobustGamma,
 )
-from ._critics import Critics, MakeCritic, informed
+from ._critics import Critics, MakeCritic, followed_by, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -151,7 +152,8 @@ class RobustMIConstraint(Regularizer):
         self.gamma = gamma or RelativeGamma()
         self.multiplier = multiplier or LogMultiplier()
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
-        self.held_out_average = MovingAverage(estimator.decay)
+        # Whether held-out codes were given.
+        self.held_out = Controller(0.0)
         self.kl_average = MovingAverage()
         self.misuse = Misuse(type(self).__name__, self.epsilon, classes)
 
@@ -230,8 +232,7 @@ class RobustMIConstraint(Regularizer):
         mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
         price = self.multiplier.weight(mi.dtype)
         gamma: Tensor = self.gamma(price)
-        held = self.held_out_average.weight(mi.dtype)
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
@@ -272,19 +273,20 @@ class RobustMIConstraint(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi_shadow")
             self.critics.check(held_out)
-            self.held_out_average.update(held_out.metrics["mi_shadow"], informed(held_out))
-        mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
-        accepted = (mi + mi_shadow + kl).isfinite()
-        known = accepted & informed(penalty)
+        kl = penalty.metrics["kl"]
+        accepted = (penalty.metrics["mi"] + penalty.metrics["mi_shadow"] + kl).isfinite()
+        source = held_out or penalty
+        mi, mi_shadow = source.metrics["mi"], source.metrics["mi_shadow"]
+        known = accepted & informed(source)
+        followed = known & followed_by(self.held_out, held_out)
         for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
-            average.update(estimate, known)
+            average.update(estimate, followed)
         self.kl_average.update(kl, accepted)
         mi_average, shadow_average = (average.value for average in self.moving_averages())
-        held = self.held_out_average.value
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, held, self.epsilon)
+        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
         self.gamma.update(seen, known)
         self.multiplier.update(seen, known)
-        self.critics.update(penalty, accepted)
+        self.critics.update(penalty, accepted, source, followed)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def moving_averages(self) -> list[MovingAverage]:

@@ -42,7 +42,7 @@ class Robust(Penalty):
 
 
 class HeldOut(Robust):
-    """The constraint whose λ also follows validation rows, a batch in every second step."""
+    """The constraint whose weights follow validation rows, a batch in every second step."""
 
     EVERY = 2
 
@@ -62,11 +62,6 @@ class HeldOut(Robust):
                 posterior = self.posterior(x)
                 held_out = self.constraint(posterior.sample(), s, posterior)
         self.constraint.update(self.last, held_out)
-
-    def notes(self) -> dict[str, Any]:
-        notes = super().notes()
-        notes["read"]["held_out"] = round(float(self.constraint.held_out_average.value), 5)
-        return notes
 
 
 def erase(task: Task, setting: float, seed: int, device: str) -> Codes:
