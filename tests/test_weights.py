@@ -29,7 +29,7 @@ anything = st.lists(st.tuples(*[st.floats(width=32)] * 2), max_size=8)
 
 def seen(mi, mi_shadow, epsilon=EPSILON, averages=None):
     """Returns estimates whose averages are those of the batch."""
-    values = (mi, mi_shadow, *(averages or (mi, mi_shadow)), 0.0)
+    values = (mi, mi_shadow, *(averages or (mi, mi_shadow)))
     return Estimates(*(torch.tensor(float(x)) for x in values), epsilon)
 
 

@@ -148,6 +148,8 @@ class Method(NamedTuple):
     """Whether the critics make their step before the encoders are shown the penalty: the paper's order."""
     standardised: bool = True
     """Whether an attribute in its own unit is standardised for it, as a user of it would do."""
+    held_out: bool = False
+    """Whether every second update is told of validation samples."""
 
 
 def constraint(make: Callable[..., mireg.Regularizer]) -> Callable:
@@ -168,6 +170,7 @@ USUAL = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 METHODS: dict[str, Method] = {
     "robust": Method(constraint(mireg.RobustMIConstraint), standardised=False),
+    "held_out": Method(constraint(mireg.RobustMIConstraint), standardised=False, held_out=True),
     "no_memory": Method(
         constraint(functools.partial(mireg.RobustMIConstraint, rows=0)), standardised=False
     ),

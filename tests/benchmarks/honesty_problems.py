@@ -5,6 +5,7 @@ from honesty_images import Letters, Puppets, Sprites
 from honesty_synthetic import (
     Dollars,
     FewLabels,
+    FewVectors,
     Labels,
     NoLeak,
     Strong,
@@ -23,6 +24,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "strong": Strong,
     "labels": Labels,
     "few_labels": FewLabels,
+    "few_vectors": FewVectors,
     "table": Survey,
     "puppets": Puppets,
     "adult_05": Adult,

@@ -108,7 +108,12 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        regularizer.update(penalty)
+        held_out = None
+        if method.held_out and step % 2:
+            with torch.no_grad():
+                (pi, alpha, posterior), _, of = problem(problem.batch, "validation")
+                held_out = regularizer(pi, alpha, posterior, groups=of)
+        regularizer.update(penalty, held_out)
         recent.append(penalty.metrics)
         if average is not None:
             average.update(step)

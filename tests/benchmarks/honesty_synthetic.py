@@ -72,7 +72,10 @@ class Vectors(Endless):
 
     def forward(self, n: int, split: str = "train") -> Outcome:
         factors = torch.randn(3, n, self.factors, device=self.device)
-        x1, x2 = (self.mix(factors[0], pose) for pose in factors[1:])
+        return self.of_pairs(*(self.mix(factors[0], pose) for pose in factors[1:]))
+
+    def of_pairs(self, x1: Tensor, x2: Tensor) -> Outcome:
+        """The codes of pairs of observations with one appearance, and the task loss."""
         mean = self.pose(x2)
         posterior = mireg.diagonal_gaussian(mean, torch.zeros_like(mean))
         codes = mireg.Codes(posterior.rsample(), self.appearance(x1), posterior)
@@ -105,6 +108,26 @@ class Vectors(Endless):
             for a in (0.3, 0.5, 0.7, 1.0, 1.2, 1.5)
         ]
         return torch.stack(bounds).max().item()
+
+
+class FewVectors(Vectors):
+    """The same with 20,000 pairs for training, each seen some 38 times, and 2,500 others that are held out."""
+
+    best = None
+    samples, held_out = 20_000, 2500
+
+    def build(self) -> None:
+        super().build()
+        n = self.samples + self.held_out
+        factors = torch.randn(3, n, self.factors)
+        self.hold("pairs", torch.stack([self.mix(factors[0], pose) for pose in factors[1:]]))
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        if split == "test":
+            return super().forward(n)
+        first, end = (0, self.samples) if split == "train" else (self.samples, None)
+        held = self.pairs[:, first:end]
+        return self.of_pairs(*held[:, torch.randint(held.shape[1], (n,), device=self.device)])
 
 
 class Wide(Vectors):

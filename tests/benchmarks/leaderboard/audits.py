@@ -1,6 +1,6 @@
 """Audits the codes of finished rows with `mireg.audit`, beside the judge and never instead of it.
 
-    python tests/benchmarks/leaderboard/audit.py runs/leaderboard --only mireg "encoder alone"
+    python tests/benchmarks/leaderboard/audits.py runs/leaderboard --only mireg "encoder alone"
 
 Codes that were not kept are made again from the same seed. What an audit of the first test codes
 says is appended to `rows.jsonl` and belongs to the row with the same key. What is done is not done
