@@ -44,7 +44,7 @@ class Estimates(NamedTuple):
     mi_shadow: Tensor
     """The estimate of T' for the batch."""
     mi_average: Tensor
-    """The moving average of `mi`: of held-out codes alone, once there are some."""
+    """The moving average of `mi`: for λ, of held-out codes alone, once there are some."""
     mi_shadow_average: Tensor
     """The moving average of `mi_shadow`."""
     epsilon: float

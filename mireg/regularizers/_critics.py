@@ -1,6 +1,6 @@
 r"""Critics that are evaluated on the same batch, such as T and T'."""
 
-__all__ = ["Critics", "MakeCritic", "followed_by", "informed"]
+__all__ = ["Critics", "MakeCritic", "held_out_or", "informed"]
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,13 +22,14 @@ from .._checks import (
     check_part,
 )
 from .._frozen import call_frozen
+from ..averages import saved
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator
 from ..memory import Memory, scattered
 from ..pairs import AllNegatives, ClassNegatives, Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..scaling import Standardization
-from ..weights import Controller, MovingAverage
+from ..weights import MovingAverage
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
 from .penalty import Penalty
@@ -330,15 +331,27 @@ class Critics(nn.Module):
             )
 
     @torch.no_grad()
-    def update(self, penalty: Penalty, accepted: Tensor, source: Penalty, followed: Tensor) -> None:
-        """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`.
+    def calibrate(
+        self, penalty: Penalty, held_out: Penalty | None, known: Tensor, average: MovingAverage
+    ) -> None:
+        """Moves estimators by a penalty: of held-out codes alone, once there are some.
 
-        Estimators are calibrated by `source`, if it is `followed`.
+        Arguments:
+            penalty: The penalty of this step.
+            held_out: That of held-out codes, if there are any in this step.
+            known: Whether the first is accepted.
+            average: An average over held-out codes so far.
         """
+        alone = known & (average.state[1] == 0)
+        source, accepted = (penalty, alone) if held_out is None else (held_out, informed(held_out))
+        for i, estimator in enumerate(self.estimators):
+            cast(Estimator, estimator).update(source.observed[f"estimator{i}"], accepted)
+
+    @torch.no_grad()
+    def update(self, penalty: Penalty, accepted: Tensor) -> None:
+        """Moves averages and stores codes by the result of :meth:`forward`, if `accepted`."""
         for name, scale in self.scales.items():
             cast(Standardization, scale).update(penalty.observed[name], accepted)
-        for i, estimator in enumerate(self.estimators):
-            cast(Estimator, estimator).update(source.observed[f"estimator{i}"], followed)
         for name in ("empty", "alike"):
             if name in penalty.observed:
                 cast(MovingAverage, getattr(self, name)).update(penalty.observed[name], accepted)
@@ -356,17 +369,10 @@ def informed(penalty: Penalty) -> Tensor:
     return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0
 
 
-def followed_by(given: Controller, held_out: Penalty | None) -> Tensor | bool:
-    """Returns whether estimates are followed: those of held-out codes alone, once there are some.
-
-    Arguments:
-        given: Whether there have been some, which this call notes.
-        held_out: The penalty of held-out codes of this step.
-    """
-    if held_out is None:
-        return given.state[0] == 0
-    given.move(torch.ones_like(given.state))
-    return True
+def held_out_or(held_out: MovingAverage, training: MovingAverage, dtype: torch.dtype) -> Tensor:
+    """Returns the average on held-out codes, or that on training codes before there are some."""
+    given = saved(held_out.state)[0] > 0
+    return torch.where(given, held_out.weight(dtype), training.weight(dtype))
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class Regularizer(nn.Module):
 
         If each sample is seen many times, estimates on training codes are not those of new codes:
         too high if critics memorise which codes belong together, too low if the encoder memorises
-        its samples. Estimates on `held_out` codes are right. Once there are some, weights follow
+        its samples. Estimates on `held_out` codes are neither. Once there are some, λ follows
         them alone:
 
         .. code-block:: python

@@ -12,15 +12,8 @@ from .._checks import Shape, check_epsilon, check_part, check_rows
 from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
-from ..weights import (
-    Controller,
-    Estimates,
-    FixedMultiplier,
-    LogMultiplier,
-    MovingAverage,
-    Multiplier,
-)
-from ._critics import Critics, MakeCritic, followed_by, informed
+from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
+from ._critics import Critics, MakeCritic, held_out_or, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -107,8 +100,7 @@ class ClassifierMI(Regularizer):
         check_part("multiplier", multiplier, nn.Module, "mireg.weights.LogMultiplier()")
         self.multiplier = multiplier or LogMultiplier()
         self.average = MovingAverage(estimator.decay)
-        # Whether held-out codes were given.
-        self.held_out = Controller(0.0)
+        self.held_out = MovingAverage(estimator.decay)
         self.misuse = Misuse("ClassifierMI", self.epsilon, classes)
 
     def forward(
@@ -123,7 +115,8 @@ class ClassifierMI(Regularizer):
         reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
         average = self.average.weight(mi.dtype)
-        seen = Estimates(mi, mi, average, average, self.epsilon)
+        followed = held_out_or(self.held_out, self.average, mi.dtype)
+        seen = Estimates(mi, mi, followed, followed, self.epsilon)
         loss = self.multiplier(reading.mi, seen)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
@@ -155,14 +148,16 @@ class ClassifierMI(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi")
             self.critics.check(held_out)
-        source = held_out or penalty
-        accepted, mi = penalty.metrics["mi"].isfinite(), source.metrics["mi"]
-        known = accepted & informed(source)
-        followed = known & followed_by(self.held_out, held_out)
-        self.average.update(mi, followed)
-        average = self.average.value
-        self.multiplier.update(Estimates(mi, mi, average, average, self.epsilon), known)
-        self.critics.update(penalty, accepted, source, followed)
+        mi = penalty.metrics["mi"]
+        accepted = mi.isfinite()
+        known = accepted & informed(penalty)
+        self.critics.calibrate(penalty, held_out, known, self.held_out)
+        self.average.update(mi, known)
+        if held_out is not None:
+            self.held_out.update(held_out.metrics["mi"], informed(held_out))
+        followed = held_out_or(self.held_out, self.average, self.average.value.dtype)
+        self.multiplier.update(Estimates(mi, mi, followed, followed, self.epsilon), known)
+        self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def faults(self) -> dict[str, str]:

@@ -16,7 +16,6 @@ from ..estimators import Calibrated, Estimator, MeanLogit
 from ..pairs import Negatives, ShiftedNegatives
 from ..ranks import Ranks
 from ..weights import (
-    Controller,
     Estimates,
     FixedGamma,
     FixedMultiplier,
@@ -26,7 +25,7 @@ from ..weights import (
     RelativeGamma,
     RobustGamma,
 )
-from ._critics import Critics, MakeCritic, followed_by, informed
+from ._critics import Critics, MakeCritic, held_out_or, informed
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
@@ -152,8 +151,7 @@ class RobustMIConstraint(Regularizer):
         self.gamma = gamma or RelativeGamma()
         self.multiplier = multiplier or LogMultiplier()
         self.averages = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
-        # Whether held-out codes were given.
-        self.held_out = Controller(0.0)
+        self.held_out = nn.ModuleList(MovingAverage(estimator.decay) for _ in range(2))
         self.kl_average = MovingAverage()
         self.misuse = Misuse(type(self).__name__, self.epsilon, classes)
 
@@ -232,7 +230,7 @@ class RobustMIConstraint(Regularizer):
         mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
         price = self.multiplier.weight(mi.dtype)
         gamma: Tensor = self.gamma(price)
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
+        seen = Estimates(mi, mi_shadow, *self.followed(mi.dtype), self.epsilon)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
@@ -273,25 +271,34 @@ class RobustMIConstraint(Regularizer):
         if held_out is not None:
             check_held_out(self, penalty, held_out, self.multiplier, "mi_shadow")
             self.critics.check(held_out)
-        kl = penalty.metrics["kl"]
-        accepted = (penalty.metrics["mi"] + penalty.metrics["mi_shadow"] + kl).isfinite()
-        source = held_out or penalty
-        mi, mi_shadow = source.metrics["mi"], source.metrics["mi_shadow"]
-        known = accepted & informed(source)
-        followed = known & followed_by(self.held_out, held_out)
+        mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
+        accepted = (mi + mi_shadow + kl).isfinite()
+        known = accepted & informed(penalty)
+        self.critics.calibrate(penalty, held_out, known, cast(MovingAverage, self.held_out[0]))
         for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
-            average.update(estimate, followed)
+            average.update(estimate, known)
+        if held_out is not None:
+            for name, held in zip(("mi", "mi_shadow"), self.held_out, strict=True):
+                cast(MovingAverage, held).update(held_out.metrics[name], informed(held_out))
         self.kl_average.update(kl, accepted)
         mi_average, shadow_average = (average.value for average in self.moving_averages())
         seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
+        # The gap on training codes keeps the price of all information high if critics memorise.
         self.gamma.update(seen, known)
-        self.multiplier.update(seen, known)
-        self.critics.update(penalty, accepted, source, followed)
+        followed = self.followed(mi_average.dtype)
+        self.multiplier.update(Estimates(mi, mi_shadow, *followed, self.epsilon), known)
+        self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def moving_averages(self) -> list[MovingAverage]:
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
         return [cast(MovingAverage, average) for average in self.averages]
+
+    def followed(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Returns the averages of :math:`I_T` and of :math:`I_{T'}` that λ follows."""
+        both = zip(self.held_out, self.moving_averages(), strict=True)
+        mi, mi_shadow = (held_out_or(cast(MovingAverage, x), y, dtype) for x, y in both)
+        return mi, mi_shadow
 
     def faults(self) -> dict[str, str]:
         return self.misuse.with_loop(self.of_state())

@@ -5,7 +5,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import runs
 import torch
 from pose_appearance.data.pairs import PairSampler
 from pose_appearance.programs.train import main
@@ -22,6 +21,8 @@ from processes import (
     say_into,
     watch_groups,
 )
+
+import runs
 
 NEVER = SimpleNamespace(name=None)
 

@@ -42,7 +42,7 @@ class Robust(Penalty):
 
 
 class HeldOut(Robust):
-    """The constraint whose weights follow validation rows, a batch in every second step."""
+    """The constraint whose λ follows validation rows, a batch in every second step."""
 
     EVERY = 2
 
