@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from ._checks import Shape, as_shape
 
+FLATTENED = 512
+"""Codes of any shape are flattened up to so many numbers."""
+
 
 class LeakyReLU(nn.Module):
     """Creates the nonlinearity of critics, with a slope of 0.2 below 0. It works in place.
@@ -103,7 +106,8 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
 
     Token sequences :math:`(L, C)`, maps :math:`(C, H, W)` and volumes :math:`(C, D, H, W)` pass a
     projection to `width` channels, a convolution and a pooling to a coarse grid, so that the size
-    of a critic does not depend on theirs. Vectors are unchanged, and other shapes flattened.
+    of a critic does not depend on theirs. Vectors are unchanged, and other shapes flattened. So are
+    codes of at most 512 numbers, since a convolution would take several times as long.
 
     Example:
         >>> layers, outputs = pooled((8, 16, 16), width=32)
@@ -111,7 +115,7 @@ def pooled(features: Shape, width: int) -> tuple[nn.Module, int]:
         (128, torch.Size([4, 128]))
     """
     shape = as_shape(features)
-    if not 2 <= len(shape) <= 4:
+    if not 2 <= len(shape) <= 4 or math.prod(shape) <= FLATTENED:
         return nn.Flatten(), math.prod(shape)
     tokens = len(shape) == 2
     channels, *sides = reversed(shape) if tokens else shape

@@ -224,10 +224,10 @@ def _examine(
             f"small estimate shows little. At most about {certifiable:.1f} nats can be "
             "certified",
         )
+    unseen = False
     if correlations.significant:
         beyond = correlations.nats - max(0.0, mi)
-        if beyond > 2 * math.hypot(error, correlations.error):
-            doubtful.append(correlations.unseen)
+        unseen = beyond > 2 * math.hypot(error, correlations.error)
         if beyond > missed:
             missed, missed_error = beyond, correlations.error
     # No code reveals more than the entropy of the labels.
@@ -237,6 +237,8 @@ def _examine(
     enough = enough if enough > groups_count else 0
     doubtful.extend(() if reasons or few else doubts(mi, error, most, epsilon, enough))
     verdict = decide(mi, error, log_z, bound, epsilon, not reasons, not few, most)
+    # A verdict of `below` has counted them.
+    doubtful.extend([correlations.unseen] if unseen and verdict != "below" else [])
     if verdict != "above":
         warnings.extend(doubtful)
     elif doubtful:

@@ -43,6 +43,10 @@ MOST_COMPARED, FEWEST_ASKED, MOST_ASKED = 2_000_000_000, 5_000, 20_000
 """The most comparisons in a search for neighbours, and limits on the training codes to search."""
 
 
+MOST_VOTES = 4_000_000
+"""The most counts of labels in a table of neighbours in one coordinate."""
+
+
 class Prepared(NamedTuple):
     """All samples in one preprocessing, as each fold sees them."""
 
@@ -192,7 +196,8 @@ class CrossFit:
         if self.inputs.pi.shape[1] + self.inputs.classes > MOST_SQUARED:
             return {}
         if name == "scores":
-            nearest = OneCoordinate(self.log_prior, of.train, NEIGHBOURS, MOST_ASKED)
+            most = min(MOST_ASKED, MOST_VOTES // self.inputs.classes)
+            nearest = OneCoordinate(self.log_prior, of.train, NEIGHBOURS, most)
             return {"one coordinate": Member(nearest, of.stop, of.test)}
         whitened = Whitened([fold.x for fold in of.train])
         codes = [whitened.of_fold(k, fold.x) for k, fold in enumerate(of.train)]
