@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "pose_appearance")]
 
 import processes
+import runs
 import test_many_ranks
 import torch
 import torch._dynamo
@@ -35,8 +36,6 @@ from pose_appearance.programs import evaluate, train
 from pose_appearance.training.log import read_log
 from pose_appearance.training.options import TrainOptions
 from pose_appearance.training.ranks import join_ranks, leave_ranks
-
-import runs
 
 for name in ("accelerate", "lightning"):
     if importlib.util.find_spec(name) is not None:

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import processes
 import pytest
+import runs
 import torch
 from PIL import Image
 from pose_appearance.data.folder import folder
@@ -26,8 +27,6 @@ from pose_appearance.training.checkpoint import (
 from pose_appearance.training.log import RunLog, read_log
 from pose_appearance.training.run import build_trainer, load_images, resume, train
 from pose_appearance.training.trainer import Diverged
-
-import runs
 
 KILLS = 8
 NEVER = SimpleNamespace(name=None)

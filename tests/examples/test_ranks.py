@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import runs
 import torch
 from pose_appearance.data.pairs import PairSampler
 from pose_appearance.programs.train import main
@@ -21,8 +22,6 @@ from processes import (
     say_into,
     watch_groups,
 )
-
-import runs
 
 NEVER = SimpleNamespace(name=None)
 

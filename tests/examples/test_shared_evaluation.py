@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import pytest
+import runs
 import torch
 from pose_appearance.programs.evaluate import EvaluateOptions, main
 from pose_appearance.studies import Run
@@ -20,8 +21,6 @@ from processes import (
     watch_groups,
 )
 from test_ranks import state_after
-
-import runs
 
 READ_WITH_A_MEMORY = {
     f"/estimates_{of}/{name}" for of in ("train", "held_out") for name in ("mi", "mi_shadow")
