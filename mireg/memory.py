@@ -85,10 +85,8 @@ class Memory(nn.Module):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, x in self.named_buffers():
             if x.dtype in (torch.float16, torch.bfloat16):
-                exact = torch.float32
-                setattr(
-                    self, name, (x if before[name].is_meta else before[name]).to(x.device, exact)
-                )
+                source = x if before[name].is_meta else before[name]
+                setattr(self, name, source.to(x.device, torch.float32))
         return self
 
     @property

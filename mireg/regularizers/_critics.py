@@ -319,9 +319,8 @@ class Critics(nn.Module):
             penalty.observed,
             {*self.scales, *map("estimator{}".format, range(len(self.rows)))},
         )
-        own = names == seen.keys() - {"empty", "alike", "known"} and ("alike" in seen) == bool(
-            self.classes
-        )
+        names |= seen.keys() & {"empty", "alike", "known"}
+        own = names == seen.keys() and ("alike" in seen) == bool(self.classes)
         own = own and ("given" in penalty.codes) == (self.given is not None)
         own = own and len(penalty.codes) > 0 and penalty.codes["pi"].shape[1:] == self.pi_shape
         if not own or penalty.codes["alpha"].shape[1:] != self.alpha_shape:
