@@ -125,7 +125,7 @@ class Standardization(nn.Module):
         variance = torch.where(known, variance / total, squares)
         resolved = (FLAT * centre).square()
         scale = torch.maximum(variance, resolved).sqrt().clamp(min=1e-12)
-        # A tiny scale would be a huge gradient for a feature that tells nothing.
+        # A tiny scale would be a huge gradient for a feature that reveals nothing.
         flat = squares <= torch.maximum(FLAT * variance, resolved)
         scale = torch.where(flat, torch.inf, scale)
         observed = torch.cat((batch_mean, squares))

@@ -19,7 +19,7 @@ from .certificate import Block, ceiling, code_bound, count_units, label_bound
 from .conditional import combined, cut, read_given
 from .correlations import strongest
 from .crossfit import NEIGHBOURS
-from .curve import LearningCurve, estimate, log_partition, open_questions
+from .curve import estimate, log_partition, open_questions
 from .evaluation import FEWEST_SHIFTS, Evidence
 from .inputs import AuditInputs, make_folds, read_inputs
 from .kinds import Kind
@@ -27,16 +27,13 @@ from .panel import Progress, judge
 from .posterior import bound_from_above, check_posterior
 from .recognition import clustered_error, of_labels, ratios_of_two, wilson_interval
 from .report import AuditReport
-from .verdict import decide, doubts, expected_miss, highest, normalized, samples_needed
+from .verdict import decide, doubts, estimate_warnings, expected_miss, highest, samples_needed
 
 CLUSTERED = 0.05
 """The nats that the nearest codes reveal before a report warns that codes come in clusters."""
 
 FEW_SAMPLES = 1000
 """With fewer samples the report warns that weak or complicated dependence may go unnoticed."""
-
-NEGATIVE = -0.005
-"""The estimate in nats below which the report warns that it is negative."""
 
 NEARLY_EMPTY = 0.5
 """If the posterior allows fewer nats about anything, the report warns of an empty code."""
@@ -201,7 +198,7 @@ def _examine(
         bound = code_bound(blocks, evidence.stop, confidence)
     few = inputs.inconclusive
     warnings = [*inputs.warnings, *([few] if few else [])]
-    warnings.extend(_of_estimate(mi, error, log_z, units))
+    warnings.extend(estimate_warnings(mi, error, log_z, units))
     entropy = label_entropy(inputs.alpha) if inputs.classes else math.inf
     certifiable = min(ceiling(units), entropy)
     if epsilon is not None and epsilon >= entropy:
@@ -214,16 +211,19 @@ def _examine(
         warnings.extend(_of_clusters(evidence.panel))
     trained = sum(len(inputs.groups[rows].unique()) for rows in split.train) / count
     correlations = strongest(inputs, torch.Generator().manual_seed(seed))
-    missed, missed_error, reasons = _missed(evidence.curve, inputs.weights, trained, groups_count)
+    curve = evidence.curve
+    reasons = () if curve is None else open_questions(curve, groups_count)
+    rise, missed_error = (0.0, 0.0) if curve is None else (curve.expected_rise, curve.rise_error)
+    missed = expected_miss(rise, inputs.weights, trained)
     # What makes a small estimate doubtful. A verdict of `above` stands in spite of it.
-    doubtful = list(reasons)
+    doubtful = []
     if len(inputs.pi) < FEW_SAMPLES:
-        doubtful.insert(
-            0,
+        doubtful.append(
             f"only {len(inputs.pi)} samples: critics find strong and smooth dependence only, so a "
             f"small estimate shows little. At most about {certifiable:.1f} nats can be "
-            "certified",
+            "certified"
         )
+    doubtful.extend(reasons)
     unseen = False
     if correlations.significant:
         beyond = correlations.nats - max(0.0, mi)
@@ -238,7 +238,8 @@ def _examine(
     doubtful.extend(() if reasons or few else doubts(mi, error, most, epsilon, enough))
     verdict = decide(mi, error, log_z, bound, epsilon, not reasons, not few, most)
     # A verdict of `below` has counted them.
-    doubtful.extend([correlations.unseen] if unseen and verdict != "below" else [])
+    if unseen and verdict != "below":
+        doubtful.append(correlations.unseen)
     if verdict != "above":
         warnings.extend(doubtful)
     elif doubtful:
@@ -260,7 +261,7 @@ def _examine(
         verdict=verdict,
         classes=inputs.classes,
         panel=evidence.panel,
-        curve=evidence.curve,
+        curve=curve,
         settled=not reasons,
         recognition=evidence.recognition,
         warnings=tuple(warnings),
@@ -270,30 +271,6 @@ def _examine(
         correlations=correlations,
         **_of_labels(inputs, evidence),
     )
-
-
-def _of_estimate(mi: float, error: float, log_z: float, units: int) -> Iterator[str]:
-    """Gives warnings about the estimate itself."""
-    if not normalized(mi, log_z):
-        text = f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the "
-        yield text + "certified bound"
-    if mi + 2 * error < 0 and mi < NEGATIVE:
-        yield (
-            "the estimate is negative, which information cannot be: what critics learnt does not "
-            "hold for other samples, as with few groups. It counts as 0"
-        )
-    if mi > 0.6 * math.log(units):
-        yield "the information is larger than this number of samples can measure"
-
-
-def _missed(
-    curve: LearningCurve | None, weights: int, trained: float, groups: int
-) -> tuple[float, float, tuple[str, ...]]:
-    """Returns what critics are expected to miss, its error, and why the estimate is not settled."""
-    if curve is None:
-        return expected_miss(0.0, weights, trained), 0.0, ()
-    missed = expected_miss(curve.expected_rise, weights, trained)
-    return missed, curve.rise_error, open_questions(curve, groups)
 
 
 def _of_clusters(panel: dict[str, float]) -> tuple[str, ...]:

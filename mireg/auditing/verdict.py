@@ -4,6 +4,7 @@ __all__ = [
     "Verdict",
     "decide",
     "doubts",
+    "estimate_warnings",
     "exit_status",
     "expected_miss",
     "highest",
@@ -13,6 +14,7 @@ __all__ = [
 ]
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from .inputs import FEW_GROUPS
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 DOUBLINGS = 8
 """How many more doublings of the training codes may raise an estimate as much as the last ones."""
+
+NEGATIVE = -0.005
+"""The estimate in nats below which the report warns that it is negative."""
 
 PER_WEIGHT = 2.5
 """The samples for each weight of a linear critic, times the target in nats."""
@@ -35,6 +40,20 @@ Verdict = Literal["below", "above", "undecided", "not settled", "not asked"]
 def normalized(mi: float, log_z: float) -> bool:
     """Returns whether log Z is near 0: within 0.1 nats, or within a tenth of the estimate."""
     return abs(log_z) <= max(0.1, 0.1 * abs(mi))
+
+
+def estimate_warnings(mi: float, error: float, log_z: float, units: int) -> Iterator[str]:
+    """Gives warnings about the estimate itself."""
+    if not normalized(mi, log_z):
+        text = f"log Z is {log_z:.2f}, far from 0: do not trust the estimate, only the "
+        yield text + "certified bound"
+    if mi + 2 * error < 0 and mi < NEGATIVE:
+        yield (
+            "the estimate is negative, which information cannot be: what critics learnt does not "
+            "hold for other samples, as with few groups. It counts as 0"
+        )
+    if mi > 0.6 * math.log(units):
+        yield "the information is larger than this number of samples can measure"
 
 
 def expected_miss(rise: float, weights: int, codes: float) -> float:

@@ -208,19 +208,18 @@ class Critics(nn.Module):
         if self.classes is not None:
             check_labels(alpha, self.classes)
         check_attribute(alpha)
-        codes = {"pi": pi.detach(), "alpha": alpha.detach()}
         y = check_given(given, len(pi), *self.condition())
-        if y is not None:
-            codes["given"] = y
-            if self.given is not None and self.given.classes is not None:
-                check_labels(y, self.given.classes, "the labels given")
+        if y is not None and self.given is not None and self.given.classes is not None:
+            check_labels(y, self.given.classes, "the labels given")
         block, newest, blocks = self.blocks(len(pi))
         if block < len(pi):
             # Batches may be ordered by alpha, but each block needs samples of all kinds.
             mixed = scattered(torch.arange(len(pi), device=pi.device)).argsort()
             pi, alpha = pi[mixed], alpha[mixed]
-            codes = {name: x[mixed] for name, x in codes.items()}
             groups, y = (None if x is None else x[mixed] for x in (groups, y))
+        codes = {"pi": pi.detach(), "alpha": alpha.detach()}
+        if y is not None:
+            codes["given"] = y
         observed: dict[str, Tensor] = {}
         counted, felt = None, pi
         remembered: dict[str, Tensor] = {}

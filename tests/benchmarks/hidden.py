@@ -17,15 +17,11 @@ import mireg
 EPSILON = 0.05
 
 
-def rotated(random: np.random.Generator, x: np.ndarray) -> np.ndarray:
-    return x @ np.linalg.qr(random.standard_normal((x.shape[1],) * 2))[0]
-
-
 def narrow(random: np.random.Generator, y: np.ndarray, scale: float) -> np.ndarray:
     """One of eight directions reveals y. Its deviation is a small part of the others'."""
     x = random.standard_normal((len(y), 8))
     x[:, 0] = scale * (y + 0.2 * x[:, 0])
-    return rotated(random, x)
+    return x @ np.linalg.qr(random.standard_normal((8, 8)))[0]
 
 
 def clusters(random: np.random.Generator, y: np.ndarray) -> np.ndarray:
