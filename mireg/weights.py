@@ -44,11 +44,13 @@ class Estimates(NamedTuple):
     mi_shadow: Tensor
     """The estimate of T' for the batch."""
     mi_average: Tensor
-    """The moving average of `mi`: for λ, of held-out codes alone, once there are some."""
+    """The moving average of `mi`."""
     mi_shadow_average: Tensor
     """The moving average of `mi_shadow`."""
     epsilon: float
     """The target."""
+    held_out: tuple[Tensor, Tensor] | None = None
+    """Both moving averages on held-out codes. Before there are some, those on training codes."""
 
 
 class Multiplier(Controller):
@@ -98,12 +100,13 @@ class LogMultiplier(Controller):
     .. math:: \hat{I} = \max \big( I_T, \; 2 I_{T'} - \max(0, I_T) \big)
 
     :math:`\hat{I}` is the greater of the moving average of :math:`I_T` and of what critics would
-    estimate with unlimited codes. The averages are those on held-out codes alone, once
-    :meth:`mireg.Regularizer.update` was given some. A critic that learns from n codes per step
-    misses about :math:`c / n` nats. T' learns from twice as many codes as T and misses half of what
-    T misses, so that :math:`I_{T'} - I_T` is what T' still
-    misses. The loss has the slope
-    :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
+    estimate with unlimited codes. A critic that learns from n codes per step misses about
+    :math:`c / n` nats. T' learns from twice as many codes as T and misses half of what T misses, so
+    that :math:`I_{T'} - I_T` is what T' still misses. Once :meth:`mireg.Regularizer.update` was
+    given held-out codes, both averages are those on held-out codes, and :math:`\hat{I}` is at
+    least :math:`I_{T'}` on training codes.
+
+    The loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
     :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
     task loss.
 
@@ -144,9 +147,11 @@ class LogMultiplier(Controller):
     @staticmethod
     def excess(seen: Estimates) -> Tensor:
         r"""Returns :math:`\hat{I} / \epsilon`, a scalar."""
+        mi, mi_shadow = seen.held_out or (seen.mi_average, seen.mi_shadow_average)
         # At most twice the estimate of T', however far below 0 that of T is.
-        unlimited = 2 * seen.mi_shadow_average - seen.mi_average.clamp(min=0)
-        return torch.maximum(seen.mi_average, unlimited) / max(seen.epsilon, LEAST)
+        unlimited = 2 * mi_shadow - mi.clamp(min=0)
+        highest = torch.maximum(torch.maximum(mi, unlimited), seen.mi_shadow_average)
+        return highest / max(seen.epsilon, LEAST)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
         r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""
@@ -336,6 +341,11 @@ class RelativeGamma(Controller):
     def forward(self, multiplier: Tensor) -> Tensor:
         r"""Returns :math:`\gamma` for the multiplier :math:`\lambda`."""
         return self.weight(multiplier.dtype).exp() * multiplier
+
+    def held_high(self, gap: float, epsilon: float) -> bool:
+        r"""Returns whether a gap in nats keeps :math:`\rho` at half of its upper limit or more."""
+        high = float(self.state) >= self.limits[1] - math.log(2)
+        return high and self.rate > 0 and gap > self.bias * max(epsilon, LEAST)
 
     @torch.no_grad()
     def update(self, seen: Estimates, accepted: Tensor | bool = True) -> None:

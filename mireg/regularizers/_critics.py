@@ -367,10 +367,11 @@ def informed(penalty: Penalty) -> Tensor:
     return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0
 
 
-def held_out_or(held_out: MovingAverage, training: MovingAverage, dtype: torch.dtype) -> Tensor:
-    """Returns the average on held-out codes, or that on training codes before there are some."""
-    given = saved(held_out.state)[0] > 0
-    return torch.where(given, held_out.weight(dtype), training.weight(dtype))
+def held_out_or(held_out: nn.Module, training: Tensor) -> Tensor:
+    """Returns an average on held-out codes, or that on training codes before there are some."""
+    average = cast(MovingAverage, held_out)
+    given = saved(average.state)[0] > 0
+    return torch.where(given, average.weight(training.dtype), training)
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from .._checks import is_transformed
 from ..weights import LEAST
 
 FIRST_CHECK = 100
-"""The first update at which the state is checked, then at 2, 4, 8 times as many: few syncs."""
+"""The first update at which the state is checked, then at 2, 3, 4, 6, 8, 12 times as many."""
 
 
 class Misuse:
@@ -59,6 +59,11 @@ class Misuse:
     def late(self) -> bool:
         """Whether codes have had time to lose what they revealed at first."""
         return self.updates >= 8 * FIRST_CHECK
+
+    @property
+    def repeated(self) -> bool:
+        """Whether samples may have been seen often enough to be memorised."""
+        return self.updates >= 16 * FIRST_CHECK
 
     @property
     def starting(self) -> bool:
@@ -158,9 +163,9 @@ class Misuse:
         if self.first is None:
             # Calls in compiled code, or in evaluation mode, have not noted it.
             self.first = first_of(critics)
-        if self.updates % FIRST_CHECK or (self.updates // FIRST_CHECK) & (
-            self.updates // FIRST_CHECK - 1
-        ):
+        times, rest = divmod(self.updates, FIRST_CHECK)
+        # Powers of two, and three times these: few syncs.
+        if rest or times // (times & -times) > 3:
             return
         found, parameter = faults(), first_of(critics)
         self.of_loop = self.of_gradients(loss)

@@ -98,8 +98,8 @@ class Regularizer(nn.Module):
     def faults(self) -> dict[str, str]:
         """Returns the warnings that apply to the state, by short names; waits for the device.
 
-        Those about the loop are of its last check, after 100, 200, 400, ... updates. A warning is
-        given once, and stays here as long as it applies.
+        Those about the loop are of its last check, after 100, 200, 300, 400, 600, 800, ... updates.
+        A warning is given once, and stays here as long as it applies.
         """
         return {}
 
@@ -108,8 +108,8 @@ class Regularizer(nn.Module):
 
         If each sample is seen many times, estimates on training codes are not those of new codes:
         too high if critics memorise which codes belong together, too low if the encoder memorises
-        its samples. Estimates on `held_out` codes are neither. Once there are some, λ follows
-        them alone:
+        its samples. Then give `held_out` codes too. λ rises if the estimate on them, or that of T'
+        on training codes, is above :math:`\epsilon`:
 
         .. code-block:: python
 

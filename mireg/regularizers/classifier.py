@@ -114,14 +114,12 @@ class ClassifierMI(Regularizer):
     ) -> Penalty:
         reading = self.critics(pi, alpha, groups, given)
         (mi,) = reading.estimates
-        average = self.average.weight(mi.dtype)
-        followed = held_out_or(self.held_out, self.average, mi.dtype)
-        seen = Estimates(mi, mi, followed, followed, self.epsilon)
+        seen = self.estimates(mi, mi.dtype)
         loss = self.multiplier(reading.mi, seen)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
             "mi": mi,
-            "mi_average": average,
+            "mi_average": seen.mi_average,
             "accuracy": reading.accuracies[0],
             "multiplier": self.multiplier.value.to(mi.dtype, copy=True),
         }
@@ -155,10 +153,15 @@ class ClassifierMI(Regularizer):
         self.average.update(mi, known)
         if held_out is not None:
             self.held_out.update(held_out.metrics["mi"], informed(held_out))
-        followed = held_out_or(self.held_out, self.average, self.average.value.dtype)
-        self.multiplier.update(Estimates(mi, mi, followed, followed, self.epsilon), known)
+        self.multiplier.update(self.estimates(mi, self.average.state.dtype), known)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
+
+    def estimates(self, mi: Tensor, dtype: torch.dtype) -> Estimates:
+        """Returns the estimate of a batch with the moving averages. There is no T' beside T."""
+        training = self.average.weight(dtype)
+        held_out = held_out_or(self.held_out, training)
+        return Estimates(mi, mi, training, training, self.epsilon, (held_out, held_out))
 
     def faults(self) -> dict[str, str]:
         return self.misuse.with_loop(self.of_state())

@@ -227,18 +227,17 @@ class RobustMIConstraint(Regularizer):
         reading = self.critics(pi, alpha, groups, given)
         kl = self.bound.kl(pi, posterior)
         mi, mi_shadow = reading.estimates
-        mi_average, shadow_average = (x.weight(mi.dtype) for x in self.moving_averages())
         price = self.multiplier.weight(mi.dtype)
         gamma: Tensor = self.gamma(price)
-        seen = Estimates(mi, mi_shadow, *self.followed(mi.dtype), self.epsilon)
+        seen = self.estimates(mi, mi_shadow, mi.dtype)
         penalty: Tensor = self.multiplier(reading.mi, seen)
         loss = penalty + functional.variational_penalty(kl, gamma * share)
         self.misuse.on_call(self.training, self.critics, pi, loss, posterior)
         metrics = {
             "mi": mi,
             "mi_shadow": mi_shadow,
-            "mi_average": mi_average,
-            "mi_shadow_average": shadow_average,
+            "mi_average": seen.mi_average,
+            "mi_shadow_average": seen.mi_shadow_average,
             "accuracy": reading.accuracies[0],
             "shadow_accuracy": reading.accuracies[1],
             "kl": kl.detach(),
@@ -281,12 +280,9 @@ class RobustMIConstraint(Regularizer):
             for name, held in zip(("mi", "mi_shadow"), self.held_out, strict=True):
                 cast(MovingAverage, held).update(held_out.metrics[name], informed(held_out))
         self.kl_average.update(kl, accepted)
-        mi_average, shadow_average = (average.value for average in self.moving_averages())
-        seen = Estimates(mi, mi_shadow, mi_average, shadow_average, self.epsilon)
-        # The gap on training codes keeps the price of all information high if critics memorise.
+        seen = self.estimates(mi, mi_shadow, self.kl_average.state.dtype)
         self.gamma.update(seen, known)
-        followed = self.followed(mi_average.dtype)
-        self.multiplier.update(Estimates(mi, mi_shadow, *followed, self.epsilon), known)
+        self.multiplier.update(seen, known)
         self.critics.update(penalty, accepted)
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
@@ -294,11 +290,11 @@ class RobustMIConstraint(Regularizer):
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
         return [cast(MovingAverage, average) for average in self.averages]
 
-    def followed(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Returns the averages of :math:`I_T` and of :math:`I_{T'}` that λ follows."""
-        both = zip(self.held_out, self.moving_averages(), strict=True)
-        mi, mi_shadow = (held_out_or(cast(MovingAverage, x), y, dtype) for x, y in both)
-        return mi, mi_shadow
+    def estimates(self, mi: Tensor, mi_shadow: Tensor, dtype: torch.dtype) -> Estimates:
+        """Returns the estimates of a batch with the moving averages."""
+        training, shadow = (average.weight(dtype) for average in self.moving_averages())
+        both = held_out_or(self.held_out[0], training), held_out_or(self.held_out[1], shadow)
+        return Estimates(mi, mi_shadow, training, shadow, self.epsilon, both)
 
     def faults(self) -> dict[str, str]:
         return self.misuse.with_loop(self.of_state())
@@ -323,6 +319,15 @@ class RobustMIConstraint(Regularizer):
                 f"the critics diverge: T estimates {mi:.3g} nats and T' "
                 f"{mi_shadow:.3g}, although T' learns from more codes. Lower the learning rate of "
                 "the critics, and that of the encoders with it"
+            )
+        gap, gamma = mi_shadow - mi, self.gamma
+        alone = self.misuse.repeated and not cast(MovingAverage, self.held_out[0]).state.any()
+        if alone and isinstance(gamma, RelativeGamma) and gamma.held_high(gap, self.epsilon):
+            found["gap"] = (
+                f"T' still estimates {gap:.2g} nats more than T, so ρ is {float(gamma.value):.2g} "
+                "and the code loses information of all kinds. If each sample is seen many times, "
+                "critics memorise samples: pass update a penalty of others, held_out. If not, use "
+                "larger batches"
             )
         return found
 

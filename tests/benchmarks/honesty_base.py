@@ -82,8 +82,8 @@ class JointNetwork(nn.Module):
 class Problem(nn.Module):
     """Two encoders and a task. `forward` makes codes of fresh samples of a split: train, validation or test.
 
-    Data are buffers and samples are drawn on the device, so that a step never waits for the host. While a weight is tuned,
-    `tuning` is true and the validation samples of a finite data set are kept out of the training.
+    Data are buffers and samples are drawn on the device, so that a step never waits for the host. If `apart` is true, the validation
+    samples of a finite data set are kept out of the training: a weight is tuned on them, or `update` is given them.
     """
 
     epsilon = 0.125
@@ -110,10 +110,10 @@ class Problem(nn.Module):
     at_most: dict[str, float] = {}
     """What is wanted of further metrics, as means over the seeds."""
 
-    def __init__(self, seed: int, sources: Sources | None = None, tuning: bool = False) -> None:
+    def __init__(self, seed: int, sources: Sources | None = None, apart: bool = False) -> None:
         super().__init__()
 
-        self.seed, self.sources, self.tuning = seed, sources or Sources(), tuning
+        self.seed, self.sources, self.apart = seed, sources or Sources(), apart
         self.build()
 
     def build(self) -> None:

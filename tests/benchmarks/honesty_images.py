@@ -188,7 +188,7 @@ class Letters(Problem):
         parts = {
             "test": part < 0.2,
             "validation": (part >= 0.2) & (part < 0.35),
-            "train": part >= (0.35 if self.tuning else 0.2),
+            "train": part >= (0.35 if self.apart else 0.2),
         }
         for split, chosen in parts.items():
             self.hold(f"{split}_glyphs", chosen.nonzero())

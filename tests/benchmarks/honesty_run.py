@@ -43,8 +43,9 @@ def run(job: Job) -> dict[str, Any]:
     """Trains, judges codes and task on samples that were not trained on, and tells all."""
     torch.manual_seed(job.seed)
     device = torch.device(job.device)
-    problem = PROBLEMS[job.problem](job.seed, job.sources, job.tuning).to(device)
     method = METHODS[job.method]
+    apart = job.tuning or method.held_out
+    problem = PROBLEMS[job.problem](job.seed, job.sources, apart).to(device)
     regularizer = method.build(problem).to(device)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

@@ -230,21 +230,25 @@ class Labels(Endless, Noisy):
 
 
 class FewLabels(Labels):
-    """The same with 3,000 samples for training, each seen some 100 times. `fresh_training` is what a classifier finds in their codes."""
+    """The same with 3,000 samples for training, each seen some 100 times, and 375 others that are held out.
+
+    `fresh_training` is what a classifier finds in the codes of the first.
+    """
 
     best = None
-    samples = 3000
+    samples, held_out = 3000, 375
 
     def build(self) -> None:
         super().build()
-        label = torch.randint(self.classes, (self.samples,))
-        self.hold("label", label)
-        self.hold("x", self.mix(self.means[label], torch.randn(self.samples, self.factors)))
+        for split, count in (("train", self.samples), ("validation", self.held_out)):
+            label = torch.randint(self.classes, (count,))
+            self.hold(f"{split}_label", label)
+            self.hold(f"{split}_x", self.mix(self.means[label], torch.randn(count, self.factors)))
 
     def forward(self, n: int, split: str = "train") -> Outcome:
-        if split != "train":
+        if split == "test":
             return super().forward(n, split)
-        return self.of_rows(self.x, self.label, n)
+        return self.of_rows(getattr(self, f"{split}_x"), getattr(self, f"{split}_label"), n)
 
     def examine(self, split: str) -> Findings:
         found = super().examine(split)

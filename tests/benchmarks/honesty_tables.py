@@ -24,7 +24,7 @@ class Survey(Noisy):
         x, label = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["age"])
         half, kept = len(x) // 2, 700
         rows = {
-            "train": slice(0, half - kept if self.tuning else half),
+            "train": slice(0, half - kept if self.apart else half),
             "validation": slice(half - kept, half),
             "test": slice(half, None),
         }
@@ -95,7 +95,7 @@ class People(Problem):
         x, alpha, target, trained = self.people()
         kept = 6000
         rows = {
-            "train": slice(0, trained - kept if self.tuning else trained),
+            "train": slice(0, trained - kept if self.apart else trained),
             "validation": slice(trained - kept, trained),
             "test": slice(trained, None),
         }
