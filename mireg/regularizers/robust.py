@@ -324,10 +324,10 @@ class RobustMIConstraint(Regularizer):
         alone = self.misuse.repeated and not cast(MovingAverage, self.held_out[0]).state.any()
         if alone and isinstance(gamma, RelativeGamma) and gamma.held_high(gap, self.epsilon):
             found["gap"] = (
-                f"T' still estimates {gap:.2g} nats more than T, so ρ is {float(gamma.value):.2g} "
-                "and the code loses information of all kinds. If each sample is seen many times, "
-                "critics memorise samples: pass update a penalty of others, held_out. If not, use "
-                "larger batches"
+                f"T' still estimates {gap:.2g} nats more than T, so γ / λ is "
+                f"{float(gamma.value):.2g} and the code loses information of all kinds. If each "
+                "sample is seen many times, critics memorise samples: pass update a penalty of "
+                "others, held_out. If not, use larger batches"
             )
         return found
 
