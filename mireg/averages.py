@@ -133,6 +133,14 @@ class MovingAverage(Controller):
         weight, mean = saved(self.state).to(dtype).unbind()
         return mean / weight.clamp(min=torch.finfo(dtype).tiny)
 
+    def started(self) -> Tensor:
+        """Returns whether a value has been added, a scalar."""
+        return saved(self.state)[0] > 0
+
+    def weight_or(self, other: Tensor) -> Tensor:
+        """Returns the average, or another scalar before the first update."""
+        return torch.where(self.started(), self.weight(other.dtype), other)
+
     @torch.no_grad()
     def update(self, x: Tensor, accepted: Tensor | bool = True) -> None:
         """Adds a value, a scalar, if it is finite and `accepted`."""

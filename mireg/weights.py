@@ -342,7 +342,7 @@ class RelativeGamma(Controller):
         r"""Returns :math:`\gamma` for the multiplier :math:`\lambda`."""
         return self.weight(multiplier.dtype).exp() * multiplier
 
-    def held_high(self, gap: float, epsilon: float) -> bool:
+    def stays_high(self, gap: float, epsilon: float) -> bool:
         r"""Returns whether a gap in nats keeps :math:`\rho` at half of its upper limit or more."""
         high = float(self.state) >= self.limits[1] - math.log(2)
         return high and self.rate > 0 and gap > self.bias * max(epsilon, LEAST)

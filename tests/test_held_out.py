@@ -28,9 +28,10 @@ def batch(seed, n=32):
     return pi, torch.randint(2, (n,), generator=generator), posterior
 
 
-def reading(penalty, nats):
-    """Returns a penalty whose critics say so many nats."""
-    said = {name: torch.tensor(nats) for name in ("mi", "mi_shadow") if name in penalty.metrics}
+def reading(penalty, nats, shadow=None):
+    """Returns a penalty whose critics say so many nats, T' as many as T by default."""
+    said = {"mi": nats, "mi_shadow": nats if shadow is None else shadow}
+    said = {name: torch.tensor(x) for name, x in said.items() if name in penalty.metrics}
     return penalty._replace(metrics={**penalty.metrics, **said})
 
 
@@ -63,12 +64,11 @@ def test_the_multiplier_heeds_training_codes_beside_held_out_ones(make):
 
 def test_held_out_codes_replace_what_unlimited_codes_would_show():
     """On training codes, 2 I(T') - I(T) counts what critics memorise twice."""
-    estimates = {"mi": torch.tensor(0.5 * EPSILON), "mi_shadow": torch.tensor(1.1 * EPSILON)}
     for held_out, moved in ((None, 0.7), (0.0, 0.1)):
         constraint = robust()
         penalty, other = constraint(*batch(0)), constraint(*batch(1))
         start = constraint.multiplier.state.clone()
-        penalty = penalty._replace(metrics={**penalty.metrics, **estimates})
+        penalty = reading(penalty, 0.5 * EPSILON, 1.1 * EPSILON)
         constraint.update(penalty, None if held_out is None else reading(other, held_out))
         assert float(constraint.multiplier.state - start) == pytest.approx(0.02 * moved)
 
@@ -138,8 +138,7 @@ def test_the_gap_of_training_codes_moves_the_price_of_all_information():
     constraint = robust()
     alone = copy.deepcopy(constraint)
     penalty, other = constraint(*batch(0)), constraint(*batch(1))
-    said = {"mi": torch.tensor(0.0), "mi_shadow": torch.tensor(2 * EPSILON)}
-    penalty = penalty._replace(metrics={**penalty.metrics, **said})
+    penalty = reading(penalty, 0.0, 2 * EPSILON)
     for part in (constraint, alone):
         part.gamma.state.fill_(-5.0)
     constraint.update(penalty, reading(other, EPSILON))
@@ -150,9 +149,7 @@ def test_the_gap_of_training_codes_moves_the_price_of_all_information():
 
 def memorise(constraint, gap, held_out=None, updates=16):
     """Updates a constraint whose T' estimates more than T by so many nats."""
-    penalty = constraint(*batch(0))
-    said = {"mi": torch.tensor(0.0), "mi_shadow": torch.tensor(gap)}
-    penalty = penalty._replace(metrics={**penalty.metrics, **said})
+    penalty = reading(constraint(*batch(0)), 0.0, gap)
     for _ in range(updates):
         constraint.update(penalty, held_out)
 

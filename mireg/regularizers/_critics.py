@@ -1,6 +1,6 @@
 r"""Critics that are evaluated on the same batch, such as T and T'."""
 
-__all__ = ["Critics", "MakeCritic", "held_out_or", "informed"]
+__all__ = ["Critics", "MakeCritic"]
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,6 @@ from .._checks import (
     check_part,
 )
 from .._frozen import call_frozen
-from ..averages import saved
 from ..critics import as_critic, default_critic
 from ..estimators import Estimator
 from ..memory import Memory, scattered
@@ -32,7 +31,7 @@ from ..scaling import Standardization
 from ..weights import MovingAverage
 from ._given import Given
 from ._readings import Batch, Paired, Reading, accuracy, said_of
-from .penalty import Penalty
+from .penalty import Penalty, informed
 
 BLOCK = 128
 """The smallest number of consecutive codes that critics see together."""
@@ -340,7 +339,7 @@ class Critics(nn.Module):
             known: Whether the first is accepted.
             average: An average over held-out codes so far.
         """
-        alone = known & (average.state[1] == 0)
+        alone = known & ~average.started()
         source, accepted = (penalty, alone) if held_out is None else (held_out, informed(held_out))
         for i, estimator in enumerate(self.estimators):
             cast(Estimator, estimator).update(source.observed[f"estimator{i}"], accepted)
@@ -359,19 +358,6 @@ class Critics(nn.Module):
                 codes["groups"] = self.identities(len(codes["pi"]))
             self.memory.remember(codes, accepted)
         self.negatives.update()
-
-
-def informed(penalty: Penalty) -> Tensor:
-    """Returns whether a sample took part in the estimates. Without known labels none does."""
-    known = penalty.observed.get("known")
-    return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0
-
-
-def held_out_or(held_out: nn.Module, training: Tensor) -> Tensor:
-    """Returns an average on held-out codes, or that on training codes before there are some."""
-    average = cast(MovingAverage, held_out)
-    given = saved(average.state)[0] > 0
-    return torch.where(given, average.weight(training.dtype), training)
 
 
 def only(x: Tensor, rows: Tensor) -> Tensor:

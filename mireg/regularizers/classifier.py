@@ -13,11 +13,11 @@ from ..estimators import Calibrated, Estimator
 from ..pairs import Negatives
 from ..ranks import Ranks
 from ..weights import Estimates, FixedMultiplier, LogMultiplier, MovingAverage, Multiplier
-from ._critics import Critics, MakeCritic, held_out_or, informed
+from ._critics import Critics, MakeCritic
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
-from .penalty import Penalty, check_held_out, check_parts
+from .penalty import Penalty, check_held_out, check_parts, informed
 
 
 class ClassifierMI(Regularizer):
@@ -158,9 +158,9 @@ class ClassifierMI(Regularizer):
         self.misuse.on_update(self.critics, penalty.loss, self.of_state)
 
     def estimates(self, mi: Tensor, dtype: torch.dtype) -> Estimates:
-        """Returns the estimate of a batch with the moving averages. There is no T' beside T."""
+        """Returns the estimate of a batch with the moving averages, those of T for both critics."""
         training = self.average.weight(dtype)
-        held_out = held_out_or(self.held_out, training)
+        held_out = self.held_out.weight_or(training)
         return Estimates(mi, mi, training, training, self.epsilon, (held_out, held_out))
 
     def faults(self) -> dict[str, str]:

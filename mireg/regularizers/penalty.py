@@ -1,6 +1,6 @@
 r"""What a regularizer returns for a step, and the checks of what its update is given."""
 
-__all__ = ["Penalty", "check_held_out", "check_parts"]
+__all__ = ["Penalty", "check_held_out", "check_parts", "informed"]
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, NoReturn
@@ -122,3 +122,9 @@ def check_held_out(
             f"held_out needs a multiplier that follows it, mireg.weights.LogMultiplier(), got "
             f"{type(multiplier).__name__}, which ignores it"
         )
+
+
+def informed(penalty: Penalty) -> Tensor:
+    """Returns whether a sample took part in the estimates. Without known labels none does."""
+    known = penalty.observed.get("known")
+    return torch.ones_like(penalty.loss, dtype=torch.bool) if known is None else known > 0

@@ -25,11 +25,11 @@ from ..weights import (
     RelativeGamma,
     RobustGamma,
 )
-from ._critics import Critics, MakeCritic, held_out_or, informed
+from ._critics import Critics, MakeCritic
 from ._faults import faults_of
 from ._misuse import Misuse
 from .base import Regularizer
-from .penalty import Penalty, check_held_out, check_parts
+from .penalty import Penalty, check_held_out, check_parts, informed
 from .variational import VariationalBound
 
 LOST = 0.1
@@ -273,12 +273,12 @@ class RobustMIConstraint(Regularizer):
         mi, mi_shadow, kl = (penalty.metrics[name] for name in ("mi", "mi_shadow", "kl"))
         accepted = (mi + mi_shadow + kl).isfinite()
         known = accepted & informed(penalty)
-        self.critics.calibrate(penalty, held_out, known, cast(MovingAverage, self.held_out[0]))
+        self.critics.calibrate(penalty, held_out, known, self.held_out_averages()[0])
         for average, estimate in zip(self.moving_averages(), (mi, mi_shadow), strict=True):
             average.update(estimate, known)
         if held_out is not None:
-            for name, held in zip(("mi", "mi_shadow"), self.held_out, strict=True):
-                cast(MovingAverage, held).update(held_out.metrics[name], informed(held_out))
+            for name, average in zip(("mi", "mi_shadow"), self.held_out_averages(), strict=True):
+                average.update(held_out.metrics[name], informed(held_out))
         self.kl_average.update(kl, accepted)
         seen = self.estimates(mi, mi_shadow, self.kl_average.state.dtype)
         self.gamma.update(seen, known)
@@ -290,10 +290,15 @@ class RobustMIConstraint(Regularizer):
         """Returns the moving averages of :math:`I_T` and of :math:`I_{T'}`."""
         return [cast(MovingAverage, average) for average in self.averages]
 
+    def held_out_averages(self) -> list[MovingAverage]:
+        """Returns the same of held-out codes."""
+        return [cast(MovingAverage, average) for average in self.held_out]
+
     def estimates(self, mi: Tensor, mi_shadow: Tensor, dtype: torch.dtype) -> Estimates:
         """Returns the estimates of a batch with the moving averages."""
         training, shadow = (average.weight(dtype) for average in self.moving_averages())
-        both = held_out_or(self.held_out[0], training), held_out_or(self.held_out[1], shadow)
+        held_out, held_out_shadow = self.held_out_averages()
+        both = held_out.weight_or(training), held_out_shadow.weight_or(shadow)
         return Estimates(mi, mi_shadow, training, shadow, self.epsilon, both)
 
     def faults(self) -> dict[str, str]:
@@ -304,7 +309,7 @@ class RobustMIConstraint(Regularizer):
         mi, mi_shadow = (float(average.value) for average in self.moving_averages())
         estimate = max(mi, mi_shadow) if self.misuse.late else None
         found = faults_of(self.critics, self.epsilon, estimate)
-        kl, updated = float(self.kl_average.value), bool(self.kl_average.state.any())
+        kl, updated = float(self.kl_average.value), bool(self.kl_average.started())
         if updated and kl < self.epsilon and not self.misuse.starting:
             found["kl"] = (
                 f"the code is nearly empty: its KL of {kl:.3g} nats is below "
@@ -321,8 +326,8 @@ class RobustMIConstraint(Regularizer):
                 "the critics, and that of the encoders with it"
             )
         gap, gamma = mi_shadow - mi, self.gamma
-        alone = self.misuse.repeated and not cast(MovingAverage, self.held_out[0]).state.any()
-        if alone and isinstance(gamma, RelativeGamma) and gamma.held_high(gap, self.epsilon):
+        alone = self.misuse.repeated and not self.held_out_averages()[0].started()
+        if alone and isinstance(gamma, RelativeGamma) and gamma.stays_high(gap, self.epsilon):
             found["gap"] = (
                 f"T' still estimates {gap:.2g} nats more than T, so γ / λ is "
                 f"{float(gamma.value):.2g} and the code loses information of all kinds. If each "
