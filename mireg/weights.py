@@ -106,9 +106,11 @@ class LogMultiplier(Controller):
     given held-out codes, both averages are those on held-out codes, and :math:`\hat{I}` is at
     least :math:`I_{T'}` on training codes.
 
-    The loss has the slope :math:`\lambda \hat{I} / \epsilon`, which is that of eq. (22) with
-    :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}`. Steps do not depend on the scale of the
-    task loss.
+    The loss has the slope :math:`\lambda \hat{I}_b / \epsilon`, which is that of eq. (22) with
+    :math:`\mu = \lambda / \epsilon` at :math:`\hat{I}_b`. This is :math:`\hat{I}` with the
+    estimate of T for this batch instead of its average,
+    :math:`\hat{I}_b = \hat{I} + I_T^{batch} - I_T`. Averages are late, and codes would oscillate
+    around the target. Steps do not depend on the scale of the task loss.
 
     Arguments:
         rate: The rate :math:`\eta`. A change by a factor of 1,000 takes at least 350 steps.
@@ -154,8 +156,9 @@ class LogMultiplier(Controller):
         return highest / max(seen.epsilon, LEAST)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
-        r"""Returns :math:`\lambda \hat{I} / \epsilon \, I_T`, in units of the task loss."""
-        slope = self.weight(mi.dtype) * self.excess(seen).clamp(0, 5).to(mi.dtype)
+        r"""Returns :math:`\lambda \hat{I}_b / \epsilon \, I_T`, in units of the task loss."""
+        change = (seen.mi - seen.mi_average) / max(seen.epsilon, LEAST)
+        slope = self.weight(mi.dtype) * (self.excess(seen) + change).clamp(0, 5).to(mi.dtype)
         return slope * mi
 
     @torch.no_grad()

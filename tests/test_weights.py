@@ -82,21 +82,37 @@ def test_log_multiplier_follows_its_formula_over_200_steps():
 
 
 def test_log_multiplier_has_the_slope_of_its_formula():
-    """λ Î/ε with what T' still misses, whatever this batch says, and 0 if nothing leaks."""
+    """λ Î/ε with what T' still misses and T's estimate of this batch, and 0 if nothing leaks."""
     cases = [
-        ((0.1, 0.15), 3 * 1.6),
-        ((0.15, 0.1), 3 * 1.2),
-        ((-9.0, 0.1), 3 * 1.6),
-        ((-0.1, -0.2), 0.0),
-        ((9.0, 0.0), 3 * 5.0),
+        # Averages of T and T', T on this batch, slope.
+        ((0.1, 0.15), 0.1, 3 * 1.6),
+        ((0.1, 0.15), 0.2, 3 * 2.4),
+        ((0.1, 0.15), 0.05, 3 * 1.2),
+        ((0.1, 0.15), -0.2, 0.0),
+        ((0.15, 0.1), 0.15, 3 * 1.2),
+        ((-9.0, 0.1), -9.0, 3 * 1.6),
+        ((-0.1, -0.2), -0.1, 0.0),
+        ((9.0, 0.0), 9.0, 3 * 5.0),
     ]
-    for averages, slope in cases:
+    for averages, now, slope in cases:
         multiplier = weights.LogMultiplier(initial=3.0)
-        mi = torch.tensor(0.4, requires_grad=True)
-        loss = multiplier(mi, seen(0.4, 0.3, averages=averages))
+        mi = torch.tensor(now, requires_grad=True)
+        loss = multiplier(mi, seen(now, 0.3, averages=averages))
         loss.backward()
-        assert mi.grad.item() == pytest.approx(slope)
-        assert loss.item() == pytest.approx(slope * 0.4)
+        assert mi.grad.item() == pytest.approx(slope, abs=1e-5)
+        assert loss.item() == pytest.approx(slope * now, abs=1e-5)
+
+
+def test_the_slope_is_that_of_the_augmented_lagrangian():
+    """Eq. (22) with μ = λ/ε, as long as T and T' agree."""
+    for now in (-0.1, 0.0, 0.05, 0.125, 0.3):
+        mi = torch.tensor(now, requires_grad=True)
+        mu = 2.0 / EPSILON
+        published = mireg.functional.augmented_lagrangian(mi - EPSILON, torch.tensor(2.0), mu)
+        (wanted,) = torch.autograd.grad(published, mi)
+        loss = weights.LogMultiplier(initial=2.0)(mi, seen(now, 0.0, averages=(0.1, 0.1)))
+        (slope,) = torch.autograd.grad(loss, mi)
+        assert slope.item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_log_multiplier_takes_a_few_hundred_steps_for_three_decades_either_way():

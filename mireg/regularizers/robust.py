@@ -314,9 +314,10 @@ class RobustMIConstraint(Regularizer):
             found["kl"] = (
                 f"the code is nearly empty: its KL of {kl:.3g} nats is below "
                 f"epsilon={self.epsilon:g}, so its samples reveal no more than that about "
-                "anything, and the task gets almost nothing from it. Check that pi is a sample of "
-                "the posterior that you pass, that the task loss reaches its encoder, that the "
-                "task needs this code, and that no KL term of your own empties it"
+                "anything, and the task gets almost nothing from it. While λ still falls, wait. If "
+                "not, check that pi is a sample of the posterior that you pass, that the task loss "
+                "reaches its encoder, that the task needs this code, and that no KL term of your "
+                "own empties it"
             )
         low = min(mi, mi_shadow) < -self.epsilon - LOST
         if self.misuse.settled and (low or mi_shadow < mi - max(self.epsilon / 2, LOST)):

@@ -3,6 +3,7 @@
 from honesty_base import Problem
 from honesty_images import Letters, Puppets, Sprites
 from honesty_synthetic import (
+    Alike,
     Dollars,
     FewLabels,
     FewVectors,
@@ -25,6 +26,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "labels": Labels,
     "few_labels": FewLabels,
     "few_vectors": FewVectors,
+    "alike": Alike,
     "table": Survey,
     "puppets": Puppets,
     "adult_05": Adult,

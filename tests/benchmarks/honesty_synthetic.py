@@ -35,8 +35,18 @@ class Endless(Problem):
         found.metrics["fresh"] = self.found_in_fresh_samples(split)
         return found
 
-    def found_in_fresh_samples(self, split: str) -> float:
-        raise NotImplementedError
+    def found_in_fresh_samples(self, split: str, steps: int = 2500) -> float:
+        """What a classifier finds of a label whose classes are equally frequent."""
+        classifier = mlp(self.pi_features, self.classes, 256).to(self.device)
+
+        def surprise(n: int) -> Tensor:
+            with torch.no_grad():
+                pi, label, _ = self(n, split).codes
+            return F.cross_entropy(classifier(pi), label)
+
+        fit(classifier, surprise, steps)
+        with torch.no_grad():
+            return math.log(self.classes) - surprise(50_000).item()
 
 
 def fit(network: nn.Module, loss_of: Callable[[int], Tensor], steps: int) -> None:
@@ -215,19 +225,6 @@ class Labels(Endless, Noisy):
         x = self.mix(self.means[label], torch.randn(n, self.factors, device=self.device))
         return self.outcome(x, label, self.one_hot[label])
 
-    def found_in_fresh_samples(self, split: str, steps: int = 2500) -> float:
-        """What a classifier finds of the label."""
-        classifier = mlp(self.pi_features, self.classes, 256).to(self.device)
-
-        def surprise(n: int) -> Tensor:
-            with torch.no_grad():
-                pi, label, _ = self(n, split).codes
-            return F.cross_entropy(classifier(pi), label)
-
-        fit(classifier, surprise, steps)
-        with torch.no_grad():
-            return math.log(self.classes) - surprise(50_000).item()
-
 
 class FewLabels(Labels):
     """The same with 3,000 samples for training, each seen some 100 times, and 375 others that are held out.
@@ -253,6 +250,54 @@ class FewLabels(Labels):
     def examine(self, split: str) -> Findings:
         found = super().examine(split)
         found.metrics["fresh_training"] = self.found_in_fresh_samples("train")
+        return found
+
+
+class Alike(Endless):
+    """A class to predict and an attribute to hide, both binary, which are alike in three quarters of the samples.
+
+    The encoder is far larger than the task needs, and moves at a constant rate: where the attribute shows changes faster than critics learn.
+    """
+
+    epsilon = 0.05
+    steps = 1700
+    audited = 16_000
+    classes = 2
+    features = 20
+    price = 0.1
+    at_most = {"fresh": 1.25 * 0.05}
+
+    def build(self) -> None:
+        generator = torch.Generator().manual_seed(self.seed)
+        self.hold("directions", torch.randn(2, self.features, generator=generator) / 2)
+        self.encoder = mlp(self.features, 2 * self.pi_features)
+        self.classifier = mlp(self.pi_features, 2, 64, 1)
+
+    def sample(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations, attributes and classes."""
+        alpha = torch.randint(2, (n,), device=self.device)
+        target = torch.where(torch.rand(n, device=self.device) < 0.75, alpha, 1 - alpha)
+        signs = 2.0 * torch.stack((alpha, target), dim=1) - 1
+        noise = torch.randn(n, self.features, device=self.device)
+        return signs @ self.directions + noise, alpha, target
+
+    def predicted(self, n: int) -> tuple[mireg.Codes, Tensor, Tensor]:
+        """Codes, the logits of the classes, and the classes."""
+        x, alpha, target = self.sample(n)
+        mean, log_var = self.encoder(x).chunk(2, dim=1)
+        posterior = mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
+        pi = posterior.rsample()
+        return mireg.Codes(pi, alpha, posterior), self.classifier(pi), target
+
+    def forward(self, n: int, split: str = "train") -> Outcome:
+        codes, logits, target = self.predicted(n)
+        return Outcome(codes, F.cross_entropy(logits, target))
+
+    def examine(self, split: str) -> Findings:
+        found = super().examine(split)
+        with torch.no_grad():
+            _, logits, target = self.predicted(100_000)
+        found.metrics["accuracy"] = (logits.argmax(1) == target).float().mean().item()
         return found
 
 
