@@ -4,6 +4,7 @@ from honesty_base import Problem
 from honesty_images import Letters, Puppets, Sprites
 from honesty_synthetic import (
     Alike,
+    AlikeSlowing,
     Dollars,
     FewLabels,
     FewVectors,
@@ -27,6 +28,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "few_labels": FewLabels,
     "few_vectors": FewVectors,
     "alike": Alike,
+    "alike_slowing": AlikeSlowing,
     "table": Survey,
     "puppets": Puppets,
     "adult_05": Adult,

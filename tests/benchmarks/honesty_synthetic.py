@@ -301,6 +301,13 @@ class Alike(Endless):
         return found
 
 
+class AlikeSlowing(Alike):
+    """The same with an encoder whose learning rate falls to 0 over the last two fifths of the training."""
+
+    def pace(self, step: int, steps: int) -> float:
+        return min(1.0, (1 - step / steps) / 0.4)
+
+
 class Dollars(Noisy):
     """Incomes around 50,000 dollars with a deviation of 30,000 and a long tail, as they are, beside 4 factors; the decoder is told."""
 
