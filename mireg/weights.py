@@ -53,6 +53,11 @@ class Estimates(NamedTuple):
     """Both moving averages on held-out codes. Before there are some, those on training codes."""
 
 
+def in_targets(nats: Tensor, epsilon: float) -> Tensor:
+    """Returns information in units of the target."""
+    return nats / max(epsilon, LEAST)
+
+
 class Multiplier(Controller):
     r"""Creates the Lagrange multiplier λ of eqs. (22) and (23) of Esser et al., 2019.
 
@@ -153,11 +158,11 @@ class LogMultiplier(Controller):
         # At most twice the estimate of T', however far below 0 that of T is.
         unlimited = 2 * mi_shadow - mi.clamp(min=0)
         highest = torch.maximum(torch.maximum(mi, unlimited), seen.mi_shadow_average)
-        return highest / max(seen.epsilon, LEAST)
+        return in_targets(highest, seen.epsilon)
 
     def forward(self, mi: Tensor, seen: Estimates) -> Tensor:
         r"""Returns :math:`\lambda \hat{I}_b / \epsilon \, I_T`, in units of the task loss."""
-        change = (seen.mi - seen.mi_average) / max(seen.epsilon, LEAST)
+        change = in_targets(seen.mi - seen.mi_average, seen.epsilon)
         slope = self.weight(mi.dtype) * (self.excess(seen) + change).clamp(0, 5).to(mi.dtype)
         return slope * mi
 
@@ -355,7 +360,7 @@ class RelativeGamma(Controller):
         """Takes a step, if `accepted`."""
         if not self.rate:
             return
-        gap = (seen.mi_shadow_average - seen.mi_average) / max(seen.epsilon, LEAST)
+        gap = in_targets(seen.mi_shadow_average - seen.mi_average, seen.epsilon)
         step = (gap - self.bias).clamp(-0.3, 1)
         excess = LogMultiplier.excess(seen)
         moves = (step > 0) | ((excess > 0.5) & (excess < 2))

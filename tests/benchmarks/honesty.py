@@ -1,6 +1,6 @@
 """Whether a constraint survives an audit: `python tests/benchmarks/honesty.py --out runs/honesty.json`.
 
-Twenty-one problems, the task loss of each times 0.01, 1 and 100, three seeds, and nothing set but ε; beside it the paper's recipe and three
+The task loss of each problem times 0.01, 1 and 100, three seeds, and nothing set but ε; beside it the paper's recipe and three
 penalties that people use, each with one weight, tuned over six values on validation data (`--tune` first; these at scale 1 alone say
 enough). Rows that are done are not done again, so that a second call goes on where the first was stopped. `--table` prints what the files hold.
 

@@ -58,6 +58,12 @@ def mlp(
     return nn.Sequential(*layers, nn.Linear(width, outputs))
 
 
+def limited_gaussian(parameters: Tensor) -> torch.distributions.Distribution:
+    """The Gaussian of a mean and a log-variance beside it, which is kept from -8 to 4."""
+    mean, log_var = parameters.chunk(2, dim=1)
+    return mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
+
+
 def error(output: Tensor, target: Tensor) -> Tensor:
     """The negative log-likelihood of a Gaussian, less its constant, in nats."""
     return (output - target).square().sum(1).mean() / (2 * SCALE**2)

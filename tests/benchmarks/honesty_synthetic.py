@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from honesty_base import Findings, JointNetwork, Outcome, Problem, error, mlp
+from honesty_base import (
+    Findings,
+    JointNetwork,
+    Outcome,
+    Problem,
+    error,
+    limited_gaussian,
+    mlp,
+)
 from torch import Tensor, nn
 
 import mireg
@@ -284,8 +292,7 @@ class Alike(Endless):
     def predicted(self, n: int) -> tuple[mireg.Codes, Tensor, Tensor]:
         """Codes, the logits of the classes, and the classes."""
         x, alpha, target = self.sample(n)
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
-        posterior = mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
+        posterior = limited_gaussian(self.encoder(x))
         pi = posterior.rsample()
         return mireg.Codes(pi, alpha, posterior), self.classifier(pi), target
 

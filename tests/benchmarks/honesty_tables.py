@@ -4,7 +4,7 @@ import functools
 
 import torch
 import torch.nn.functional as F
-from honesty_base import Findings, Outcome, Problem, mlp
+from honesty_base import Findings, Outcome, Problem, limited_gaussian, mlp
 from honesty_data import read
 from honesty_synthetic import Mixture, Noisy, fit
 from torch import Tensor, nn
@@ -116,8 +116,7 @@ class People(Problem):
 
     def code(self, x: Tensor) -> tuple[torch.distributions.Distribution, Tensor, Tensor]:
         """The posterior, a code drawn from it, and the log-odds of the class."""
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
-        posterior = mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
+        posterior = limited_gaussian(self.encoder(x))
         pi = posterior.rsample()
         return posterior, pi, self.classifier(pi).squeeze(1)
 

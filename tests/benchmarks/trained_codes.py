@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from honesty_base import mlp
+from honesty_base import limited_gaussian, mlp
 from torch import Tensor, nn
 from tqdm import trange
 
@@ -59,9 +59,8 @@ class Model(nn.Module):
         self.encoder = mlp(FEATURES, 2 * CODE, 128, 2, nn.SiLU)
         self.classifier = mlp(CODE, CLASSES, 64, 1, nn.SiLU)
 
-    def posterior(self, x: Tensor) -> torch.distributions.Independent:
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
-        return mireg.diagonal_gaussian(mean, log_var.clamp(-8, 4))
+    def posterior(self, x: Tensor) -> torch.distributions.Distribution:
+        return limited_gaussian(self.encoder(x))
 
 
 def trained(sensors: Sensors, constraint: mireg.RobustMIConstraint | None, steps: int) -> Model:
